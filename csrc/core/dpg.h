@@ -1,0 +1,281 @@
+/*
+ * libdpg: the whole life of a call to the Digital Photo Gallery API, below any language. This header is its whole face.
+ *
+ * An engine starts calls, moves bytes, retries, rotates tokens, and puts completions in its outbox; whoever owns it turns
+ * it with dpg_engine_wait() and drains it with dpg_engine_next(). Objects are opaque, option structs plain. Each function
+ * says who owns what with four words: borrows, copies, takes, returns. Out parameters are set on success only.
+ */
+#ifndef DPG_H
+#define DPG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#pragma GCC visibility push(hidden)
+#endif
+
+/* The version of the whole project, which the rockspec and dpg._VERSION repeat (`make check` compares them). */
+#define DPG_VERSION "0.1.0"
+
+/* Bytes that somebody else owns; may hold NUL, and `ptr` may be NULL when `len` is 0. */
+typedef struct dpg_str {
+    const char *ptr;
+    size_t len;
+} dpg_str;
+
+/* --- errors ------------------------------------------------------------------------------------------------------- */
+
+typedef enum dpg_status {
+    DPG_OK = 0,
+    DPG_E_INVALID,  /* the caller's arguments; nothing was done */
+    DPG_E_NOMEM,    /* no memory; nothing was done */
+    DPG_E_CLOSED,   /* the engine is closed, or belongs to another process */
+    DPG_E_UNKNOWN,  /* no such call */
+    DPG_E_SYSTEM    /* the system or libcurl refused; the error says what */
+} dpg_status;
+
+/* What Lua calls err.kind. */
+typedef enum dpg_kind {
+    DPG_KIND_NONE = 0,
+    DPG_KIND_USAGE,     /* nothing was sent */
+    DPG_KIND_NETWORK,   /* resolve, connect, send, receive */
+    DPG_KIND_TIMEOUT,   /* an attempt or the whole call ran out of time */
+    DPG_KIND_TLS,       /* handshake or certificate */
+    DPG_KIND_PROTOCOL,  /* the answer could not be understood */
+    DPG_KIND_API,       /* DPG said no to something that the core asked itself (an exchange) */
+    DPG_KIND_AUTH,      /* sign in again */
+    DPG_KIND_CANCELLED,
+    DPG_KIND_STORAGE    /* the token store */
+} dpg_kind;
+
+const char *dpg_kind_name(dpg_kind kind); /* "usage", "network" …, as in Lua */
+
+/* Filled by whoever fails first, passed on unchanged by the rest. Owns nothing; never holds a secret. */
+typedef struct dpg_error {
+    dpg_status status;
+    dpg_kind kind;
+    char code[48];          /* a stable machine name: "store_busy", "sign_in_required" … */
+    char reason[48];        /* why, where a code has several: "answer_lost", "refused" …; else empty */
+    char message[320];      /* for people: what happened, and what to do */
+    char detail[320];       /* more of it, or empty */
+    char request_id[72];    /* the server's, where it gave one */
+    int http_status;        /* 0: there was no answer */
+    int64_t retry_after_ms; /* -1: nobody said */
+} dpg_error;
+#define DPG_ERROR_INIT {.retry_after_ms = -1}
+
+/* --- stores: where a person's record lives ------------------------------------------------------------------------- */
+
+typedef struct dpg_store dpg_store; /* counted references: _new returns one, _free gives one back (takes NULL) */
+
+/* A store in memory, for this process only: in a child made by fork, using it is a `usage` error. */
+dpg_status dpg_store_memory_new(dpg_store **out, dpg_error *err);
+
+/* A store in a file; `path` copied. Nothing is touched until it is used. */
+dpg_status dpg_store_file_new(dpg_str path, dpg_store **out, dpg_error *err);
+
+void dpg_store_free(dpg_store *store);
+
+/* --- the engine ----------------------------------------------------------------------------------------------------- */
+
+typedef struct dpg_engine dpg_engine;
+typedef struct dpg_credential dpg_credential;
+
+/* A call's number: unique in its engine, below 2^53 so that a Lua number holds it, never 0. */
+typedef uint64_t dpg_id;
+
+typedef struct dpg_engine_options {
+    dpg_str user_agent;     /* copied; empty: libdpg's own */
+    dpg_str ca_file;        /* copied; empty: the system's */
+    dpg_str proxy;          /* copied; used if proxy_set; empty: none at all */
+    bool proxy_set;         /* false: the environment's, as curl takes it; loopback is never proxied */
+    int max_connections;    /* transfers at once (exchanges are not counted); 0: 16 */
+    bool no_http2;          /* HTTP/1.1 only */
+    double retry_budget;    /* retries in store for each origin; 0: 100; below 0: none */
+    bool events;            /* put events in the outbox */
+} dpg_engine_options;
+#define DPG_ENGINE_OPTIONS_INIT {0}
+
+dpg_status dpg_engine_new(const dpg_engine_options *options, dpg_engine **out, dpg_error *err);
+
+/*
+ * Close and free; takes NULL. New work is refused, calls are cancelled, an exchange that has left is finished and its
+ * successor saved, for `grace_ms` at most. In a process that did not make the engine, only its memory's owner forgets it.
+ */
+void dpg_engine_free(dpg_engine *engine, int64_t grace_ms);
+
+typedef struct dpg_header {
+    dpg_str name, value;
+} dpg_header;
+
+typedef enum dpg_repeat {
+    DPG_REPEAT_ALWAYS, /* any attempt may follow any other: GET, or a write with an Idempotency-Key */
+    DPG_REPEAT_UNSENT  /* again only when the request certainly never left, or on a 429; on a fresh connection */
+} dpg_repeat;
+
+/* What to send, and how to go about it. All of it is copied by dpg_engine_start(). */
+typedef struct dpg_spec {
+    dpg_str method;
+    dpg_str url;               /* empty: a timer of `timer_ms`, which completes with nothing */
+    const dpg_header *headers; /* without Authorization, which the core adds */
+    size_t header_count;
+    dpg_str body;
+    bool has_body;
+    dpg_credential *credential; /* borrowed; the engine keeps a reference; NULL: none */
+    dpg_str account;            /* for a person's credential: which account's access token */
+    dpg_str gate;               /* who waits together after a 429; empty: the credential, else the origin */
+    dpg_repeat repeat;
+    int attempts;               /* sends at most; 0: 6 */
+    int64_t base_ms, cap_ms;    /* back-off; 0: 200 and 20,000 */
+    int64_t timeout_ms;         /* one attempt; 0: 30,000; below 0: none */
+    int64_t deadline_ms;        /* the whole call, waits included; 0: 120,000; below 0: none */
+    int64_t timer_ms;
+    size_t max_response_bytes;  /* 0: 64 MiB */
+} dpg_spec;
+#define DPG_SPEC_INIT {0}
+
+/*
+ * Start what `spec` describes and return at once.
+ *   engine  borrowed
+ *   spec    copied; the caller may free it on return
+ *   out     set to the call's id, which the engine owns until dpg_engine_take()
+ * Fails with DPG_E_INVALID (CR, LF or NUL in a header; a URL that is no URL, or plain http to another machine; a
+ * credential of another origin), DPG_E_CLOSED or DPG_E_NOMEM.
+ */
+dpg_status dpg_engine_start(dpg_engine *engine, const dpg_spec *spec, dpg_id *out, dpg_error *err);
+
+/*
+ * Turn the engine until something is in the outbox or `ms` have passed, whichever comes first; 0 turns it once. It goes
+ * on past `ms` (5 s at most) while a refresh token is between its mark and its save: a script may compute for minutes
+ * once it has control back.
+ */
+dpg_status dpg_engine_wait(dpg_engine *engine, int64_t ms, dpg_error *err);
+
+typedef enum dpg_note_type {
+    DPG_NOTE_NONE, /* the outbox is empty */
+    DPG_NOTE_DONE, /* the call `id` has ended: take it */
+    DPG_NOTE_EVENT /* something worth a log line or a metric */
+} dpg_note_type;
+
+typedef enum dpg_event {
+    DPG_EVENT_START,      /* an attempt is sent; attempt */
+    DPG_EVENT_RESPONSE,   /* an answer is here; http_status, attempt, elapsed_ms */
+    DPG_EVENT_RETRY,      /* again after wait_ms; http_status or code say why */
+    DPG_EVENT_ROTATED,    /* a refresh token was exchanged and its successor saved; generation */
+    DPG_EVENT_ADOPTED,    /* a sibling's newer record was taken over; generation */
+    DPG_EVENT_GATE_CLOSED,/* a 429 closed the gate for wait_ms */
+    DPG_EVENT_GATE_OPEN,  /* it is open again */
+    DPG_EVENT_STORAGE,    /* the store refused; code, message: said also when nobody waits for it */
+    DPG_EVENT_SIGNED_OUT  /* the session has ended; reason */
+} dpg_event;
+
+const char *dpg_event_name(dpg_event event); /* "start", "response" … */
+
+/* Plain values; owns nothing. No token, code or password is ever in it. */
+typedef struct dpg_note {
+    dpg_note_type type;
+    dpg_id id;         /* the call, or 0 */
+    dpg_event event;
+    int attempt;
+    int http_status;
+    int64_t wait_ms, elapsed_ms;
+    int64_t generation;
+    char code[48];     /* also a reason */
+    char message[160];
+    char method[12];
+    char path[160];    /* without query */
+} dpg_note;
+
+/* The next note; *note is always set. */
+void dpg_engine_next(dpg_engine *engine, dpg_note *note);
+
+/* How a call ended. `error.kind` is DPG_KIND_NONE when there was an answer, whatever its status. */
+typedef struct dpg_completion {
+    dpg_error error;
+    int status;
+    dpg_header *headers; /* name in lower case */
+    size_t header_count;
+    dpg_str body;
+    int attempts;           /* how many were begun */
+    int sent;               /* how many of them may have left this machine */
+    int64_t retry_after_ms; /* what the last answer asked for; -1: nothing */
+    void *owner;            /* libdpg's own: what the views above live in */
+} dpg_completion;
+
+/* Take the completion of a call that has ended; the caller ends it with dpg_completion_clear(). DPG_E_UNKNOWN: not ended, or taken. */
+dpg_status dpg_engine_take(dpg_engine *engine, dpg_id id, dpg_completion *out, dpg_error *err);
+void dpg_completion_clear(dpg_completion *completion);
+
+/* End a call early; it completes with kind "cancelled". A rotation that it waited for goes on without it. Unknown ids are ignored. */
+void dpg_engine_cancel(dpg_engine *engine, dpg_id id);
+
+/* Nobody will take this call: when it ends it frees itself. It is not cancelled. */
+void dpg_engine_abandon(dpg_engine *engine, dpg_id id);
+
+typedef struct dpg_counts {
+    size_t calls;       /* started, not ended */
+    size_t transfers;   /* on a connection */
+    size_t timers;
+    size_t notes;       /* in the outbox */
+    size_t untaken;     /* ended, not taken */
+    size_t credentials;
+    int64_t retries, sent; /* since the engine was made */
+} dpg_counts;
+dpg_counts dpg_engine_counts(const dpg_engine *engine);
+
+bool dpg_engine_is_mine(const dpg_engine *engine); /* false in a process made by fork after the engine */
+
+/* Milliseconds on the engine's clock, which runs on through suspend. Only differences mean anything. */
+int64_t dpg_engine_now_ms(const dpg_engine *engine);
+
+/* --- credentials ------------------------------------------------------------------------------------------------------ */
+
+/* A service token for one origin; both copied, the token wiped when freed. `base_url` ends in /v1. */
+dpg_status dpg_credential_service(dpg_engine *engine, dpg_str base_url, dpg_str token, dpg_credential **out, dpg_error *err);
+
+typedef struct dpg_person_options {
+    bool no_replay; /* an exchange whose answer was lost ends the session instead of being asked about again */
+} dpg_person_options;
+
+/*
+ * A person: `store` is kept by reference. The same base_url and store in one engine give the same object, so that all
+ * who share a record share one rotation. Each call returns a reference, given back with dpg_credential_free().
+ */
+dpg_status dpg_credential_person(dpg_engine *engine, dpg_str base_url, dpg_store *store, const dpg_person_options *options,
+                                 dpg_credential **out, dpg_error *err);
+void dpg_credential_free(dpg_credential *credential); /* takes NULL; a rotation under way goes on */
+
+/* Each starts a call and sets its id; that it is done means that it is durable. All need a person's credential. */
+
+/* Read the store: ends well when there is a session to go on with, else with kind "auth". */
+dpg_status dpg_credential_load(dpg_credential *credential, dpg_id *out, dpg_error *err);
+
+/*
+ * Send sign_in or mfa as `spec` says (its repeat is UNSENT whatever it says). The store is proven by a trial save before
+ * anything leaves. From a 200 the core takes the refresh token and the accounts, saves them, and completes with an empty
+ * body; a 200 with an mfa_token, and any other answer, completes with its body as it came.
+ */
+dpg_status dpg_credential_sign_in(dpg_credential *credential, const dpg_spec *spec, dpg_id *out, dpg_error *err);
+
+/* Forget the tokens here and in the store, where a tombstone stays, so that no sibling writes the session back. */
+dpg_status dpg_credential_forget(dpg_credential *credential, dpg_id *out, dpg_error *err);
+
+typedef struct dpg_credential_info {
+    bool person;
+    const char *state;    /* a static name: "ready", "empty", "exchanging", "sign_in" … */
+    const char *reason;   /* why the person must sign in again, or "" */
+    int64_t generation;
+    int64_t rotations;    /* exchanges that this engine made for it */
+    /* Borrowed until the engine is next turned: */
+    const char *accounts_json; /* the accounts as the server sent them (a JSON array, unknown fields kept), or "" */
+    const char *person_json;   /* the person as the server sent it (a JSON object), or "" */
+} dpg_credential_info;
+dpg_credential_info dpg_credential_get_info(const dpg_credential *credential);
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
+
+#endif

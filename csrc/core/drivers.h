@@ -1,0 +1,136 @@
+/*
+ * The four doors to the world, each a small table of functions: clock, random, store, transport. The engine knows these
+ * alone, so that the simulator can put a world of its own behind them. The real ones: os_posix.c (clock, random),
+ * store_memory.c, store_file.c, transport_curl.c.
+ */
+#ifndef DPG_DRIVERS_H
+#define DPG_DRIVERS_H
+
+#include "base.h"
+
+#if defined(__GNUC__)
+#pragma GCC visibility push(hidden)
+#endif
+
+/* --- clock and random ---------------------------------------------------------------------------------------------- */
+
+typedef struct dpg_clock {
+    void *self;
+    int64_t (*boot_ms)(void *self);        /* runs on through suspend; only differences mean anything */
+    int64_t (*unix_ms)(void *self);        /* may jump */
+    const char *(*boot_id)(void *self);    /* which boot `boot_ms` counts from; "" when unknown */
+} dpg_clock;
+
+typedef struct dpg_random {
+    void *self;
+    uint64_t (*u64)(void *self);
+} dpg_random;
+
+extern const dpg_clock dpg_clock_os;
+extern const dpg_random dpg_random_os;
+
+/* --- store --------------------------------------------------------------------------------------------------------- */
+
+typedef enum dpg_store_op { DPG_STORE_LOCK, DPG_STORE_LOAD, DPG_STORE_SAVE, DPG_STORE_UNLOCK } dpg_store_op;
+
+/* What the engine asks. All views are borrowed until the answer. */
+typedef struct dpg_store_request {
+    dpg_store_op op;
+    uint64_t ask;      /* the number to answer under, when the answer comes later */
+    dpg_str bytes;     /* SAVE: the whole record */
+    bool had;          /* SAVE: something is expected to be stored … */
+    dpg_str expected;  /* … and it is this; without `had`: nothing is stored */
+    bool reserve;      /* SAVE: another save will follow soon and must find room: make it now, or fail now */
+} dpg_store_request;
+
+typedef enum dpg_store_outcome {
+    DPG_STORE_DONE,
+    DPG_STORE_BUSY,    /* LOCK: somebody else has it; ask again after `again_ms` */
+    DPG_STORE_CHANGED, /* SAVE: what is stored is not what was expected; nothing was written */
+    DPG_STORE_FAILED   /* `error` says why; a SAVE that failed has left the stored record as it was */
+} dpg_store_outcome;
+
+typedef struct dpg_store_reply {
+    dpg_store_outcome outcome;
+    int64_t again_ms;
+    char holder[96];   /* BUSY: who has it, for people ("process 4711"), or empty */
+    bool found;        /* LOAD: is anything stored? */
+    dpg_buf bytes;     /* LOAD: the stored bytes, a secret buffer; the receiver takes it */
+    dpg_error error;   /* FAILED: kind "storage" (or "usage"), code "store_…" */
+} dpg_store_reply;
+
+/*
+ * A store keeps one record of opaque bytes for one person. Operations on one store object come one at a time. A LOCK is
+ * held across the others by one holder (this object) until UNLOCK; it dies with the process. Nothing here waits for others.
+ */
+struct dpg_store {
+    int refs;
+    char *identity; /* equal for two objects that keep the very same record ("file:/real/path"); owned */
+    /* True: answered in *reply (zeroed by the caller). False: the answer comes later, to whoever `later` is. */
+    bool (*ask)(dpg_store *store, const dpg_store_request *request, dpg_store_reply *reply);
+    void (*free)(dpg_store *store); /* the object itself, when refs has gone to 0 */
+};
+dpg_store *dpg_store_ref(dpg_store *store);
+
+/* --- transport ------------------------------------------------------------------------------------------------------ */
+
+typedef struct dpg_request {
+    dpg_str method, url;
+    const dpg_header *headers; /* all of them, Authorization too */
+    size_t header_count;
+    dpg_str body;
+    bool has_body;
+    bool once;   /* never two times on the wire: a fresh connection, HTTP/1.1, guarded against libcurl's own resends */
+    size_t max_response_bytes;
+} dpg_request;
+
+/* How far a request certainly did, or may have, gone. */
+typedef enum dpg_sent {
+    DPG_SENT_NOT,  /* proof: not one byte of the request left this machine */
+    DPG_SENT_MAYBE
+} dpg_sent;
+
+/* The end of one transfer. The receiver takes what it owns and ends it with dpg_response_clear(). */
+typedef struct dpg_response {
+    uint64_t id;
+    dpg_sent sent;
+    dpg_error error; /* kind NONE: there was a whole answer */
+    int status;
+    dpg_header *headers; /* names in lower case; views into `head` */
+    size_t header_count;
+    dpg_buf head, body;  /* both secret buffers: an answer may carry tokens */
+} dpg_response;
+void dpg_response_clear(dpg_response *response);
+
+typedef struct dpg_transport {
+    void *self;
+    /* Start a transfer under `id`. The request's bytes are borrowed until the transfer ends (next, abort). On failure nothing was sent. */
+    dpg_status (*start)(void *self, uint64_t id, const dpg_request *request, dpg_error *err);
+    /* End it now, and say how far it had gone. Unknown ids: DPG_SENT_NOT. */
+    dpg_sent (*abort)(void *self, uint64_t id);
+    /*
+     * Wait until something can move, `timeout_ms` have passed or somebody wakes it; then move all that can be moved without
+     * waiting. When it returns, no answer is left lying in a socket (so a timeout judged after it is a real one).
+     */
+    dpg_status (*step)(void *self, int64_t timeout_ms, dpg_error *err);
+    /* The next transfer that has ended; false when there is none. *out is the receiver's. */
+    bool (*next)(void *self, dpg_response *out);
+    void (*wakeup)(void *self); /* from any thread */
+    void (*free)(void *self);
+    void (*forget)(void *self); /* in a child made by fork: give back memory, speak to nobody, close nothing politely */
+} dpg_transport;
+
+typedef struct dpg_transport_options {
+    dpg_str user_agent, ca_file, proxy;
+    bool proxy_set, no_http2;
+    int max_connections;
+} dpg_transport_options;
+
+/* libcurl's multi interface. Everything in the options is copied. */
+dpg_status dpg_transport_curl_new(const dpg_transport_options *options, dpg_transport *out, dpg_error *err);
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
+
+#endif
