@@ -1,0 +1,194 @@
+# GNU make. `make help` lists the targets; ./dev installs what they need first.
+#
+# Everything is found by wildcard, so a new file needs no line here. All that is built lies under $(BUILD):
+# objects in obj/, one module for each Lua in <lua>/dpg/core.so, test programs in test/, logs in log/.
+# The checked builds (asan, torture, fuzz, coverage) are this same Makefile with another BUILD and other flags.
+
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DELETE_ON_ERROR:
+.SECONDARY:
+.DEFAULT_GOAL := module
+
+LUAS   = lua5.1 lua5.2 lua5.3 lua5.4 luajit
+LUA   ?= lua5.4
+BUILD  = build
+CI    ?=
+WERROR ?= $(if $(filter true,$(CI)),1)
+
+SIM_SEEDS    ?= 20000
+FUZZ_SECONDS ?= 10
+CLANG        ?= clang-14
+FORMAT       ?= clang-format-14
+
+# ---- what there is ----------------------------------------------------------------------------------------------
+
+CORE_C    := $(wildcard csrc/core/*.c)
+BINDING_C := $(wildcard csrc/binding/*.c)
+SUPPORT_C := $(wildcard test/support/*.c)
+SIM_C     := $(wildcard test/sim/*.c)
+TESTS     := $(patsubst test/%.c,%,$(wildcard test/test_*.c))
+TORTURES  := $(patsubst test/torture/%.c,%,$(wildcard test/torture/*.c))
+TORTURE_L := $(patsubst test/torture/%.lua,%,$(wildcard test/torture/*.lua))
+FUZZERS   := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
+SPECS     := $(shell test -d spec && find spec -name '*_spec.lua')
+C_FILES   := $(wildcard csrc/core/*.[ch] csrc/binding/*.[ch] test/*.[ch] test/*/*.[ch])
+
+# `make test LUA=lua5.2` asks for one; without LUA it is all of them, and the runner names those that are missing.
+asked = $(filter-out file,$(origin LUA))
+SPEC_LUAS = $(if $(asked),$(LUA),$(LUAS))
+
+# ---- flags ------------------------------------------------------------------------------------------------------
+
+WARN = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wwrite-strings -Wconversion $(if $(WERROR),-Werror)
+# Assigned with = and not ?=, so that a distribution's CFLAGS in the environment can't drop what we rely on:
+# give yours as `make CFLAGS=…`. FLAGS is what always holds.
+CFLAGS = -O2 -g
+FLAGS  = -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -pthread $(WARN) -Icsrc/core
+CURL_CFLAGS = $(shell pkg-config --cflags libcurl)
+CURL_LIBS   = $(shell pkg-config --libs libcurl)
+COMPILE = $(CC) $(FLAGS) $(CURL_CFLAGS) $(CFLAGS) $(EXTRA) -MMD -MP
+
+ifeq ($(shell uname -s),Darwin)
+SHARED = -bundle -undefined dynamic_lookup
+else
+# nodelete: a thread that is still inside TLS must not find its code unmapped when the Lua state closes.
+SHARED = -shared -Wl,-z,nodelete
+endif
+
+# ---- objects and programs ---------------------------------------------------------------------------------------
+
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+CORE_O = $(call obj,$(CORE_C))
+
+# Changed flags rebuild, as changed sources do.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(COMPILE)' | cmp -s - $@ || echo '$(COMPILE)' >$@
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -Itest -Itest/support -c -o $@ $<
+
+$(BUILD)/test/%: $(BUILD)/obj/test/%.o $(call obj,$(SUPPORT_C)) $(CORE_O)
+	@mkdir -p $(@D)
+	$(CC) -pthread $(EXTRA) -o $@ $^ $(CURL_LIBS)
+
+$(BUILD)/torture/%: $(BUILD)/obj/test/torture/%.o $(call obj,$(SUPPORT_C)) $(CORE_O)
+	@mkdir -p $(@D)
+	$(CC) -pthread $(EXTRA) -o $@ $^ $(CURL_LIBS)
+
+$(BUILD)/sim: $(call obj,$(SIM_C)) $(CORE_O)
+	$(CC) -pthread $(EXTRA) -o $@ $^ $(CURL_LIBS)
+
+$(BUILD)/fuzz_%: $(BUILD)/obj/test/fuzz/fuzz_%.o $(CORE_O)
+	$(CC) -pthread $(EXTRA) -fsanitize=fuzzer -o $@ $^ $(CURL_LIBS)
+
+# The core is compiled once for all Luas; only the binding sees lua.h.
+define lua_rules
+$(BUILD)/$(1)/obj/%.o: csrc/binding/%.c $(BUILD)/flags
+	@mkdir -p $$(@D)
+	$$(COMPILE) $$$$(pkg-config --cflags $(1)) -c -o $$@ $$<
+
+$(BUILD)/$(1)/dpg/core.so: $(patsubst csrc/binding/%.c,$(BUILD)/$(1)/obj/%.o,$(BINDING_C)) $(CORE_O)
+	@mkdir -p $$(@D)
+	$$(CC) $$(SHARED) -pthread $$(EXTRA) -o $$@ $$^ $$(CURL_LIBS)
+endef
+$(foreach l,$(sort $(LUAS) $(LUA)),$(eval $(call lua_rules,$(l))))
+
+-include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')
+
+MODULE  = $(BUILD)/$(LUA)/dpg/core.so
+C_PROGS = $(TESTS:%=$(BUILD)/test/%)
+SIM     = $(if $(SIM_C),$(BUILD)/sim)
+
+# What test/run is asked for, by the names that it prints.
+C_SUITES    = $(TESTS:%=c/%)
+SIM_SUITE   = $(if $(SIM_C),sim)
+SPEC_SUITES = $(if $(SPECS),$(SPEC_LUAS:%=spec/%))
+
+have = $(shell for l in $(1); do command -v $$l >/dev/null && pkg-config --exists $$l && echo $$l; done)
+run  = CC='$(CC)' MAKE='$(MAKE)' BUILD='$(BUILD)' CI='$(CI)' SIM_SEEDS='$(SIM_SEEDS)' ASKED='$(if $(asked),1)' test/run
+# Keep going past a file that does not compile: the runner then names what has not been built, and fails for it.
+build = @$(MAKE) -k --silent BUILD='$(BUILD)' $(1) || true
+
+# ---- targets ----------------------------------------------------------------------------------------------------
+
+module: $(MODULE) ## build the module for LUA (lua5.4)
+modules: $(LUAS:%=$(BUILD)/%/dpg/core.so) ## build the module for all five Luas
+programs: $(C_PROGS) $(SIM) # what the C side of the tests needs
+
+test: ## C tests, the simulator's fixed seeds, specs on every Lua (LUA=lua5.2: on one)
+	$(call build,programs $(addsuffix /dpg/core.so,$(addprefix $(BUILD)/,$(call have,$(SPEC_LUAS)))))
+	@$(run) $(C_SUITES) $(SIM_SUITE) $(SPEC_SUITES)
+
+test-c: ## C tests alone
+	$(call build,$(C_PROGS))
+	@$(run) $(C_SUITES)
+
+spec: ## specs alone (LUA=lua5.2: on one)
+	$(call build,$(addsuffix /dpg/core.so,$(addprefix $(BUILD)/,$(call have,$(SPEC_LUAS)))))
+	@$(run) $(SPEC_SUITES)
+
+sim: $(SIM) ## the simulator (SEED=n replays one seed with a trace; SIM_SEEDS=n)
+	@$(BUILD)/sim $(if $(SEED),--seed $(SEED),--seeds $(SIM_SEEDS))
+
+check: ## luacheck, clang-format, headers, layers, exports, lists, versions, links
+	$(call build,$(MODULE))
+	@CC='$(CC)' FLAGS='$(FLAGS)' BUILD='$(BUILD)' LUA='$(LUA)' FORMAT='$(FORMAT)' C_FILES='$(C_FILES)' tools/check
+
+# The address sanitizer must come first in the process, so the runner preloads it into the (uninstrumented) Lua.
+SANITIZE = -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+CHECKED_LUAS = $(if $(asked),$(LUA),lua5.4 luajit)
+
+asan: ## C tests, simulator and specs under ASan, LSan and UBSan
+	@CHECKER=asan $(MAKE) BUILD=build/asan CFLAGS='-O1 -g' EXTRA='$(SANITIZE)' SIM_SEEDS=1000 checked
+
+valgrind: ## C tests and specs under valgrind
+	@CHECKER=valgrind $(MAKE) BUILD=build SIM_C= checked
+
+checked:
+	$(call build,programs $(addsuffix /dpg/core.so,$(addprefix $(BUILD)/,$(call have,$(CHECKED_LUAS)))))
+	@$(run) $(C_SUITES) $(SIM_SUITE) $(if $(SPECS),$(CHECKED_LUAS:%=spec/%))
+
+torture: ## the 1st, 2nd, 3rd … allocation fails (test/torture), under ASan
+	@CHECKER=asan $(MAKE) BUILD=build/torture CFLAGS='-O1 -g' EXTRA='-DDPG_TORTURE $(SANITIZE)' tortured
+
+tortured:
+	$(call build,$(TORTURES:%=$(BUILD)/torture/%) $(if $(TORTURE_L),$(MODULE)))
+	@$(run) $(TORTURES:%=torture/%) $(TORTURE_L:%=torture/$(LUA)/%)
+
+fuzz: ## each fuzz target for FUZZ_SECONDS (10); finds are kept in build/fuzz
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(MAKE) BUILD=build/fuzz CC=$(CLANG) CFLAGS='-O1 -g' \
+	  EXTRA='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined' fuzzed
+
+fuzzed:
+	$(call build,$(FUZZERS:%=$(BUILD)/fuzz_%))
+	@$(run) $(FUZZERS:%=fuzz/%)
+
+coverage: ## lines of the core and the binding that the tests reach
+	@find build/cov -name '*.gcda' -delete 2>/dev/null || true
+	@$(MAKE) BUILD=build/cov CFLAGS='-O0 -g' EXTRA=--coverage SIM_SEEDS=200 LUA=$(LUA) test
+	@lcov -q -c --no-external -b . -d build/cov -o build/cov/all.info
+	@lcov -q -r build/cov/all.info '*/test/*' -o build/cov/dpg.info && lcov --list build/cov/dpg.info
+
+format: ## lay the C files out as .clang-format says
+	$(FORMAT) -i $(C_FILES)
+
+VERSION = $(shell sed -n 's/^.define DPG_VERSION "\(.*\)"/\1/p' csrc/core/dpg.h 2>/dev/null)
+dist: ## build/dist/dpg-VERSION.tar.gz from the last commit
+	@test -n '$(VERSION)' || { echo 'csrc/core/dpg.h has no DPG_VERSION' >&2; exit 1; }
+	@mkdir -p build/dist
+	git archive --prefix=dpg-$(VERSION)/ -o build/dist/dpg-$(VERSION).tar.gz HEAD
+
+demo: $(MODULE) ## the story, in a screenful
+	@LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/$(LUA)/?.so;;' $(LUA) examples/demo.lua
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-12s %s\n' "$$t" "$$d"; done
+
+FORCE:
+.PHONY: module modules programs test test-c spec sim check asan valgrind checked torture tortured fuzz fuzzed \
+  coverage format dist demo clean help FORCE
