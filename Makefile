@@ -44,8 +44,11 @@ WARN = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wwrite-strings -Wc
 # give yours as `make CFLAGS=…`. FLAGS is what always holds.
 CFLAGS = -O2 -g
 FLAGS  = -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -pthread $(WARN) -Icsrc/core
-CURL_CFLAGS = $(shell pkg-config --cflags libcurl)
-CURL_LIBS   = $(shell pkg-config --libs libcurl)
+CURL_CFLAGS := $(shell pkg-config --cflags libcurl 2>/dev/null)
+CURL_LIBS   := $(shell pkg-config --libs libcurl 2>/dev/null || echo -lcurl)
+# Short lines while it builds; `make V=1` shows the commands.
+Q   = $(if $(V),,@)
+say = $(if $(V),,@echo '  $(1)')
 COMPILE = $(CC) $(FLAGS) $(CURL_CFLAGS) $(CFLAGS) $(EXTRA) -MMD -MP
 
 ifeq ($(shell uname -s),Darwin)
@@ -67,31 +70,38 @@ $(BUILD)/flags: FORCE
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -Itest -Itest/support -c -o $@ $<
+	$(call say,cc $<)
+	$(Q)$(COMPILE) -Itest -Itest/support -c -o $@ $<
 
 $(BUILD)/test/%: $(BUILD)/obj/test/%.o $(call obj,$(SUPPORT_C)) $(CORE_O)
 	@mkdir -p $(@D)
-	$(CC) -pthread $(EXTRA) -o $@ $^ $(CURL_LIBS)
+	$(call say,link $@)
+	$(Q)$(CC) -pthread $(EXTRA) -o $@ $^ $(CURL_LIBS)
 
 $(BUILD)/torture/%: $(BUILD)/obj/test/torture/%.o $(call obj,$(SUPPORT_C)) $(CORE_O)
 	@mkdir -p $(@D)
-	$(CC) -pthread $(EXTRA) -o $@ $^ $(CURL_LIBS)
+	$(call say,link $@)
+	$(Q)$(CC) -pthread $(EXTRA) -o $@ $^ $(CURL_LIBS)
 
 $(BUILD)/sim: $(call obj,$(SIM_C)) $(CORE_O)
-	$(CC) -pthread $(EXTRA) -o $@ $^ $(CURL_LIBS)
+	$(call say,link $@)
+	$(Q)$(CC) -pthread $(EXTRA) -o $@ $^ $(CURL_LIBS)
 
 $(BUILD)/fuzz_%: $(BUILD)/obj/test/fuzz/fuzz_%.o $(CORE_O)
-	$(CC) -pthread $(EXTRA) -fsanitize=fuzzer -o $@ $^ $(CURL_LIBS)
+	$(call say,link $@)
+	$(Q)$(CC) -pthread $(EXTRA) -fsanitize=fuzzer -o $@ $^ $(CURL_LIBS)
 
 # The core is compiled once for all Luas; only the binding sees lua.h.
 define lua_rules
 $(BUILD)/$(1)/obj/%.o: csrc/binding/%.c $(BUILD)/flags
 	@mkdir -p $$(@D)
-	$$(COMPILE) $$$$(pkg-config --cflags $(1)) -c -o $$@ $$<
+	$$(call say,cc $$< ($(1)))
+	$$(Q)$$(COMPILE) $$$$(pkg-config --cflags $(1)) -c -o $$@ $$<
 
 $(BUILD)/$(1)/dpg/core.so: $(patsubst csrc/binding/%.c,$(BUILD)/$(1)/obj/%.o,$(BINDING_C)) $(CORE_O)
 	@mkdir -p $$(@D)
-	$$(CC) $$(SHARED) -pthread $$(EXTRA) -o $$@ $$^ $$(CURL_LIBS)
+	$$(call say,link $$@)
+	$$(Q)$$(CC) $$(SHARED) -pthread $$(EXTRA) -o $$@ $$^ $$(CURL_LIBS)
 endef
 $(foreach l,$(sort $(LUAS) $(LUA)),$(eval $(call lua_rules,$(l))))
 
@@ -109,7 +119,8 @@ SPEC_SUITES = $(if $(SPECS),$(SPEC_LUAS:%=spec/%))
 have = $(shell for l in $(1); do command -v $$l >/dev/null && pkg-config --exists $$l && echo $$l; done)
 run  = CC='$(CC)' MAKE='$(MAKE)' BUILD='$(BUILD)' CI='$(CI)' SIM_SEEDS='$(SIM_SEEDS)' ASKED='$(if $(asked),1)' test/run
 # Keep going past a file that does not compile: the runner then names what has not been built, and fails for it.
-build = @$(MAKE) -k --silent BUILD='$(BUILD)' $(1) || true
+build = +@mkdir -p $(BUILD)/log && rm -f $(BUILD)/log/build.failed && \
+  { $(MAKE) -k BUILD='$(BUILD)' $(1) || touch $(BUILD)/log/build.failed; }
 
 # ---- targets ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,73 @@
+-- Busted's output as test/run reads it, in the words of test/check.h: `start NAME`, then `ok NAME`, `pending NAME` or
+-- `not ok NAME`, the reasons before it on lines with a #, and last `N passed, N failed, N pending`. The start line
+-- names the test that a crash or a hang ended. People who type `busted` get Busted's own output (see .busted).
+
+local pretty = require "pl.pretty"
+
+local function line(...)
+  io.stdout:write(table.concat({ ... }), "\n")
+  io.stdout:flush()
+end
+
+local function one_line(name)
+  return (tostring(name):gsub("%s+", " "))
+end
+
+return function(options)
+  local busted = require "busted"
+  local handler = require "busted.outputHandlers.base"()
+
+  local function failure(entry)
+    local message = entry.message
+    if type(message) ~= "string" then
+      message = message == nil and "nil error" or pretty.write(message)
+    end
+    local trace = entry.element.trace
+    if trace and trace.short_src then
+      line("# ", trace.short_src, ":", trace.currentline)
+    end
+    line("# ", (message:gsub("\n", "\n# ")))
+    if options.verbose and entry.trace and entry.trace.traceback then
+      line("# ", (entry.trace.traceback:gsub("\n", "\n# ")))
+    end
+    line("not ok ", one_line(entry.name))
+  end
+
+  busted.subscribe({ "test", "start" }, function(element)
+    line("start ", one_line(handler.getFullName(element)))
+    return nil, true
+  end)
+
+  busted.subscribe({ "test", "end" }, function(element, _, status)
+    if status == "failure" then
+      failure(handler.failures[#handler.failures])
+    elseif status == "error" then
+      failure(handler.errors[#handler.errors])
+    else
+      line(status == "pending" and "pending " or "ok ", one_line(handler.getFullName(element)))
+    end
+    return nil, true
+  end)
+
+  -- A file that does not load, a describe or a teardown that fails: no test's end will tell of it.
+  local function outside(element)
+    if element.descriptor ~= "it" then
+      failure(handler.errors[#handler.errors])
+    end
+    return nil, true
+  end
+  busted.subscribe({ "error" }, outside)
+  busted.subscribe({ "failure" }, outside)
+
+  busted.subscribe({ "suite", "end" }, function()
+    local failed = handler.failuresCount + handler.errorsCount
+    if handler.successesCount + failed + handler.pendingsCount == 0 then
+      failed = 1
+      line("not ok the suite: it holds no test")
+    end
+    line(handler.successesCount, " passed, ", failed, " failed, ", handler.pendingsCount, " pending")
+    return nil, true
+  end)
+
+  return handler
+end
