@@ -1,0 +1,135 @@
+/*
+ * The operating system, as far as the core needs it: which process this is, random bytes, and the few file operations
+ * that a store stands on. os_posix.c is the whole of it for Linux, macOS and the BSDs, so that another system is one more
+ * file beside it. No policy here: which file is written when, and why, is store_file.c's. (The clock and the random
+ * numbers of the engine are dpg_clock_os and dpg_random_os, in drivers.h.)
+ */
+#ifndef DPG_OS_H
+#define DPG_OS_H
+
+#include "base.h"
+
+#if defined(__GNUC__)
+#pragma GCC visibility push(hidden)
+#endif
+
+/* --- process and random -------------------------------------------------------------------------------------------- */
+
+/* Equal as long as it is the same process: another number in a child made by fork, also when process ids come round. */
+uint64_t dpg_os_process(void);
+int64_t dpg_os_pid(void); /* for people */
+
+/* Fill `out` with random bytes from the system. Fails with DPG_E_SYSTEM, code "no_random"; never with weak numbers. */
+dpg_status dpg_os_random(void *out, size_t len, dpg_error *err);
+
+/* --- what can go wrong with a file ---------------------------------------------------------------------------------- */
+
+typedef enum dpg_os_trouble {
+    DPG_OS_FINE = 0,
+    DPG_OS_MISSING,        /* no such file or folder */
+    DPG_OS_EXISTS,         /* it is there already */
+    DPG_OS_BUSY,           /* another holder has the lock */
+    DPG_OS_FULL,           /* disk, quota or file size limit */
+    DPG_OS_READ_ONLY,      /* the file system is */
+    DPG_OS_DENIED,         /* permissions, or a file that is marked immutable */
+    DPG_OS_SYMLINK,        /* a symbolic link where a file of ours should be */
+    DPG_OS_NOT_A_FILE,     /* a folder, a pipe, a device */
+    DPG_OS_NOT_A_FOLDER,   /* a file where the folder should be */
+    DPG_OS_NOT_OURS,       /* the file belongs to another user */
+    DPG_OS_OPEN_TO_OTHERS, /* others can write to the folder */
+    DPG_OS_TOO_LONG,       /* the file is larger than what may be read */
+    DPG_OS_NO_MEMORY,
+    DPG_OS_FAILED /* anything else: text says what */
+} dpg_os_trouble;
+
+/* What went wrong and in the system's words: "No space left on device". Filled whenever something but FINE is returned. */
+typedef struct dpg_os_fault {
+    dpg_os_trouble trouble;
+    char text[112];
+} dpg_os_fault;
+
+/* --- folders and the files in them ---------------------------------------------------------------------------------- */
+
+/* An open folder: what is done in it stays in it, wherever its path leads meanwhile. -1: none. */
+typedef struct dpg_os_folder {
+    intptr_t handle;
+} dpg_os_folder;
+#define DPG_OS_FOLDER_NONE \
+    {                      \
+        -1                 \
+    }
+
+/*
+ * The absolute form of `path`, returned (dpg_free): relative ones start at the current folder. `real` resolves symbolic
+ * links as far as the path exists. NULL: `fault` says why.
+ */
+char *dpg_os_absolute(const char *path, dpg_os_fault *fault);
+char *dpg_os_real(const char *path, dpg_os_fault *fault);
+
+/*
+ * Open a folder that only its owner can write to. With `make`, what is missing of the path is made, for the owner alone
+ * (0700), and is durable before this returns.
+ */
+dpg_os_trouble dpg_os_folder_open(const char *path, bool make, dpg_os_folder *out, dpg_os_fault *fault);
+void dpg_os_folder_close(dpg_os_folder *folder); /* twice is fine */
+
+/* Names in this folder are durable when this returns FINE. */
+dpg_os_trouble dpg_os_folder_sync(const dpg_os_folder *folder, dpg_os_fault *fault);
+
+/*
+ * The file operations below take a name in a folder, follow no symbolic link, and touch regular files of ours alone. A
+ * file that others could read is made private (0600) in passing.
+ */
+
+/* Append the whole file to `out` (TOO_LONG beyond `max`). */
+dpg_os_trouble dpg_os_read(const dpg_os_folder *folder, const char *name, size_t max, dpg_buf *out,
+                           dpg_os_fault *fault);
+
+/*
+ * Make `name` hold `bytes`, then `zeros` zero bytes, and no more, durably. What is there already is written over in place,
+ * so that no new room is needed for what fits in the old.
+ */
+dpg_os_trouble dpg_os_write(const dpg_os_folder *folder, const char *name, dpg_str bytes, size_t zeros,
+                            dpg_os_fault *fault);
+
+dpg_os_trouble dpg_os_sync(const dpg_os_folder *folder, const char *name, dpg_os_fault *fault);
+
+/* Atomically: `to` is now what `from` was. */
+dpg_os_trouble dpg_os_replace(const dpg_os_folder *folder, const char *from, const char *to, dpg_os_fault *fault);
+
+/*
+ * Give the file a second, new name (EXISTS when it is taken). Where the file system has no links, a copy of it is made
+ * from `bytes`, if their pointer isn't NULL.
+ */
+dpg_os_trouble dpg_os_keep(const dpg_os_folder *folder, const char *name, const char *as, dpg_str bytes,
+                           dpg_os_fault *fault);
+
+dpg_os_trouble dpg_os_remove(const dpg_os_folder *folder, const char *name, dpg_os_fault *fault);
+
+/* --- the lock ---------------------------------------------------------------------------------------------------------- */
+
+/*
+ * A lock that dies with its process, and that a child made by fork does not share: its descriptor is closed there. The
+ * struct stays where it is while the lock is held.
+ */
+typedef struct dpg_os_lock {
+    intptr_t handle;  /* -1: not held */
+    uint64_t process; /* who took it */
+    struct dpg_os_lock *next, *prev;
+} dpg_os_lock;
+#define DPG_OS_LOCK_NONE \
+    {                    \
+        .handle = -1     \
+    }
+
+/* Take it, or say BUSY at once; then `holder` ("process 4711") names who has it, for people, or is empty. */
+dpg_os_trouble dpg_os_lock_take(const dpg_os_folder *folder, const char *name, dpg_os_lock *lock, char holder[32],
+                                dpg_os_fault *fault);
+void dpg_os_lock_give(dpg_os_lock *lock);          /* fine when not held; a child only drops its copy */
+bool dpg_os_lock_is_held(const dpg_os_lock *lock); /* by this very process */
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
+
+#endif
