@@ -1,0 +1,131 @@
+/*
+ * luaopen_dpg_core: the module `dpg.core`, the one symbol that the shared object exports, and the small things that the
+ * binding's files share. Everything else of ours is hidden, by the pragmas in the headers.
+ */
+#include "binding.h"
+
+#include "drivers.h"
+#include "json.h"
+
+#include <string.h>
+
+/* --- shared by the binding's files ------------------------------------------------------------------------------------ */
+
+void dpg_make_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc, lua_CFunction tostring)
+{
+    const luaL_Reg meta[] = {{"__gc", gc}, {"__close", gc}, {"__tostring", tostring}, {NULL, NULL}};
+
+    if (luaL_newmetatable(L, name)) {
+        lua_pushstring(L, name);
+        lua_setfield(L, -2, "__name");
+        lua_pushliteral(L, "protected"); /* what getmetatable() shows: nobody runs a finaliser by hand */
+        lua_setfield(L, -2, "__metatable");
+        luaL_setfuncs(L, meta, 0);
+        lua_newtable(L);
+        luaL_setfuncs(L, methods, 0);
+        lua_setfield(L, -2, "__index");
+    }
+    lua_pop(L, 1);
+}
+
+dpg_str dpg_check_str(lua_State *L, int index)
+{
+    dpg_str s = {NULL, 0};
+
+    luaL_checktype(L, index, LUA_TSTRING);
+    s.ptr = lua_tolstring(L, index, &s.len);
+    return s;
+}
+
+void dpg_set_str(lua_State *L, const char *key, dpg_str s)
+{
+    lua_pushlstring(L, s.ptr ? s.ptr : "", s.len);
+    lua_setfield(L, -2, key);
+}
+
+void dpg_set_whole(lua_State *L, const char *key, int64_t n)
+{
+    dpg_lua_pushint(L, n);
+    lua_setfield(L, -2, key);
+}
+
+void dpg_set_seconds(lua_State *L, const char *key, int64_t ms)
+{
+    if (ms % 1000 == 0) {
+        dpg_set_whole(L, key, ms / 1000);
+        return;
+    }
+    lua_pushnumber(L, (lua_Number)ms / 1000);
+    lua_setfield(L, -2, key);
+}
+
+int dpg_push_failure(lua_State *L, const dpg_error *err)
+{
+    lua_pushnil(L);
+    lua_createtable(L, 0, 10);
+    dpg_set_str(L, "kind", dpg_cstr(dpg_kind_name(err->kind != DPG_KIND_NONE ? err->kind : DPG_KIND_USAGE)));
+    dpg_set_str(L, "code", dpg_cstr(err->code[0] ? err->code : "refused"));
+    if (err->reason[0]) dpg_set_str(L, "reason", dpg_cstr(err->reason));
+    dpg_set_str(L, "message", dpg_cstr(err->message[0] ? err->message : "the core refused"));
+    if (err->detail[0]) dpg_set_str(L, "detail", dpg_cstr(err->detail));
+    if (err->request_id[0]) dpg_set_str(L, "request_id", dpg_cstr(err->request_id));
+    if (err->http_status) dpg_set_whole(L, "status", err->http_status);
+    if (err->retry_after_ms >= 0) dpg_set_seconds(L, "retry_after", err->retry_after_ms);
+    return 2;
+}
+
+int dpg_push_id(lua_State *L, dpg_status status, dpg_id id, const dpg_error *err)
+{
+    if (status != DPG_OK) return dpg_push_failure(L, err);
+    dpg_lua_pushint(L, (int64_t)id);
+    return 1;
+}
+
+/* --- the module ------------------------------------------------------------------------------------------------------- */
+
+/* core.random_bytes(n) -> n random bytes, from the system; n up to 1024 */
+static int l_random_bytes(lua_State *L)
+{
+    lua_Number n = luaL_checknumber(L, 1);
+    char bytes[1024];
+    size_t len = 0, done = 0;
+
+    luaL_argcheck(L, n >= 1 && n <= (lua_Number)sizeof bytes, 1, "1 to 1024 expected");
+    len = (size_t)n;
+    while (done < len) {
+        uint64_t word = dpg_random_os.u64(dpg_random_os.self);
+        size_t part = len - done < sizeof word ? len - done : sizeof word;
+
+        memcpy(bytes + done, &word, part);
+        done += part;
+    }
+    lua_pushlstring(L, bytes, len);
+    dpg_wipe(bytes, sizeof bytes);
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"engine", dpg_l_engine},
+    {"service", dpg_l_service},
+    {"person", dpg_l_person},
+    {"memory_store", dpg_l_memory_store},
+    {"file_store", dpg_l_file_store},
+    {"random_bytes", l_random_bytes},
+    {NULL, NULL},
+};
+
+DPG_EXPORT int luaopen_dpg_core(lua_State *L);
+
+int luaopen_dpg_core(lua_State *L)
+{
+    dpg_open_engine(L);
+    dpg_open_credential(L);
+    dpg_open_store(L);
+    luaL_newlib(L, functions);
+    dpg_open_json(L); /* decode, array_mt */
+    lua_pushliteral(L, DPG_VERSION);
+    lua_setfield(L, -2, "version");
+    lua_pushlightuserdata(L, NULL); /* what lua-cjson calls cjson.null */
+    lua_setfield(L, -2, "null");
+    return 1;
+}
