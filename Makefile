@@ -17,8 +17,8 @@ WERROR ?= $(if $(filter true,$(CI)),1)
 
 SIM_SEEDS    ?= 20000
 FUZZ_SECONDS ?= 10
-CLANG        ?= clang-14
-FORMAT       ?= clang-format-14
+CLANG        ?= $(notdir $(firstword $(shell command -v clang-14 clang) clang))
+FORMAT       ?= $(notdir $(firstword $(shell command -v clang-format-14 clang-format) clang-format))
 
 # ---- what there is ----------------------------------------------------------------------------------------------
 
@@ -120,16 +120,17 @@ have = $(shell for l in $(1); do command -v $$l >/dev/null && pkg-config --exist
 run  = CC='$(CC)' MAKE='$(MAKE)' BUILD='$(BUILD)' CI='$(CI)' SIM_SEEDS='$(SIM_SEEDS)' ASKED='$(if $(asked),1)' test/run
 # Keep going past a file that does not compile: the runner then names what has not been built, and fails for it.
 build = +@mkdir -p $(BUILD)/log && rm -f $(BUILD)/log/build.failed && \
-  { $(MAKE) -k BUILD='$(BUILD)' $(1) || touch $(BUILD)/log/build.failed; }
+  { $(MAKE) -k BUILD='$(BUILD)' WANTED='$(strip $(1))' wanted || touch $(BUILD)/log/build.failed; }
 
 # ---- targets ----------------------------------------------------------------------------------------------------
 
 module: $(MODULE) ## build the module for LUA (lua5.4)
 modules: $(LUAS:%=$(BUILD)/%/dpg/core.so) ## build the module for all five Luas
-programs: $(C_PROGS) $(SIM) # what the C side of the tests needs
+wanted: $(WANTED)
+	@:
 
 test: ## C tests, the simulator's fixed seeds, specs on every Lua (LUA=lua5.2: on one)
-	$(call build,programs $(addsuffix /dpg/core.so,$(addprefix $(BUILD)/,$(call have,$(SPEC_LUAS)))))
+	$(call build,$(C_PROGS) $(SIM) $(addsuffix /dpg/core.so,$(addprefix $(BUILD)/,$(call have,$(SPEC_LUAS)))))
 	@$(run) $(C_SUITES) $(SIM_SUITE) $(SPEC_SUITES)
 
 test-c: ## C tests alone
@@ -158,7 +159,7 @@ valgrind: ## C tests and specs under valgrind
 	@CHECKER=valgrind $(MAKE) BUILD=build SIM_C= checked
 
 checked:
-	$(call build,programs $(addsuffix /dpg/core.so,$(addprefix $(BUILD)/,$(call have,$(CHECKED_LUAS)))))
+	$(call build,$(C_PROGS) $(SIM) $(addsuffix /dpg/core.so,$(addprefix $(BUILD)/,$(call have,$(CHECKED_LUAS)))))
 	@$(run) $(C_SUITES) $(SIM_SUITE) $(if $(SPECS),$(CHECKED_LUAS:%=spec/%))
 
 torture: ## the 1st, 2nd, 3rd … allocation fails (test/torture), under ASan
@@ -169,7 +170,7 @@ tortured:
 	@$(run) $(TORTURES:%=torture/%) $(TORTURE_L:%=torture/$(LUA)/%)
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (10); finds are kept in build/fuzz
-	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(MAKE) BUILD=build/fuzz CC=$(CLANG) CFLAGS='-O1 -g' \
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(MAKE) BUILD=build/fuzz CC=$(CLANG) WERROR= CFLAGS='-O1 -g' \
 	  EXTRA='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined' fuzzed
 
 fuzzed:
@@ -201,5 +202,5 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-12s %s\n' "$$t" "$$d"; done
 
 FORCE:
-.PHONY: module modules programs test test-c spec sim check asan valgrind checked torture tortured fuzz fuzzed \
+.PHONY: module modules wanted test test-c spec sim check asan valgrind checked torture tortured fuzz fuzzed \
   coverage format dist demo clean help FORCE

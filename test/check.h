@@ -47,20 +47,20 @@ static jmp_buf check_leave;
 #define CHECK_JOIN(a, b) CHECK_JOIN2(a, b)
 
 /* Constructors of one file run in the order in which they are written, so tests do too. */
-#define TEST(promise)                                                                                                  \
-    static void CHECK_JOIN(check_run_, __LINE__)(void);                                                                \
-    static struct check_case CHECK_JOIN(check_case_, __LINE__) = {promise, CHECK_JOIN(check_run_, __LINE__), NULL};    \
-    __attribute__((constructor)) static void CHECK_JOIN(check_add_, __LINE__)(void)                                    \
-    {                                                                                                                  \
-        *check_last = &CHECK_JOIN(check_case_, __LINE__);                                                              \
-        check_last = &CHECK_JOIN(check_case_, __LINE__).next;                                                          \
-    }                                                                                                                  \
+#define TEST(promise)                                                                                               \
+    static void CHECK_JOIN(check_run_, __LINE__)(void);                                                             \
+    static struct check_case CHECK_JOIN(check_case_, __LINE__) = {promise, CHECK_JOIN(check_run_, __LINE__), NULL}; \
+    __attribute__((constructor)) static void CHECK_JOIN(check_add_, __LINE__)(void)                                 \
+    {                                                                                                               \
+        *check_last = &CHECK_JOIN(check_case_, __LINE__);                                                           \
+        check_last = &CHECK_JOIN(check_case_, __LINE__).next;                                                       \
+    }                                                                                                               \
     static void CHECK_JOIN(check_run_, __LINE__)(void)
 
-#define CHECK_MAIN()                                                                                                   \
-    int main(int argc, char **argv)                                                                                    \
-    {                                                                                                                  \
-        return check_main(argc, argv);                                                                                 \
+#define CHECK_MAIN()                   \
+    int main(int argc, char **argv)    \
+    {                                  \
+        return check_main(argc, argv); \
     }
 
 /* Says what went wrong, printf-like, and counts it against the running test. */
@@ -71,7 +71,7 @@ static jmp_buf check_leave;
 
 #define CHECK_INT(got, want) check_int(__FILE__, __LINE__, #got, (intmax_t)(got), (intmax_t)(want))
 #define CHECK_STR(got, want) check_str(__FILE__, __LINE__, #got, (got), (want))
-#define CHECK_MEM(got, got_len, want, want_len)                                                                        \
+#define CHECK_MEM(got, got_len, want, want_len) \
     check_mem(__FILE__, __LINE__, #got, (got), (size_t)(got_len), (want), (size_t)(want_len))
 #define CHECK_NULL(pointer) ((pointer) == NULL ? (void)0 : CHECK_FAIL("%s is not NULL", #pointer))
 

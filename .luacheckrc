@@ -1,0 +1,21 @@
+-- "min" is what all of 5.1 to 5.4 and LuaJIT share; dpg.compat alone bridges the rest, by way of rawget(_G, …).
+std = "min"
+max_line_length = 120
+exclude_files = { "build/**", "**/*.c" }
+
+files["spec"] = { std = "+busted" }
+files["test/busted_log.lua"] = { std = "+busted" }
+
+-- Inside nginx there is one more global.
+files["lua/dpg/host/ngx.lua"] = { read_globals = { "ngx" } }
+files["lua/dpg/host/init.lua"] = { read_globals = { "ngx" } }
+
+-- Config files are Lua that sets globals.
+files["**/*.rockspec"] = {
+  std = "none",
+  globals = {
+    "rockspec_format", "package", "version", "source", "description", "supported_platforms", "dependencies",
+    "external_dependencies", "build", "test", "test_dependencies",
+  },
+}
+files[".luacheckrc"] = { ignore = { "11." } }
