@@ -1,0 +1,66 @@
+/*
+ * What differs between the versions of libcurl that we build with: every check of its version number stands here, for
+ * transport_curl.c alone. The oldest that will do is 7.68 (curl_multi_wakeup).
+ */
+#ifndef DPG_CURL_COMPAT_H
+#define DPG_CURL_COMPAT_H
+
+#include <curl/curl.h>
+
+#if LIBCURL_VERSION_NUM < 0x074400
+#error "dpg needs libcurl 7.68 or later"
+#endif
+
+/* 7.80: a callback between "connected" and the first byte of the request. Without it only a failure to connect is proof. */
+#if LIBCURL_VERSION_NUM >= 0x075000
+#define DPG_CURL_PREREQ 1
+#else
+#define DPG_CURL_PREREQ 0
+#endif
+
+/* 7.87: ending a transfer does not wait for its resolver thread. */
+#if LIBCURL_VERSION_NUM >= 0x075700
+#define DPG_CURL_QUICK_EXIT 1
+#else
+#define DPG_CURL_QUICK_EXIT 0
+#endif
+
+/* 7.85: protocols by name; the bits that it replaces are deprecated. */
+#if LIBCURL_VERSION_NUM >= 0x075500
+#define DPG_CURL_PROTOCOLS_OPTION CURLOPT_PROTOCOLS_STR
+#define DPG_CURL_PROTOCOLS "http,https"
+#else
+#define DPG_CURL_PROTOCOLS_OPTION CURLOPT_PROTOCOLS
+#define DPG_CURL_PROTOCOLS ((long)(CURLPROTO_HTTP | CURLPROTO_HTTPS))
+#endif
+
+/* Result codes that younger versions know, by number where the header is too old: libcurl.so may be newer than it. */
+#if LIBCURL_VERSION_NUM >= 0x074900 /* 7.73 */
+#define DPG_CURLE_PROXY CURLE_PROXY
+#else
+#define DPG_CURLE_PROXY ((CURLcode)97)
+#endif
+#if LIBCURL_VERSION_NUM >= 0x074d00 /* 7.77 */
+#define DPG_CURLE_SSL_CLIENTCERT CURLE_SSL_CLIENTCERT
+#else
+#define DPG_CURLE_SSL_CLIENTCERT ((CURLcode)98)
+#endif
+#if LIBCURL_VERSION_NUM >= 0x080600 /* 8.6 */
+#define DPG_CURLE_TOO_LARGE CURLE_TOO_LARGE
+#else
+#define DPG_CURLE_TOO_LARGE ((CURLcode)100)
+#endif
+
+/* The bundle of certificates that this libcurl was built to use; NULL when it has none or doesn't say (before 7.70). */
+static inline const char *dpg_curl_default_cainfo(void)
+{
+#if LIBCURL_VERSION_NUM >= 0x074600
+    const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
+
+    return info->age >= CURLVERSION_SEVENTH ? info->cainfo : NULL;
+#else
+    return NULL;
+#endif
+}
+
+#endif
