@@ -1,0 +1,136 @@
+-- The control port: JSON over HTTP on loopback, for box methods and for tests in other languages. POST to the control URL
+-- plus a verb with a JSON object (or nothing) as the body; 200 answers {"result": …}, 400 answers {"error": "…"}.
+--   fault {path, method, nth, times, …}   the fields are explained in faults.lua       clear_faults   release
+--   set {name: value, …}   advance {seconds}   revoke_family {person?}   revoke_access_tokens   mint {scopes, …}   code {person}
+--   seen, count {path, method, status, connection, refresh_token, reused}   wait_seen {filter, n, timeout}   reset_seen
+--   refresh_tokens   report   now   stop
+-- curl -d '{"path":"/me","status":503}' CONTROL_URL/fault
+
+local answers = require "dpg.sandbox.answers"
+local faults = require "dpg.sandbox.faults"
+local http = require "dpg.sandbox.http"
+local json = require "dpg.sandbox.json"
+local options = require "dpg.sandbox.options"
+local tokens = require "dpg.sandbox.tokens"
+local totp = require "dpg.sandbox.totp"
+
+local M = {}
+
+local function refuse(message)
+  error({ message = message }, 0)
+end
+
+local function find_person(api, key)
+  return api.people[key] or refuse("there is no person '" .. tostring(key) .. "'")
+end
+
+-- Each verb gets the sandbox (of process.lua) and the body, and returns the result.
+local verbs = {}
+
+function verbs.fault(sandbox, fault)
+  local problem = faults.problem(fault)
+  if problem then refuse(problem) end
+  sandbox.faults:add(fault)
+end
+
+function verbs.clear_faults(sandbox) sandbox.faults:clear() end
+
+function verbs.release(sandbox) sandbox.faults:release() end
+
+function verbs.set(sandbox, values)
+  local problem = options.problem(values, "set")
+  if problem then refuse(problem) end
+  for name, value in pairs(values) do
+    sandbox.settings[name] = value
+  end
+  sandbox.api:reshape()
+end
+
+function verbs.advance(sandbox, body)
+  if type(body.seconds) ~= "number" then refuse "advance needs seconds" end
+  sandbox.clock.offset = sandbox.clock.offset + body.seconds
+end
+
+function verbs.now(sandbox) return sandbox.clock.now() end
+
+function verbs.revoke_family(sandbox, body)
+  local person = body.person and find_person(sandbox.api, body.person)
+  return sandbox.api.tokens:revoke_families(person and person.login)
+end
+
+function verbs.revoke_access_tokens(sandbox) return sandbox.api.tokens:revoke_access_tokens() end
+
+function verbs.mint(sandbox, body)
+  return sandbox.api.tokens:mint_service {
+    name = body.name or "Minted by a test", scopes = body.scopes or tokens.scopes, expires_in = body.expires_in,
+    account = sandbox.api.accounts[body.account or 1] or refuse "there is no such account",
+  }
+end
+
+function verbs.code(sandbox, body)
+  local person = find_person(sandbox.api, body.person)
+  if not person.totp_secret then refuse "this person has no two-factor" end
+  return totp.code(person.totp_secret, sandbox.clock.now())
+end
+
+function verbs.seen(sandbox, filter) return json.array(sandbox.record:find(filter)) end
+
+function verbs.count(sandbox, filter) return sandbox.record:count(filter) end
+
+function verbs.reset_seen(sandbox) sandbox.record:reset() end
+
+function verbs.refresh_tokens(sandbox) return json.array(sandbox.api.tokens:history()) end
+
+function verbs.report(sandbox)
+  local report = sandbox.api.tokens:totals()
+  report.connections = sandbox.connections()
+  report.requests = #sandbox.record.list + sandbox.record.dropped
+  report.operations = sandbox.api.operations.made
+  return report
+end
+
+function verbs.wait_seen(sandbox, body) return sandbox.record:count(body.filter or {}) end
+
+function verbs.stop(sandbox) sandbox.stop() end
+
+-- What happens before a verb's own turn: waiting, which no pcall may surround on PUC 5.1.
+local before = {
+  wait_seen = function(sandbox, body, connection)
+    local filter, wanted = body.filter or {}, body.n or 1
+    connection:sleep(body.timeout or 10, function() return sandbox.record:count(filter) >= wanted end)
+  end,
+}
+
+local function run(verb, sandbox, body)
+  local ok, result = pcall(verb, sandbox, body)
+  if ok then return answers.text(200, json.encode { result = result == nil and json.null or result }) end
+  local message = type(result) == "table" and result.message or tostring(result)
+  return answers.text(400, json.encode { error = message })
+end
+
+---Makes the handler of the control port's connections.
+---@param sandbox table  api, settings, clock, faults, record, connections(), stop()
+---@param secret string  the path that the control URL has: pages in a browser can't guess it
+---@return fun(connection: table)
+function M.handler(sandbox, secret)
+  local function answer(request, connection)
+    local name = request.path:match("^/" .. secret .. "/([%w_]+)$")
+    local verb = name and verbs[name]
+    if not verb then return answers.text(404, json.encode { error = "no such verb" }) end
+    local body = request.body == "" and {} or json.decode_object(request.body)
+    if not body then return answers.text(400, json.encode { error = "the body must be a JSON object" }) end
+    if before[name] then before[name](sandbox, body, connection) end
+    return run(verb, sandbox, body)
+  end
+  return function(connection)
+    while true do
+      local request = http.read_request(connection)
+      if not request then return end
+      local response = answer(request, connection)
+      if not connection:send(http.format(response, request.keep_alive, sandbox.clock.now())) then return end
+      if not request.keep_alive then return end
+    end
+  end
+end
+
+return M

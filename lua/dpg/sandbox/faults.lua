@@ -1,0 +1,203 @@
+-- Misbehaviour on demand. A fault names the requests it applies to and what goes wrong with them; this file keeps the
+-- faults, picks the one that is due, and acts it out on the connection. What the fields mean is said once, at `fields`.
+
+local answers = require "dpg.sandbox.answers"
+local http = require "dpg.sandbox.http"
+local record = require "dpg.sandbox.record"
+
+local M = {}
+
+local TRUNCATED_BY = 64
+local GARBAGE = "\22\3\1\0\5\255\254\0garbage, not HTTP\r\n\0\1\2\3"
+local PAGE = "<!doctype html><html><head><title>Gateway</title></head><body><h1>We'll be right back</h1></body></html>\n"
+
+local function is(kind)
+  return function(value) return type(value) == kind end
+end
+local function is_count(value) return type(value) == "number" and value >= 1 end
+local function is_headers(value) return type(value) == "string" or type(value) == "table" end
+
+local fields = { -- name -> check
+  path = is "string", -- without /v1: itself, or a Lua pattern for the whole of it
+  method = is "string",
+  nth = is_count, -- the first of the matching requests from now on that it applies to (1)
+  times = function(value) return value == "always" or is_count(value) end, -- how many in a row (1)
+  work = is "boolean", -- whether the API does what was asked, where the kind leaves a choice
+
+  delay = is "number", -- seconds between the work and its answer
+  delay_work = is "number", -- seconds before the work
+  hold = is "boolean", -- as delay, until release
+  hold_work = is "boolean", -- as delay_work, until release
+
+  drop = is "string", -- closes the connection "before" the work, "after" it, or with "half" of the answer sent
+  reset = is "boolean", -- RST instead of an answer
+  close_reused = is "boolean", -- on a connection that has been used before: closes it without the work or an answer
+  close_idle = is "boolean", -- answers as usual with keep-alive, then closes
+  truncate = is "boolean", -- tells a longer Content-Length than it sends, then closes
+  garbage = is "boolean", -- bytes that are no HTTP
+  raw = is "string", -- these bytes, then closes
+
+  status = is "number", -- answers so without doing the work (work = true: does it, then answers so)
+  code = is "string", -- the code in the error's body
+  html = is "boolean", -- 200 with a page of HTML
+  retry_after = is_headers, -- 429 (or `status`) with this header; a list sends it several times
+  body = is "string", -- instead of the answer's own
+  headers = is "table", -- over the answer's own; false leaves one out
+}
+
+local drops = { before = true, after = true, half = true }
+
+local Faults = {}
+Faults.__index = Faults
+Faults.__name = "dpg.sandbox.faults"
+
+---@return table faults
+function M.new()
+  return setmetatable({ list = {}, releases = 0 }, Faults)
+end
+
+---@param fault table
+---@return string? problem
+function M.problem(fault)
+  for name, value in pairs(fault) do
+    if not fields[name] then return "unknown field '" .. tostring(name) .. "' in a fault" end
+    if not fields[name](value) then return "a fault's '" .. name .. "' can't be " .. tostring(value) end
+  end
+  if fault.drop and not drops[fault.drop] then return "a fault's 'drop' is 'before', 'after' or 'half'" end
+  return nil
+end
+
+---@param fault table
+function Faults:add(fault)
+  fault.seen, fault.nth, fault.times = 0, fault.nth or 1, fault.times or 1
+  table.insert(self.list, fault)
+end
+
+function Faults:clear()
+  self.list = {}
+  self:release()
+end
+
+---Lets go whatever is held.
+function Faults:release()
+  self.releases = self.releases + 1
+end
+
+local function concerns(fault, request, reused)
+  if fault.method and fault.method ~= request.method then return false end
+  if fault.close_reused and not reused then return false end
+  return record.path_matches(record.short_path(request.path), fault.path)
+end
+
+local function is_due(fault)
+  return fault.seen >= fault.nth and (fault.times == "always" or fault.seen < fault.nth + fault.times)
+end
+
+---The fault for this request, where one is due. Every fault counts every request that concerns it.
+---@param request dpg.sandbox.Request
+---@param reused boolean
+---@return table? fault
+function Faults:match(request, reused)
+  local chosen
+  for _, fault in ipairs(self.list) do
+    if concerns(fault, request, reused) then
+      fault.seen = fault.seen + 1
+      chosen = chosen or is_due(fault) and fault or nil
+    end
+  end
+  return chosen
+end
+
+local function answers_itself(fault)
+  return fault.status or fault.html or fault.retry_after
+end
+
+local function does_work(fault)
+  if fault.drop == "before" or fault.close_reused then return false end
+  if fault.drop then return true end
+  if fault.work ~= nil then return fault.work end
+  return not (fault.reset or fault.garbage or fault.raw or answers_itself(fault))
+end
+
+local codes = {
+  [400] = "validation", [401] = "unauthorized", [403] = "forbidden", [404] = "not_found", [409] = "idempotency_key_conflict",
+  [413] = "payload_too_large", [429] = "rate_limited",
+}
+
+local function made_up(fault)
+  local status = fault.status or fault.html and 200 or 429
+  if fault.html then return { status = status, headers = { ["Content-Type"] = "text/html; charset=utf-8" }, body = PAGE } end
+  if status < 400 then return answers.text(status, fault.body or "") end
+  return answers.refusal({ status = status, code = fault.code or codes[status] or "server_error" }, "req-fault")
+end
+
+local function set_header(headers, name, value)
+  for existing in pairs(headers) do
+    if existing:lower() == name:lower() then headers[existing] = nil end
+  end
+  headers[name] = value or nil
+end
+
+local function altered(response, fault)
+  response.body = fault.body or response.body
+  if fault.retry_after then response.headers["Retry-After"] = fault.retry_after end
+  for name, value in pairs(fault.headers or {}) do
+    set_header(response.headers, name, value)
+  end
+  return response
+end
+
+local endings -- kind -> what is sent; true keeps the connection
+
+local function send_half(connection, response, now)
+  local bytes = http.format(response, true, now)
+  connection:send(bytes:sub(1, math.floor(#bytes / 2)))
+end
+
+endings = {
+  { "reset", function(connection) connection:reset() end },
+  { "close_reused", function() end },
+  { "garbage", function(connection) connection:send(GARBAGE) end },
+  { "raw", function(connection, _, fault) connection:send(fault.raw) end },
+  { "drop", function(connection, response, fault, now)
+    if fault.drop == "half" then send_half(connection, response, now) end
+  end },
+  { "truncate", function(connection, response, _, now)
+    response.headers["Content-Length"] = #response.body + TRUNCATED_BY
+    connection:send(http.format(response, true, now))
+  end },
+  { "close_idle", function(connection, response, _, now) connection:send(http.format(response, true, now)) end },
+}
+
+local function pause(self, connection, seconds, hold)
+  if seconds then connection:sleep(seconds) end
+  local releases = self.releases
+  if hold then
+    connection:sleep(math.huge, function() return self.releases ~= releases end)
+  end
+end
+
+---Acts a fault out on one request.
+---@param connection table
+---@param fault table
+---@param entry table  of the record: its status is set to what is answered
+---@param work fun(): dpg.sandbox.Response
+---@param now fun(): number
+---@return dpg.sandbox.Response? response  to be sent as usual; nil: the connection ends here
+function Faults:act(connection, fault, entry, work, now)
+  pause(self, connection, fault.delay_work, fault.hold_work)
+  local worked = does_work(fault) and work() or nil
+  pause(self, connection, fault.delay, fault.hold)
+  local response = (answers_itself(fault) or not worked) and made_up(fault) or worked
+  response = altered(response, fault)
+  for _, ending in ipairs(endings) do
+    if fault[ending[1]] then
+      entry.fault = ending[1]
+      ending[2](connection, response, fault, now())
+      return nil
+    end
+  end
+  return response
+end
+
+return M

@@ -1,0 +1,112 @@
+-- What the sandbox saw: every request in the order of arrival, so that a test can ask how often something was sent. No token
+-- and no body is kept, only their digests.
+
+local hash = require "dpg.sandbox.hash"
+local json = require "dpg.sandbox.json"
+
+local M = {}
+
+local MAX_KEPT = 100000 -- then the older half goes
+
+local Record = {}
+Record.__index = Record
+Record.__name = "dpg.sandbox.record"
+
+---@return table record
+function M.new()
+  return setmetatable({ list = {}, dropped = 0, ids = setmetatable({}, { __mode = "k" }) }, Record)
+end
+
+---A path as tests and faults name it: without /v1.
+---@param path string
+---@return string
+function M.short_path(path)
+  return path:match "^/v1(/.*)$" or path
+end
+
+local function safe_headers(headers)
+  local copy = {}
+  for name, value in pairs(headers) do
+    copy[name] = value
+  end
+  local scheme, token = (copy.authorization or ""):match "^(%a+) +(.*)$"
+  if copy.authorization then copy.authorization = scheme and scheme .. " " .. hash.token_id(token) or "unreadable" end
+  return copy
+end
+
+local function refresh_id(request)
+  if request.path ~= "/v1/auth/token" then return nil end
+  local body = json.decode_object(request.body)
+  local token = body and body.refresh_token
+  return type(token) == "string" and hash.token_id(token) or nil
+end
+
+function Record:_make_room()
+  if #self.list < MAX_KEPT then return end
+  local kept = {}
+  for index = MAX_KEPT / 2 + 1, #self.list do
+    kept[#kept + 1] = self.list[index]
+  end
+  self.dropped = self.dropped + #self.list - #kept
+  self.list = kept
+end
+
+---Notes a request that has been read. Its status is filled in when it has been answered.
+---@param request dpg.sandbox.Request
+---@param connection integer  its number
+---@param reused boolean  whether it isn't the first on its connection
+---@param at number
+---@return table entry
+function Record:add(request, connection, reused, at)
+  self:_make_room()
+  local entry = {
+    method = request.method, path = M.short_path(request.path), query = request.query_string, at = at,
+    headers = safe_headers(request.headers), body_length = #request.body, connection = connection, reused = reused,
+    body_digest = #request.body > 0 and hash.checksum(request.body) or nil, refresh_token = refresh_id(request),
+  }
+  self.list[#self.list + 1] = entry
+  return entry
+end
+
+---Whether a path is meant by a filter: the path itself, or a Lua pattern for the whole of it.
+---@param path string
+---@param wanted string?
+---@return boolean
+function M.path_matches(path, wanted)
+  if not wanted or path == wanted then return true end
+  local ok, found = pcall(string.find, path, "^" .. wanted .. "$")
+  return ok and found ~= nil
+end
+
+local function matches(entry, filter)
+  for _, name in ipairs { "method", "status", "connection", "refresh_token", "reused" } do
+    if filter[name] ~= nil and entry[name] ~= filter[name] then return false end
+  end
+  return M.path_matches(entry.path, filter.path)
+end
+
+---@param filter { path?: string, method?: string, status?: integer, connection?: integer, refresh_token?: string, reused?: boolean }
+---@return table[] entries
+function Record:find(filter)
+  local found = {}
+  for _, entry in ipairs(self.list) do
+    if matches(entry, filter) then found[#found + 1] = entry end
+  end
+  return found
+end
+
+---@param filter table
+---@return integer
+function Record:count(filter)
+  local count = 0
+  for _, entry in ipairs(self.list) do
+    if matches(entry, filter) then count = count + 1 end
+  end
+  return count
+end
+
+function Record:reset()
+  self.list, self.dropped = {}, 0
+end
+
+return M

@@ -1,0 +1,60 @@
+rockspec_format = "3.0"
+package = "dpg-sandbox"
+version = "scm-1"
+
+source = {
+  url = "git+https://github.com/digitalphotogallery/dpg-lua.git",
+}
+
+description = {
+  summary = "A local stand-in for the Digital Photo Gallery API",
+  detailed = [[
+A server that keeps the contract of the Digital Photo Gallery API: tokens and their rotation, two-factor, scopes, paging,
+ETags, Operations and Idempotency-Keys, over HTTP or HTTPS, and misbehaves when told to. For tests, demos and work
+without a network.
+]],
+  license = "MIT",
+}
+
+dependencies = {
+  "lua >= 5.1, < 5.5",
+  "luasocket >= 3.0",
+  "luasec >= 1.0",
+  "lua-cjson >= 2.1",
+}
+
+build = {
+  type = "builtin",
+  modules = {
+    ["dpg.sandbox"] = "lua/dpg/sandbox.lua",
+    ["dpg.sandbox.answers"] = "lua/dpg/sandbox/answers.lua",
+    ["dpg.sandbox.api"] = "lua/dpg/sandbox/api.lua",
+    ["dpg.sandbox.auth"] = "lua/dpg/sandbox/auth.lua",
+    ["dpg.sandbox.certificate"] = "lua/dpg/sandbox/certificate.lua",
+    ["dpg.sandbox.control"] = "lua/dpg/sandbox/control.lua",
+    ["dpg.sandbox.dates"] = "lua/dpg/sandbox/dates.lua",
+    ["dpg.sandbox.faults"] = "lua/dpg/sandbox/faults.lua",
+    ["dpg.sandbox.filters"] = "lua/dpg/sandbox/filters.lua",
+    ["dpg.sandbox.hash"] = "lua/dpg/sandbox/hash.lua",
+    ["dpg.sandbox.http"] = "lua/dpg/sandbox/http.lua",
+    ["dpg.sandbox.images"] = "lua/dpg/sandbox/images.lua",
+    ["dpg.sandbox.json"] = "lua/dpg/sandbox/json.lua",
+    ["dpg.sandbox.library"] = "lua/dpg/sandbox/library.lua",
+    ["dpg.sandbox.limits"] = "lua/dpg/sandbox/limits.lua",
+    ["dpg.sandbox.operations"] = "lua/dpg/sandbox/operations.lua",
+    ["dpg.sandbox.options"] = "lua/dpg/sandbox/options.lua",
+    ["dpg.sandbox.people"] = "lua/dpg/sandbox/people.lua",
+    ["dpg.sandbox.process"] = "lua/dpg/sandbox/process.lua",
+    ["dpg.sandbox.random"] = "lua/dpg/sandbox/random.lua",
+    ["dpg.sandbox.record"] = "lua/dpg/sandbox/record.lua",
+    ["dpg.sandbox.routes"] = "lua/dpg/sandbox/routes.lua",
+    ["dpg.sandbox.seed"] = "lua/dpg/sandbox/seed.lua",
+    ["dpg.sandbox.sets"] = "lua/dpg/sandbox/sets.lua",
+    ["dpg.sandbox.server"] = "lua/dpg/sandbox/server.lua",
+    ["dpg.sandbox.tokens"] = "lua/dpg/sandbox/tokens.lua",
+    ["dpg.sandbox.totp"] = "lua/dpg/sandbox/totp.lua",
+  },
+  install = {
+    bin = { "bin/dpg-sandbox" },
+  },
+}
