@@ -1,5 +1,5 @@
--- Compares the rockspecs' lists with the tree, for `make check`: every C file of the core and the binding is a source of
--- dpg.core, every Lua module under lua/ is in exactly one rock, and every file that a rock lists is there.
+-- Compares the rockspecs' lists with the tree, for `make check`: every C file of the core and the binding is a source
+-- of dpg.core, every Lua module under lua/ is in exactly one rock, and every file that a rock lists is there.
 -- `lua tools/rockspec.lua --write` rewrites the lists of dpg-scm-1.rockspec. Run from the top of the tree.
 
 local MAIN = "dpg-scm-1.rockspec"
@@ -50,8 +50,13 @@ end
 
 local owner = {} -- path of a Lua file -> the rockspec that lists it
 
-local function claim(rockspec, modules)
-  for name, module in pairs(modules) do
+local function claim(rockspec, build)
+  for name, path in pairs(build.install and build.install.bin or {}) do
+    if not io.open(path) then
+      problem(rockspec, " installs ", path, " as ", name, ", which is not there")
+    end
+  end
+  for name, module in pairs(build.modules or {}) do
     if type(module) == "string" then
       if owner[module] then
         problem(rockspec, " and ", owner[module], " both list ", module)
@@ -71,7 +76,7 @@ local function claim(rockspec, modules)
 end
 
 for _, path in ipairs(others) do
-  claim(path, load_rockspec(path).build.modules or {})
+  claim(path, load_rockspec(path).build)
 end
 
 -- ---- --write: put the lists of the tree into the main rockspec ------------------------------------------------------
@@ -103,7 +108,7 @@ end
 -- ---- the comparison ------------------------------------------------------------------------------------------------
 
 local build = load_rockspec(MAIN).build
-claim(MAIN, build.modules)
+claim(MAIN, build)
 for _, path in ipairs(lua_files) do
   if not owner[path] then
     problem(path, " is in no rockspec")
