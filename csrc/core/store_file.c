@@ -77,6 +77,8 @@ static place place_of(const file_store *f, const char *name)
 
     snprintf(path, sizeof path, "%s%s%s", f->folder, !name || !f->folder[1] ? "" : "/", name ? name : "");
     snprintf(p.text, sizeof p.text, "%s%.*s", strlen(path) > SHOWN ? "…" : "", SHOWN, shown(path));
+    for (char *c = p.text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?'; /* a message is one line */
     return p;
 }
 
