@@ -35,6 +35,7 @@ build = {
         "csrc/binding/json.c",
         "csrc/binding/store.c",
         "csrc/core/base.c",
+        "csrc/core/call.c",
         "csrc/core/credential.c",
         "csrc/core/gate.c",
         "csrc/core/headers.c",
