@@ -195,7 +195,7 @@ TEST("views are equal by their bytes")
         {{"a\0b", 3}, {"a\0b", 3}, true, true},
         {{"a\0b", 3}, {"a\0c", 3}, false, false},
         {{"Retry-After", 11}, {"retry-aFTER", 11}, false, true},
-        {{"[", 1}, {"{", 1}, false, false},       /* 0x20 apart, and no letters */
+        {{"[", 1}, {"{", 1}, false, false}, /* 0x20 apart, and no letters */
         {{"@", 1}, {"`", 1}, false, false},
         {{"\xc4", 1}, {"\xe4", 1}, false, false}, /* ASCII only */
     };

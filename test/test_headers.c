@@ -61,8 +61,10 @@ TEST("splits a header line, and calls everything else none")
         bool field = dpg_header_line(guarded_text(cases[i].line), &name, &value);
 
         if (field != (cases[i].name != NULL)) CHECK_FAIL("%s: %s a field", cases[i].line, field ? "is" : "is not");
-        CHECK_MEM(name.ptr, name.len, cases[i].name ? cases[i].name : "untouched", strlen(cases[i].name ? cases[i].name : "untouched"));
-        CHECK_MEM(value.ptr, value.len, cases[i].name ? cases[i].value : "untouched", strlen(cases[i].name ? cases[i].value : "untouched"));
+        CHECK_MEM(name.ptr, name.len, cases[i].name ? cases[i].name : "untouched",
+                  strlen(cases[i].name ? cases[i].name : "untouched"));
+        CHECK_MEM(value.ptr, value.len, cases[i].name ? cases[i].value : "untouched",
+                  strlen(cases[i].name ? cases[i].value : "untouched"));
     }
     CHECK(!dpg_header_line(guarded("a: b\0c", 6), &(dpg_str){0}, &(dpg_str){0}));
     CHECK(!dpg_header_line(dpg_str_of(NULL, 0), &(dpg_str){0}, &(dpg_str){0}));
@@ -78,7 +80,8 @@ TEST("lets no name leave that is not a token, and no value that could end its li
                      (c > ' ' && c < 0x7f && strchr("!#$%&'*+-.^_`|~", c));
 
         if (dpg_header_name_ok(guarded(&byte, 1)) != token) CHECK_FAIL("name of byte %d", c);
-        if (dpg_header_value_ok(guarded(&byte, 1)) != (c != '\r' && c != '\n' && c != 0)) CHECK_FAIL("value of byte %d", c);
+        if (dpg_header_value_ok(guarded(&byte, 1)) != (c != '\r' && c != '\n' && c != 0))
+            CHECK_FAIL("value of byte %d", c);
     }
     CHECK(dpg_header_value_ok(DPG_LIT("")));
     CHECK(!dpg_header_value_ok(DPG_LIT("a\r\nEvil: yes")));
@@ -119,7 +122,8 @@ TEST("reads whole numbers up to a maximum, and nothing else")
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int64_t got = -1;
 
-        if (dpg_header_number(guarded_text(cases[i].text), cases[i].max, &got) != (cases[i].want >= 0) || got != cases[i].want)
+        if (dpg_header_number(guarded_text(cases[i].text), cases[i].max, &got) != (cases[i].want >= 0) ||
+            got != cases[i].want)
             CHECK_FAIL("\"%s\": %" PRId64, cases[i].text, got);
     }
     CHECK(!dpg_header_number(dpg_str_of(NULL, 0), 10, &(int64_t){0}));
@@ -358,11 +362,55 @@ TEST("Retry-After in seconds, rounded up to milliseconds, at most a year and a d
 TEST("Retry-After that is neither seconds nor a date is not said")
 {
     static const char *const cases[] = {
-        "",        " ",       "-1",       "-0",   "-120",     "+120",  "inf",      "-inf",  "Infinity", "nan",   "NaN",
-        "1e400",   "1e3",     "1E3",      "1.5e3", "1.",      ".5",    ".",        "1..5",  "1.5.5",    "1,5",   "1, 2",
-        "1;2",     "1 2",     "120s",     "120 s", "2m",      "0x10",  "1_000",    "1'000", "\"120\"",  "[120]", "null",
-        "soon",    "later",   "tomorrow", "PT5M", "120;x=1",  "120 ,", "\xd9\xa1", "12a",   "a12",      "1\v",   "\xc2\xa0" "1",
-        "Tue, 24 Nov 2026", "Tue, 24 Nov 2026 20:00:60", "2026-11-24T20:00:10Z", "Tue, 31 Nov 2026 20:00:10 GMT",
+        "",
+        " ",
+        "-1",
+        "-0",
+        "-120",
+        "+120",
+        "inf",
+        "-inf",
+        "Infinity",
+        "nan",
+        "NaN",
+        "1e400",
+        "1e3",
+        "1E3",
+        "1.5e3",
+        "1.",
+        ".5",
+        ".",
+        "1..5",
+        "1.5.5",
+        "1,5",
+        "1, 2",
+        "1;2",
+        "1 2",
+        "120s",
+        "120 s",
+        "2m",
+        "0x10",
+        "1_000",
+        "1'000",
+        "\"120\"",
+        "[120]",
+        "null",
+        "soon",
+        "later",
+        "tomorrow",
+        "PT5M",
+        "120;x=1",
+        "120 ,",
+        "\xd9\xa1",
+        "12a",
+        "a12",
+        "1\v",
+        "\xc2\xa0"
+        "1",
+        "Tue, 24 Nov 2026",
+        "Tue, 24 Nov 2026 20:00:60",
+        "2026-11-24T20:00:10Z",
+        "Tue, 31 Nov 2026 20:00:10 GMT",
         "Tue, 24 Nov 2026 20:01:00 GMT, 5",
     };
 
@@ -467,7 +515,8 @@ TEST("takes an absolute URL apart and normalises its origin")
         {"https://api.example.com", "https://api.example.com:443", "api.example.com", "", true, false, 443},
         {"https://api.example.com:443/v1?a=b&c=%20/", "https://api.example.com:443", "api.example.com",
          "/v1?a=b&c=%20/", true, false, 443},
-        {"HTTPS://API.Example.COM:8443/V1", "https://api.example.com:8443", "API.Example.COM", "/V1", true, false, 8443},
+        {"HTTPS://API.Example.COM:8443/V1", "https://api.example.com:8443", "API.Example.COM", "/V1", true, false,
+         8443},
         {"http://localhost:8080/v1", "http://localhost:8080", "localhost", "/v1", false, true, 8080},
         {"http://LocalHost/", "http://localhost:80", "LocalHost", "/", false, true, 80},
         {"http://127.0.0.1:1/", "http://127.0.0.1:1", "127.0.0.1", "/", false, true, 1},
@@ -476,18 +525,21 @@ TEST("takes an absolute URL apart and normalises its origin")
         {"http://[::1]:8080/x", "http://[::1]:8080", "[::1]", "/x", false, true, 8080},
         {"http://[::1]", "http://[::1]:80", "[::1]", "", false, true, 80},
         {"https://[2001:DB8::1]/", "https://[2001:db8::1]:443", "[2001:DB8::1]", "/", true, false, 443},
-        {"https://[1:2:3:4:5:6:7:8]:65535", "https://[1:2:3:4:5:6:7:8]:65535", "[1:2:3:4:5:6:7:8]", "", true, false, 65535},
+        {"https://[1:2:3:4:5:6:7:8]:65535", "https://[1:2:3:4:5:6:7:8]:65535", "[1:2:3:4:5:6:7:8]", "", true, false,
+         65535},
         {"https://[::ffff:10.0.0.1]/", "https://[::ffff:10.0.0.1]:443", "[::ffff:10.0.0.1]", "/", true, false, 443},
         {"https://[::]/", "https://[::]:443", "[::]", "/", true, false, 443},
         {"https://a?b", "https://a:443", "a", "?b", true, false, 443},
         {"https://a:5?b:c@d", "https://a:5", "a", "?b:c@d", true, false, 5},
         {"https://a/b:c@d", "https://a:443", "a", "/b:c@d", true, false, 443},
-        {"https://my_bucket.s3-eu.example.com./k", "https://my_bucket.s3-eu.example.com.:443", "my_bucket.s3-eu.example.com.",
-         "/k", true, false, 443},
+        {"https://my_bucket.s3-eu.example.com./k", "https://my_bucket.s3-eu.example.com.:443",
+         "my_bucket.s3-eu.example.com.", "/k", true, false, 443},
         {"https://3scale/", "https://3scale:443", "3scale", "/", true, false, 443},
         {"https://0xyz/", "https://0xyz:443", "0xyz", "/", true, false, 443},
-        {"http://localhost.example.com/", "http://localhost.example.com:80", "localhost.example.com", "/", false, false, 80},
-        {"http://127.0.0.1.example.com/", "http://127.0.0.1.example.com:80", "127.0.0.1.example.com", "/", false, false, 80},
+        {"http://localhost.example.com/", "http://localhost.example.com:80", "localhost.example.com", "/", false, false,
+         80},
+        {"http://127.0.0.1.example.com/", "http://127.0.0.1.example.com:80", "127.0.0.1.example.com", "/", false, false,
+         80},
         {"https://a/\xc3\xa9", "https://a:443", "a", "/\xc3\xa9", true, false, 443},
     };
 
@@ -510,28 +562,121 @@ TEST("takes an absolute URL apart and normalises its origin")
 TEST("refuses URLs that it can't read whole, or that others read another way")
 {
     static const char *const cases[] = {
-        "", "https", "https:", "https:/", "https://", "https:///x", "https://?x", "//a", "/v1", "a", "a.example.com/v1",
-        "ftp://a", "file:///etc/passwd", "javascript:1", "httpss://a", "http//a", "http:a", "http:/a", "http:\\\\a",
-        " https://a", "https://a ", "https://a b", "https://a/b c", "https://a/\tb", "https://a/\r\nEvil: 1", "https://a\n",
-        "https://a/\x7f", "https://a\\b", "https://a/b\\c", "https://a#", "https://a/b#c",
+        "",
+        "https",
+        "https:",
+        "https:/",
+        "https://",
+        "https:///x",
+        "https://?x",
+        "//a",
+        "/v1",
+        "a",
+        "a.example.com/v1",
+        "ftp://a",
+        "file:///etc/passwd",
+        "javascript:1",
+        "httpss://a",
+        "http//a",
+        "http:a",
+        "http:/a",
+        "http:\\\\a",
+        " https://a",
+        "https://a ",
+        "https://a b",
+        "https://a/b c",
+        "https://a/\tb",
+        "https://a/\r\nEvil: 1",
+        "https://a\n",
+        "https://a/\x7f",
+        "https://a\\b",
+        "https://a/b\\c",
+        "https://a#",
+        "https://a/b#c",
         /* user info */
-        "https://u@a", "https://u:p@a", "https://@a", "https://:@a", "https://a:b@c:1", "https://a.example.com@b",
+        "https://u@a",
+        "https://u:p@a",
+        "https://@a",
+        "https://:@a",
+        "https://a:b@c:1",
+        "https://a.example.com@b",
         /* ports */
-        "https://a:", "https://a:/", "https://a:0", "https://a:65536", "https://a:99999999999999999999", "https://a:-1",
-        "https://a:+1", "https://a:080", "https://a:80x", "https://a:x", "https://a:1:2", "https://a:0x50", "https://:80",
+        "https://a:",
+        "https://a:/",
+        "https://a:0",
+        "https://a:65536",
+        "https://a:99999999999999999999",
+        "https://a:-1",
+        "https://a:+1",
+        "https://a:080",
+        "https://a:80x",
+        "https://a:x",
+        "https://a:1:2",
+        "https://a:0x50",
+        "https://:80",
         /* names */
-        "https://.", "https://.a", "https://a..b", "https://..", "https://a%2eb", "https://a%00", "https://\xc3\xa9",
-        "https://a,b", "https://a;b", "https://a*b", "https://a!b", "https://(a)", "https://a'", "https://$a", "https://<a>",
+        "https://.",
+        "https://.a",
+        "https://a..b",
+        "https://..",
+        "https://a%2eb",
+        "https://a%00",
+        "https://\xc3\xa9",
+        "https://a,b",
+        "https://a;b",
+        "https://a*b",
+        "https://a!b",
+        "https://(a)",
+        "https://a'",
+        "https://$a",
+        "https://<a>",
         /* addresses, as only some read them */
-        "http://127.1", "http://127.0.1", "http://2130706433", "http://0x7f000001", "http://0x7f.0.0.1", "http://0177.0.0.1",
-        "http://127.0.0.01", "http://127.0.0.256", "http://127.0.0.1.", "http://127.0.0.0.1", "http://1.2.3.4.5", "http://0",
-        "http://a.1", "http://a.0x1", "http://0x", "http://256.0.0.1",
+        "http://127.1",
+        "http://127.0.1",
+        "http://2130706433",
+        "http://0x7f000001",
+        "http://0x7f.0.0.1",
+        "http://0177.0.0.1",
+        "http://127.0.0.01",
+        "http://127.0.0.256",
+        "http://127.0.0.1.",
+        "http://127.0.0.0.1",
+        "http://1.2.3.4.5",
+        "http://0",
+        "http://a.1",
+        "http://a.0x1",
+        "http://0x",
+        "http://256.0.0.1",
         /* addresses in brackets */
-        "http://[", "http://]", "http://[]", "http://[::1", "http://::1]", "http://::1", "http://[::1]x", "http://[::1]:",
-        "http://[::1]80", "http://[::1%25lo]", "http://[::1%lo]", "http://[1]", "http://[1:2:3:4:5:6:7]",
-        "http://[1:2:3:4:5:6:7:8:9]", "http://[1:2:3:4:5:6:7::8:9]", "http://[1::2::3]", "http://[:::]", "http://[:1]",
-        "http://[1:]", "http://[12345::]", "http://[g::]", "http://[::1.2.3]", "http://[::1.2.3.4:5]", "http://[localhost]",
-        "http://[127.0.0.1]", "http://[v1.a]", "http://[[::1]]", "http://[::1]@a", "http://a[::1]",
+        "http://[",
+        "http://]",
+        "http://[]",
+        "http://[::1",
+        "http://::1]",
+        "http://::1",
+        "http://[::1]x",
+        "http://[::1]:",
+        "http://[::1]80",
+        "http://[::1%25lo]",
+        "http://[::1%lo]",
+        "http://[1]",
+        "http://[1:2:3:4:5:6:7]",
+        "http://[1:2:3:4:5:6:7:8:9]",
+        "http://[1:2:3:4:5:6:7::8:9]",
+        "http://[1::2::3]",
+        "http://[:::]",
+        "http://[:1]",
+        "http://[1:]",
+        "http://[12345::]",
+        "http://[g::]",
+        "http://[::1.2.3]",
+        "http://[::1.2.3.4:5]",
+        "http://[localhost]",
+        "http://[127.0.0.1]",
+        "http://[v1.a]",
+        "http://[[::1]]",
+        "http://[::1]@a",
+        "http://a[::1]",
     };
     dpg_url url;
 

@@ -53,7 +53,8 @@ static void check_taken(dpg_str text, const char *shown)
     uint32_t at = 0;
 
     if (dpg_json_read(&json, guarded(text.ptr, text.len)) != DPG_OK) {
-        CHECK_FAIL("%.*s: refused: %s, at %zu", (int)(text.len < 100 ? text.len : 100), text.ptr, json.error, json.error_at);
+        CHECK_FAIL("%.*s: refused: %s, at %zu", (int)(text.len < 100 ? text.len : 100), text.ptr, json.error,
+                   json.error_at);
         return;
     }
     if (!tape_ok(&json)) CHECK_FAIL("%.*s: the tape is wrong", (int)text.len, text.ptr);
@@ -75,8 +76,8 @@ static void check_refused(dpg_str text, size_t where, const char *sentence)
         return;
     }
     if (json.error_at != where || !strstr(json.error, sentence))
-        CHECK_FAIL("%.*s: \"%s\" at %zu, not \"%s\" at %zu", (int)text.len, text.ptr, json.error, json.error_at, sentence,
-                   where);
+        CHECK_FAIL("%.*s: \"%s\" at %zu, not \"%s\" at %zu", (int)text.len, text.ptr, json.error, json.error_at,
+                   sentence, where);
     CHECK_NULL(json.values);
     CHECK_INT(json.count, 0);
     dpg_json_clear(&json);
@@ -92,11 +93,14 @@ typedef struct {
     const char *sentence;
 } refused;
 
-#define T(literal) {"" literal, sizeof(literal) - 1}
-#define CHECK_TAKEN(cases)                                                                                             \
+#define T(literal)                      \
+    {                                   \
+        "" literal, sizeof(literal) - 1 \
+    }
+#define CHECK_TAKEN(cases) \
     for (size_t i_ = 0; i_ < sizeof(cases) / sizeof *(cases); i_++) check_taken((cases)[i_].text, (cases)[i_].shown)
-#define CHECK_REFUSED(cases)                                                                                           \
-    for (size_t i_ = 0; i_ < sizeof(cases) / sizeof *(cases); i_++)                                                    \
+#define CHECK_REFUSED(cases)                                        \
+    for (size_t i_ = 0; i_ < sizeof(cases) / sizeof *(cases); i_++) \
     check_refused((cases)[i_].text, (cases)[i_].where, (cases)[i_].sentence)
 
 /* --- structure ----------------------------------------------------------------------------------------------------- */
@@ -289,7 +293,8 @@ TEST("takes strings with every escape, and any UTF-8")
         {T("\"\\\\\\\\\""), "\"\\u005c\\u005c\""},
         {T("\"\x7f\""), "\"\\u007f\""},
         {T("\"\xc2\x80\xdf\xbf\""), "\"\xc2\x80\xdf\xbf\""},
-        {T("\"\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\""), "\"\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\""},
+        {T("\"\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\""),
+         "\"\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\""},
         {T("\"\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\""), "\"\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\""},
         {T("\"\xef\xbb\xbf\""), "\"\xef\xbb\xbf\""},
         {T("\"\xe2\x80\xa8\xe2\x80\xa9\""), "\"\xe2\x80\xa8\xe2\x80\xa9\""},
@@ -364,22 +369,22 @@ TEST("refuses control characters and text that ends inside a string")
 TEST("refuses what is not UTF-8, and says where")
 {
     static const refused cases[] = {
-        {T("\"\x80\""), 1, "not UTF-8"},             /* a tail without a head */
+        {T("\"\x80\""), 1, "not UTF-8"}, /* a tail without a head */
         {T("\"\xbf\""), 1, "not UTF-8"},
-        {T("\"\xc0\x80\""), 1, "not UTF-8"},         /* overlong */
+        {T("\"\xc0\x80\""), 1, "not UTF-8"}, /* overlong */
         {T("\"\xc1\xbf\""), 1, "not UTF-8"},
         {T("\"\xe0\x80\x80\""), 1, "not UTF-8"},
         {T("\"\xe0\x9f\xbf\""), 1, "not UTF-8"},
         {T("\"\xf0\x80\x80\x80\""), 1, "not UTF-8"},
         {T("\"\xf0\x8f\xbf\xbf\""), 1, "not UTF-8"},
-        {T("\"\xed\xa0\x80\""), 1, "not UTF-8"},     /* surrogates */
+        {T("\"\xed\xa0\x80\""), 1, "not UTF-8"}, /* surrogates */
         {T("\"\xed\xbf\xbf\""), 1, "not UTF-8"},
         {T("\"\xf4\x90\x80\x80\""), 1, "not UTF-8"}, /* above U+10FFFF */
         {T("\"\xf5\x80\x80\x80\""), 1, "not UTF-8"},
         {T("\"\xf8\x88\x80\x80\x80\""), 1, "not UTF-8"},
         {T("\"\xfe\""), 1, "not UTF-8"},
         {T("\"\xff\""), 1, "not UTF-8"},
-        {T("\"\xc3\""), 1, "not UTF-8"},             /* cut short */
+        {T("\"\xc3\""), 1, "not UTF-8"}, /* cut short */
         {T("\"\xe2\x82\""), 1, "not UTF-8"},
         {T("\"\xf0\x9f\x98\""), 1, "not UTF-8"},
         {T("\"\xc3"), 1, "not UTF-8"},
@@ -387,10 +392,10 @@ TEST("refuses what is not UTF-8, and says where")
         {T("\"\xf0\x9f\x98"), 1, "not UTF-8"},
         {T("\"\xe2\x28\xa1\""), 1, "not UTF-8"},
         {T("\"\xf0\x9f\x28\x80\""), 1, "not UTF-8"},
-        {T("\"\xe9\""), 1, "not UTF-8"},             /* Latin-1 */
+        {T("\"\xe9\""), 1, "not UTF-8"}, /* Latin-1 */
         {T("\"0123456789\xc3\xa9\xe9\""), 13, "not UTF-8"},
         {T("{\"\xe9\":1}"), 2, "not UTF-8"},
-        {T("[\xff]"), 1, "a value is expected"},     /* outside strings */
+        {T("[\xff]"), 1, "a value is expected"}, /* outside strings */
         {T("[1\xc3\xa9]"), 2, "a comma or ]"},
     };
 
@@ -464,8 +469,7 @@ TEST("every \\u escape becomes its UTF-8")
         size_t n;
 
         if (code >= 0xd800 && code <= 0xdfff) continue;
-        if (code < 0x10000)
-            snprintf(text, sizeof text, "\"\\u%04lx\"", code);
+        if (code < 0x10000) snprintf(text, sizeof text, "\"\\u%04lx\"", code);
         else
             snprintf(text, sizeof text, "\"\\u%04lX\\u%04lx\"", 0xd800 + ((code - 0x10000) >> 10),
                      0xdc00 + ((code - 0x10000) & 0x3ff));
@@ -726,9 +730,10 @@ TEST("gives back the text of any value as it came")
 
 /* --- broken on the way --------------------------------------------------------------------------------------------- */
 
-static const char page[] = "{\"data\":[{\"uuid\":\"0192f3e4\",\"title\":\"caf\\u00e9 \xf0\x9f\x98\x80 \\ud83d\\ude00\",\"rating\":"
-                           "4,\"aspect\":-1.5e-3,\"colour\":null,\"tags\":[],\"alt\":{}}],\"meta\":{\"has_more\":false,\"next\":"
-                           "9223372036854775807,\"total\":true}}";
+static const char page[] =
+    "{\"data\":[{\"uuid\":\"0192f3e4\",\"title\":\"caf\\u00e9 \xf0\x9f\x98\x80 \\ud83d\\ude00\",\"rating\":"
+    "4,\"aspect\":-1.5e-3,\"colour\":null,\"tags\":[],\"alt\":{}}],\"meta\":{\"has_more\":false,\"next\":"
+    "9223372036854775807,\"total\":true}}";
 
 TEST("a page cut off anywhere is refused")
 {

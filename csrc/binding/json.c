@@ -67,10 +67,8 @@ static void push_string(lua_State *L, tape *t, const dpg_json_value *v)
 {
     dpg_str raw = dpg_str_of(t->json.text.ptr + v->start, v->len);
 
-    if (v->escaped)
-        push_escaped(L, t, raw);
-    else
-        lua_pushlstring(L, raw.ptr, raw.len);
+    if (v->escaped) push_escaped(L, t, raw);
+    else lua_pushlstring(L, raw.ptr, raw.len);
 }
 
 static void push_table(lua_State *L, const dpg_json_value *v)
@@ -91,10 +89,8 @@ static void push_value(lua_State *L, tape *t, const dpg_json_value *v, int null)
 {
     switch ((dpg_json_type)v->type) {
     case DPG_JSON_NULL:
-        if (null)
-            lua_pushvalue(L, null);
-        else
-            lua_pushlightuserdata(L, NULL);
+        if (null) lua_pushvalue(L, null);
+        else lua_pushlightuserdata(L, NULL);
         break;
     case DPG_JSON_FALSE: lua_pushboolean(L, 0); break;
     case DPG_JSON_TRUE: lua_pushboolean(L, 1); break;
@@ -131,10 +127,8 @@ static void build(lua_State *L, tape *t, int null)
             v++;
         }
         if (at == levels) continue;
-        if (at->object)
-            lua_rawset(L, -3);
-        else
-            lua_rawseti(L, -2, (int)++at->index);
+        if (at->object) lua_rawset(L, -3);
+        else lua_rawseti(L, -2, (int)++at->index);
     }
 }
 

@@ -172,8 +172,8 @@ static bool date_to_unix(const date *d, int64_t *unix_s)
 
 static bool take_time(dpg_str *s, date *d)
 {
-    return take_digits(s, 2, &d->hour) && take(s, DPG_LIT(":")) && take_digits(s, 2, &d->minute) && take(s, DPG_LIT(":")) &&
-           take_digits(s, 2, &d->second);
+    return take_digits(s, 2, &d->hour) && take(s, DPG_LIT(":")) && take_digits(s, 2, &d->minute) &&
+           take(s, DPG_LIT(":")) && take_digits(s, 2, &d->second);
 }
 
 static bool take_month(dpg_str *s, date *d)
@@ -207,9 +207,9 @@ static bool read_rfc850(dpg_str s, date *d)
 {
     static const char *const days[] = {"Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"};
 
-    if (take_name(&s, days, 7) < 0 || !take(&s, DPG_LIT(", ")) || !take_digits(&s, 2, &d->day) || !take(&s, DPG_LIT("-")) ||
-        !take_month(&s, d) || !take(&s, DPG_LIT("-")) || !take_digits(&s, 2, &d->year) || !take(&s, DPG_LIT(" ")) ||
-        !take_time(&s, d) || !take(&s, DPG_LIT(" GMT")) || s.len)
+    if (take_name(&s, days, 7) < 0 || !take(&s, DPG_LIT(", ")) || !take_digits(&s, 2, &d->day) ||
+        !take(&s, DPG_LIT("-")) || !take_month(&s, d) || !take(&s, DPG_LIT("-")) || !take_digits(&s, 2, &d->year) ||
+        !take(&s, DPG_LIT(" ")) || !take_time(&s, d) || !take(&s, DPG_LIT(" GMT")) || s.len)
         return false;
     d->year += d->year < 70 ? 2000 : 1900;
     return true;
@@ -219,7 +219,8 @@ static bool read_asctime(dpg_str s, date *d) /* Sun Nov  6 08:49:37 1994 */
 {
     if (!take_weekday(&s) || !take(&s, DPG_LIT(" ")) || !take_month(&s, d) || !take(&s, DPG_LIT(" "))) return false;
     if (!take_digits(&s, take(&s, DPG_LIT(" ")) ? 1 : 2, &d->day)) return false;
-    return take(&s, DPG_LIT(" ")) && take_time(&s, d) && take(&s, DPG_LIT(" ")) && take_digits(&s, 4, &d->year) && s.len == 0;
+    return take(&s, DPG_LIT(" ")) && take_time(&s, d) && take(&s, DPG_LIT(" ")) && take_digits(&s, 4, &d->year) &&
+           s.len == 0;
 }
 
 bool dpg_header_date(dpg_str value, int64_t *unix_s)
@@ -253,8 +254,8 @@ bool dpg_iso8601(dpg_str s, int64_t *unix_ms)
     int ms = 0, hours = 0, minutes = 0;
     bool more, west;
 
-    if (!take_digits(&s, 4, &d.year) || !take(&s, DPG_LIT("-")) || !take_digits(&s, 2, &d.month) || !take(&s, DPG_LIT("-")) ||
-        !take_digits(&s, 2, &d.day) || !take_one_of(&s, "Tt") || !take_time(&s, &d))
+    if (!take_digits(&s, 4, &d.year) || !take(&s, DPG_LIT("-")) || !take_digits(&s, 2, &d.month) ||
+        !take(&s, DPG_LIT("-")) || !take_digits(&s, 2, &d.day) || !take_one_of(&s, "Tt") || !take_time(&s, &d))
         return false;
     if (take(&s, DPG_LIT(".")) && !take_fraction(&s, &ms, &more)) return false;
     if (!take_one_of(&s, "Zz")) { /* without an offset it would be a guess */
@@ -300,10 +301,8 @@ int64_t dpg_headers_retry_after(const dpg_header *headers, size_t n, int64_t now
         if (wait < 0 && dpg_header_date(headers[i].value, &unix_s)) {
             uint64_t apart = (uint64_t)(unix_s * 1000) - (uint64_t)base_ms; /* no now, however absurd, overflows */
 
-            if (unix_s * 1000 <= base_ms)
-                wait = 0;
-            else
-                wait = apart < (uint64_t)DPG_RETRY_AFTER_MAX_MS ? (int64_t)apart : DPG_RETRY_AFTER_MAX_MS;
+            if (unix_s * 1000 <= base_ms) wait = 0;
+            else wait = apart < (uint64_t)DPG_RETRY_AFTER_MAX_MS ? (int64_t)apart : DPG_RETRY_AFTER_MAX_MS;
         }
         if (wait > longest) longest = wait;
     }
@@ -408,6 +407,21 @@ static bool read_host(dpg_str host, bool *loopback)
     return !is_number(dpg_str_of(host.ptr + label, host.len - label));
 }
 
+static bool read_scheme(dpg_str *s, bool *https)
+{
+    const dpg_str schemes[] = {DPG_LIT("http://"), DPG_LIT("https://")};
+
+    for (size_t i = 0; i < 2; i++) {
+        size_t len = schemes[i].len;
+
+        if (s->len < len || !dpg_str_eq_nocase(dpg_str_of(s->ptr, len), schemes[i])) continue;
+        *s = dpg_str_of(s->ptr + len, s->len - len);
+        *https = i == 1;
+        return true;
+    }
+    return false;
+}
+
 static bool read_port(dpg_str s, int *port)
 {
     int64_t number;
@@ -429,12 +443,7 @@ bool dpg_url_read(dpg_str text, dpg_url *out)
 
         if (c <= ' ' || c == 0x7f || c == '\\' || c == '#') return false;
     }
-    if (text.len >= 8 && dpg_str_eq_nocase(dpg_str_of(text.ptr, 8), DPG_LIT("https://")))
-        url.https = true, text.ptr += 8, text.len -= 8;
-    else if (text.len >= 7 && dpg_str_eq_nocase(dpg_str_of(text.ptr, 7), DPG_LIT("http://")))
-        text.ptr += 7, text.len -= 7;
-    else
-        return false;
+    if (!read_scheme(&text, &url.https)) return false;
     while (end < text.len && text.ptr[end] != '/' && text.ptr[end] != '?') end++;
     url.target = dpg_str_of(text.ptr + end, text.len - end);
     /* the port's colon is the last one, unless that stands inside the brackets of an IPv6 address */
@@ -446,8 +455,8 @@ bool dpg_url_read(dpg_str text, dpg_url *out)
     }
     url.host = dpg_str_of(text.ptr, end);
     if (!read_host(url.host, &url.loopback)) return false;
-    snprintf(url.origin, sizeof url.origin, "%s://%.*s:%d", url.https ? "https" : "http", (int)url.host.len, url.host.ptr,
-             url.port);
+    snprintf(url.origin, sizeof url.origin, "%s://%.*s:%d", url.https ? "https" : "http", (int)url.host.len,
+             url.host.ptr, url.port);
     for (char *c = url.origin; *c; c++)
         if (*c >= 'A' && *c <= 'Z') *c = (char)(*c + ('a' - 'A'));
     *out = url;

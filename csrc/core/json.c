@@ -36,7 +36,8 @@ static bool grow(reader *r)
     dpg_json_value *values;
 
     if (cap > most) cap = most;
-    values = cap > json->cap && cap <= SIZE_MAX / sizeof *values ? dpg_realloc(json->values, cap * sizeof *values) : NULL;
+    values =
+        cap > json->cap && cap <= SIZE_MAX / sizeof *values ? dpg_realloc(json->values, cap * sizeof *values) : NULL;
     if (!values) {
         r->status = DPG_E_NOMEM;
         json->error = "out of memory";
@@ -190,8 +191,8 @@ static bool read_string(reader *r)
 /* What a number's text says: (-)digits with the point taken out, times ten to the `exponent`. */
 typedef struct decimal {
     bool negative, whole;
-    uint64_t mantissa;  /* if digits <= 19 */
-    size_t digits;      /* significant ones: without zeros in front */
+    uint64_t mantissa; /* if digits <= 19 */
+    size_t digits;     /* significant ones: without zeros in front */
     int64_t exponent;
 } decimal;
 
@@ -300,12 +301,11 @@ static bool read_number(reader *r)
     }
     if (!(v = push(r, DPG_JSON_NUMBER, start, (size_t)(r->p - start)))) return false;
     /* 19 digits are below 2^64; -0 stays a number, since no integer has that sign */
-    if (d.whole && d.digits <= 19 && d.mantissa <= (uint64_t)INT64_MAX + d.negative && !(d.negative && d.mantissa == 0)) {
+    if (d.whole && d.digits <= 19 && d.mantissa <= (uint64_t)INT64_MAX + d.negative &&
+        !(d.negative && d.mantissa == 0)) {
         v->type = DPG_JSON_INTEGER;
-        if (!d.negative)
-            v->as.integer = (int64_t)d.mantissa;
-        else
-            v->as.integer = -(int64_t)(d.mantissa - 1) - 1;
+        if (!d.negative) v->as.integer = (int64_t)d.mantissa;
+        else v->as.integer = -(int64_t)(d.mantissa - 1) - 1;
     } else {
         v->as.number = convert(&d, start, r->p);
     }
@@ -394,7 +394,8 @@ static bool document(reader *r)
             continue;
         }
         if (!fresh) {
-            if (*r->p != ',') return fail_at(r, r->p, object ? "a comma or } is expected here" : "a comma or ] is expected here");
+            if (*r->p != ',')
+                return fail_at(r, r->p, object ? "a comma or } is expected here" : "a comma or ] is expected here");
             r->p++;
         }
         if ((object && !read_key(r)) || !read_value(r)) return false;
