@@ -1,0 +1,109 @@
+-- Starting calls and waiting for their ends: the only module that does either. It asks the host of the running task
+-- how to wait, and gives back what the core said. What an answer means is others' business (dpg.session,
+-- dpg.sign_in).
+local errors = require "dpg.errors"
+local host = require "dpg.host.blocking"
+local hub_module = require "dpg.hub"
+
+local M = {}
+
+local function refusal()
+  if hub_module.is_emitting then
+    return errors.usage("inside_on_event", "a call can't be made inside on_event: note what is to be done, do it later")
+  end
+  return host.refusal()
+end
+
+-- Waits for the call `id` and takes what it came to.
+local function finish(hub, id, on_event)
+  local entry = hub:expect(id, on_event)
+  local ok, err = host.wait(entry)
+  if not ok then
+    hub:drop(entry)
+    return nil, err
+  end
+  hub.entries[id] = nil
+  if entry.failure then return nil, entry.failure end
+  return hub.engine:take(id)
+end
+
+-- The parts of a spec that settings say.
+local function apply(spec, settings)
+  spec.timeout = settings.timeout
+  spec.deadline = settings.deadline
+  spec.max_response_bytes = settings.max_response_bytes
+  local retry = settings.retry or {}
+  spec.attempts, spec.base, spec.cap = retry.attempts, retry.base, retry.cap
+  return spec
+end
+
+---One HTTP call.
+---@param connection dpg.Connection
+---@param spec table  for the engine, without what settings say
+---@param settings table  timeout, deadline, retry, on_event, max_response_bytes
+---@return integer? status
+---@return table headers_or_err
+---@return string? body
+---@return table? info
+function M.http(connection, spec, settings)
+  local err = refusal()
+  if err then return nil, err end
+  local hub, credential = connection:open()
+  if not hub then return nil, credential end
+  spec.credential = credential
+  local id
+  id, err = hub.engine:start(apply(spec, settings))
+  if not id then return nil, err end
+  return finish(hub, id, settings.on_event)
+end
+
+---One call that a person's credential makes itself.
+---@param connection dpg.Connection
+---@param what "load"|"sign_in"|"forget"
+---@param spec? table  for sign_in
+---@param settings table
+---@return integer? status
+---@return table headers_or_err
+---@return string? body
+---@return table? info
+function M.credential(connection, what, spec, settings)
+  local err = refusal()
+  if err then return nil, err end
+  local hub, credential = connection:open()
+  if not hub then return nil, credential end
+  local id
+  id, err = credential[what](credential, spec and apply(spec, settings))
+  if not id then return nil, err end
+  return finish(hub, id, settings.on_event)
+end
+
+---Waits, as calls do: other tasks go on.
+---@param connection dpg.Connection
+---@param seconds number
+---@return boolean? ok
+---@return dpg.Error? err
+function M.sleep(connection, seconds)
+  local err = refusal()
+  if err then return nil, err end
+  local hub, failure = connection:open()
+  if not hub then return nil, failure end
+  local id
+  id, err = hub.engine:start { timer = seconds }
+  if not id then return nil, errors.from_core(err) end
+  local status
+  status, err = finish(hub, id)
+  if not status then return nil, errors.from_core(err) end
+  return true
+end
+
+---The clock of the connection's engine, in seconds; only differences mean anything.
+---@param connection dpg.Connection
+---@return number? now
+---@return dpg.Error? err
+function M.now(connection)
+  local hub, err = connection:open()
+  if not hub then return nil, err end
+  return hub.engine:now()
+end
+
+return M

@@ -1,0 +1,45 @@
+-- What differs between PUC Lua 5.1 to 5.4 and LuaJIT, and the only place that knows. Everything else is written in
+-- the core that they share.
+local M = {}
+
+M.unpack = rawget(table, "unpack") or rawget(_G, "unpack")
+
+---All arguments in a table, with their number in `n`.
+---@return table
+function M.pack(...)
+  return { n = select("#", ...), ... }
+end
+
+-- "Lua 5.4", "LuaJIT 2.1 …": for the User-Agent.
+M.name = rawget(_G, "jit") and rawget(_G, "jit").version or _VERSION
+
+-- PUC Lua 5.1 alone can't yield across pcall, a metamethod or the iterator of a `for`.
+M.strict_yield = _VERSION == "Lua 5.1" and not rawget(_G, "jit")
+
+---Can the running coroutine yield from here? Only 5.1 has to look: a C function (pcall, table.sort …) in between
+---forbids it.
+---@return boolean
+function M.can_yield()
+  if not M.strict_yield then return true end
+  local level = 2
+  while true do
+    local info = debug.getinfo(level, "S")
+    if not info then return true end
+    if info.what == "C" then return false end
+    level = level + 1
+  end
+end
+
+-- Whole numbers print without ".0" and without an exponent, whatever kind of number they are.
+---@param n number
+---@return string
+function M.number_text(n)
+  if n == 0 then return "0" end -- no "-0"
+  if rawget(math, "type") and rawget(math, "type")(n) == "integer" then return string.format("%d", n) end
+  if n == math.floor(n) and n > -1e15 and n < 1e15 then return string.format("%.0f", n) end
+  local text = string.format("%.15g", n)
+  if tonumber(text) ~= n then text = string.format("%.17g", n) end
+  return (text:gsub(",", ".")) -- a locale's comma
+end
+
+return M

@@ -1,0 +1,183 @@
+-- The options that sessions and calls share: which there are, what they may hold, how they are merged (call beats
+-- session beats default), and which of them choose an engine. Raises at a programmer's slip; the defaults
+-- themselves are the core's.
+local compat = require "dpg.compat"
+local core = require "dpg.core"
+local errors = require "dpg.errors"
+local url = require "dpg.url"
+local wire = require "dpg.wire"
+
+local M = {}
+
+local function is(kind)
+  return function(value)
+    if type(value) ~= kind then return kind end
+  end
+end
+
+local function text(value)
+  if type(value) ~= "string" or value == "" then return "a string" end
+end
+
+local function seconds(value)
+  if value == false then return nil end
+  if type(value) ~= "number" or not (value > 0) then return "seconds above 0, or false for none" end
+end
+
+local function whole(value)
+  if type(value) ~= "number" or value < 1 or value ~= math.floor(value) then return "a whole number above 0" end
+end
+
+local function positive(value)
+  if type(value) ~= "number" or not (value > 0) or value == math.huge then return "a number above 0" end
+end
+
+local RETRY = { attempts = whole, base = positive, cap = positive, budget = function(value)
+  if value ~= false and (type(value) ~= "number" or not (value >= 0)) then return "a number, or false for none" end
+end }
+
+local function retry(value)
+  if value == false then return nil end
+  if type(value) ~= "table" then return "a table, or false for no retries" end
+  for name, one in pairs(value) do
+    if not RETRY[name] then return "attempts, base, cap or budget, not '" .. tostring(name) .. "'," end
+    local expected = RETRY[name](one)
+    if expected then return name .. " to be " .. expected end
+  end
+end
+
+local function proxy(value)
+  if value ~= false and (type(value) ~= "string" or value == "") then return "a URL, or false for none" end
+end
+
+-- The bytes of a header value, which travel as they are.
+local function printable(value)
+  if type(value) ~= "string" or not value:match("^[\33-\126][\32-\126]*$") then return "printable text" end
+end
+
+local function key(value)
+  if type(value) ~= "function" and printable(value) then return "printable text, or a function" end
+end
+
+local function host(value)
+  if value ~= "blocking" then return "\"blocking\"" end
+end
+
+-- Said for one call.
+M.CALL = {
+  timeout = seconds, deadline = seconds, retry = retry, on_event = is "function", max_response_bytes = whole,
+}
+-- Said for one call that reads, or that writes.
+M.READ = { if_none_match = printable }
+M.WRITE = { idempotency_key = key }
+
+-- Said where a session begins.
+M.SESSION = {
+  base_url = text, ca_file = text, proxy = proxy, user_agent = printable, max_connections = whole, http2 = is "boolean",
+  host = host, idempotency_key = function(value)
+    if type(value) ~= "function" then return "a function that makes a key (the same for all writes is a conflict)" end
+  end,
+}
+for name, check in pairs(M.CALL) do M.SESSION[name] = check end
+
+local function names_of(...)
+  local names = {}
+  for _, set in ipairs { ... } do
+    for name in pairs(set) do names[#names + 1] = name end
+  end
+  table.sort(names)
+  return table.concat(names, ", ")
+end
+
+---Checks an options table against the sets of names that are allowed here. Raises, and names what is wrong.
+---@param where string  for the message: "dpg.service", "images:list"
+---@param options any  nil counts as empty
+---@param ... table<string, function|boolean>  true: checked elsewhere
+---@return table options
+function M.check(where, options, ...)
+  if options == nil then return {} end
+  if type(options) ~= "table" then errors.raise("%s: a table of options expected, got %s", where, type(options)) end
+  for name, value in pairs(options) do
+    local check
+    for _, set in ipairs { ... } do check = check or set[name] end
+    if not check then
+      local hint = M.SESSION[name] and "is said where the session is made, not for one call" or "is unknown"
+      errors.raise("%s: option '%s' %s; here are: %s", where, tostring(name), hint, names_of(...))
+    end
+    local expected = type(check) == "function" and check(value)
+    if expected then errors.raise("%s: option '%s': %s expected, got %s", where, name, expected, type(value)) end
+  end
+  return options
+end
+
+---For one call: refuses what only an engine can have.
+---@param where string
+---@param options table
+function M.check_call_retry(where, options)
+  if type(options.retry) == "table" and options.retry.budget ~= nil then
+    errors.raise("%s: option 'retry.budget' is said where the session is made, not for one call", where)
+  end
+end
+
+local function merged_retry(over, under)
+  if over == false or (over == nil and under == false) then return { attempts = 1 } end
+  local all = {}
+  for name, value in pairs(under or {}) do all[name] = value end
+  for name, value in pairs(over or {}) do all[name] = value end
+  return all
+end
+
+---The settings of one call: the call's own, else the session's.
+---@param options table
+---@param session table
+---@return table
+function M.merge(options, session)
+  local all = {}
+  for name in pairs(M.CALL) do
+    all[name] = options[name]
+    if all[name] == nil then all[name] = session[name] end
+  end
+  all.retry = merged_retry(options.retry, session.retry)
+  return all
+end
+
+---The session's part of a table of options, copied, with the base URL read.
+---@param where string
+---@param options table
+---@return table? config
+---@return dpg.Error? err  kind "usage": a base URL that is none
+function M.session(where, options)
+  local config = {}
+  for name in pairs(M.SESSION) do config[name] = options[name] end
+  local base, origin = url.base(options.base_url or wire.DEFAULT_BASE_URL)
+  if not base then
+    return nil, errors.usage("invalid_value", where .. ": base_url: " .. origin, { field = "base_url" })
+  end
+  config.base_url, config.origin = base, origin
+  return config
+end
+
+---What chooses an engine: its options, and the key that tells it from others.
+---@param config table
+---@return table options  for core.engine
+---@return string key
+function M.engine(config)
+  local budget
+  if type(config.retry) == "table" then budget = config.retry.budget end
+  local options = {
+    user_agent = config.user_agent or string.format("dpg/%s (%s)", core.version, compat.name),
+    ca_file = config.ca_file,
+    proxy = config.proxy,
+    max_connections = config.max_connections,
+    http2 = config.http2,
+    retry_budget = budget,
+    events = true,
+  }
+  local parts = {}
+  for _, name in ipairs { "user_agent", "ca_file", "proxy", "max_connections", "http2", "retry_budget" } do
+    parts[#parts + 1] = name .. "=" .. tostring(options[name])
+  end
+  return options, table.concat(parts, "\n")
+end
+
+return M

@@ -1,0 +1,162 @@
+-- An engine and those who wait for its calls; pumping its queue; the registry of engines. One engine serves all
+-- sessions of a Lua state and process, but options that only an engine can have (ca_file, proxy, user_agent,
+-- max_connections, http2, retry.budget) choose one of their own. A child made by fork gets new ones. dpg.call and
+-- the hosts use it.
+local config = require "dpg.config"
+local core = require "dpg.core"
+local errors = require "dpg.errors"
+
+local M = {}
+
+---@class dpg.Hub
+---@field engine userdata
+---@field entries table<integer, table>  calls that somebody waits for, by id
+---@field listeners table<function, boolean>  the sessions' on_event: they also hear events that belong to no call
+---@field watched integer  how many waited-for calls have an on_event
+local Hub = {}
+Hub.__index = Hub
+Hub.__name = "dpg.Hub"
+
+-- One Lua state, one set of engines: this is the state that belongs to it, and there is no other in these modules
+-- but the tasks' (dpg.task).
+local hubs = {}
+
+---The engine for these settings in this process, made when it is first asked for.
+---@param settings table  a session's config
+---@return dpg.Hub?
+---@return dpg.Error?
+function M.get(settings)
+  local options, key = config.engine(settings)
+  local hub = hubs[key]
+  if hub and hub.engine:is_mine() then return hub end
+  local engine, err = core.engine(options)
+  if not engine then return nil, errors.from_core(err) end
+  hub = setmetatable({
+    engine = engine, entries = {}, listeners = setmetatable({}, { __mode = "k" }), watched = 0,
+  }, Hub)
+  hubs[key] = hub
+  return hub
+end
+
+---Closes all engines: calls end as cancelled, an exchange that has left is finished within `grace` seconds.
+---@param grace? number
+function M.close_all(grace)
+  local all = hubs
+  hubs = {}
+  for _, hub in pairs(all) do hub.engine:close(grace) end
+end
+
+---What all engines have in hand, added up.
+---@return table<string, integer>
+function M.counts()
+  local sums = { engines = 0 }
+  for _, hub in pairs(hubs) do
+    sums.engines = sums.engines + 1
+    for name, n in pairs(hub.engine:counts() or {}) do sums[name] = (sums[name] or 0) + n end
+  end
+  return sums
+end
+
+---Is an on_event function being called right now?
+M.is_emitting = false
+
+-- An on_event that raises never breaks a call: said once for each function, on stderr.
+local reported = setmetatable({}, { __mode = "k" })
+local function tell(on_event, name, fields)
+  M.is_emitting = true
+  local ok, problem = pcall(on_event, name, fields)
+  M.is_emitting = false
+  if ok or reported[on_event] then return end
+  reported[on_event] = true
+  local stderr = io and io.stderr
+  if stderr then stderr:write("dpg: on_event raised (said once): ", tostring(problem), "\n") end
+end
+
+local function copy(fields)
+  local t = {}
+  for name, value in pairs(fields) do t[name] = value end
+  return t
+end
+
+function Hub:_event(name, fields)
+  local entry = fields.id and self.entries[fields.id]
+  if entry then
+    if entry.on_event then tell(entry.on_event, name, fields) end
+  elseif not fields.id then
+    local all = {}
+    for on_event in pairs(self.listeners) do all[#all + 1] = on_event end
+    for _, on_event in ipairs(all) do tell(on_event, name, copy(fields)) end
+  end
+end
+
+local function finish(hub, entry)
+  entry.done = true
+  if entry.on_event then hub.watched = hub.watched - 1 end
+  if entry.task then entry.task:wake(entry) end
+end
+
+function Hub:_done(id)
+  local entry = self.entries[id]
+  -- nobody waits any more: interrupted between start and wait, or a yield that 5.1 refused
+  if not entry or (entry.task and not entry.task:is_blocked_on(entry)) then
+    if entry then self:drop(entry) else self.engine:abandon(id) end
+    return
+  end
+  finish(self, entry)
+end
+
+---Hands out everything that is in the engine's outbox.
+function Hub:pump()
+  local engine = self.engine
+  while true do
+    local quiet = self.watched == 0 and next(self.listeners) == nil
+    local kind, what, fields = engine:next(quiet)
+    if kind == "done" then
+      self:_done(what)
+    elseif kind == "event" then
+      if what then self:_event(what, fields) end
+    else
+      return
+    end
+  end
+end
+
+---Turns the engine for at most `ms`, then pumps. What goes wrong with the engine itself ends everybody's wait.
+---@param ms integer
+function Hub:turn(ms)
+  local ok, err = self.engine:wait(ms)
+  if not ok then
+    for _, entry in pairs(self.entries) do
+      if not entry.done then
+        entry.failure = copy(err)
+        finish(self, entry)
+      end
+    end
+  end
+  self:pump()
+end
+
+---Starts to wait for a call: the entry is `done` when it has ended.
+---@param id integer
+---@param on_event? function
+---@return table entry
+function Hub:expect(id, on_event)
+  local entry = { id = id, hub = self, done = false, on_event = on_event }
+  if on_event then self.watched = self.watched + 1 end
+  self.entries[id] = entry
+  return entry
+end
+
+---Nobody waits for this call any more: it is cancelled, and frees itself.
+---@param entry table
+function Hub:drop(entry)
+  self.entries[entry.id] = nil
+  if entry.on_event and not entry.done then self.watched = self.watched - 1 end
+  entry.done = true
+  if self.engine:is_mine() then
+    self.engine:cancel(entry.id)
+    self.engine:abandon(entry.id)
+  end
+end
+
+return M

@@ -1,0 +1,100 @@
+-- Pages and the iterators that walk them. Values in, values out: an iterator is given a function that fetches the
+-- page at an offset, and asks it again for that same page after an error.
+local compat = require "dpg.compat"
+local errors = require "dpg.errors"
+local json = require "dpg.json"
+local task = require "dpg.task"
+local wire = require "dpg.wire"
+
+local M = {}
+
+---One page of a list: X-Has-More and X-Next-Offset beside the items.
+---@param value any  a decoded body
+---@param headers table<string, string>
+---@param offset? number  where this page began
+---@return dpg.Page?  nil: it is no list
+function M.read(value, headers, offset)
+  local items = wire.list(value)
+  if not items then return nil end
+  local has_more, next_offset = wire.paging(headers)
+  if has_more and not next_offset then next_offset = (offset or 0) + #items end
+  return { items = items, has_more = has_more, next_offset = has_more and next_offset or nil }
+end
+
+---@class dpg.Iterator
+local Iterator = {}
+Iterator.__index = Iterator
+Iterator.__name = "dpg.Iterator"
+
+---@param fetch fun(offset: number): dpg.Page?, dpg.Error?
+---@param offset? number  where to begin
+---@return dpg.Iterator
+function M.iterator(fetch, offset)
+  return setmetatable({ _fetch = fetch, _offset = offset or 0, _index = 0 }, Iterator)
+end
+
+function Iterator:__tostring()
+  if self._closed then return "dpg.Iterator (at its end)" end
+  return "dpg.Iterator (offset " .. compat.number_text(self._offset + self._index) .. ")"
+end
+
+-- Is there an item at hand, or an end, without asking the server?
+function Iterator:_is_ready()
+  local page = self._page
+  return self._closed or (page and (page.items[self._index + 1] ~= nil or not page.has_more))
+end
+
+---The next item; nil at the end. After an error, asking again asks for the same page.
+---@return any? item
+---@return dpg.Error? err
+function Iterator:next()
+  while not self._closed do
+    local page = self._page
+    if not page then
+      local err
+      page, err = self._fetch(self._offset)
+      if not page then return nil, err end
+      if page.has_more and page.next_offset <= self._offset then
+        return nil, errors.new { kind = "protocol", code = "unreadable", message =
+          "the server says that there is more, but not further on: X-Next-Offset is " .. page.next_offset }
+      end
+      self._page, self._index = page, 0
+    end
+    local item = page.items[self._index + 1]
+    if item ~= nil then
+      self._index = self._index + 1
+      return item
+    end
+    if page.has_more then
+      self._offset, self._page, self._index = page.next_offset, nil, 0
+    else
+      self:close()
+    end
+  end
+  return nil
+end
+
+---Ends the walk: from now on there is no next item. Twice is fine.
+function Iterator:close()
+  self._closed, self._page = true, nil
+end
+
+-- For `for`: raises the error object. PUC 5.1 can't yield across the iterator of a `for`, nor across a metamethod.
+function Iterator:__call()
+  if compat.strict_yield and not self:_is_ready() and task.current() then
+    error(errors.usage("cannot_wait_here", "on Lua 5.1 a `for` in a task can't wait; write: local it = images:each{…}; "
+      .. "local image, err = it:next(); while image do … image, err = it:next() end"), 0)
+  end
+  local item, err = self:next()
+  if err then error(err, 0) end
+  return item
+end
+
+---A plain list without paging.
+---@param value any
+---@return table?
+function M.list(value)
+  return wire.list(value) or (json.is_object(value) and next(value) == nil and json.array() or nil)
+end
+
+return M

@@ -1,0 +1,295 @@
+-- A session: what people call. Builds requests, gives them an Idempotency-Key, and turns answers into values or
+-- errors. The resources are thin fronts of `_call`; waiting is dpg.call's.
+local call = require "dpg.call"
+local catalog = require "dpg.catalog"
+local config = require "dpg.config"
+local errors = require "dpg.errors"
+local images = require "dpg.resources.images"
+local json = require "dpg.json"
+local keywords = require "dpg.resources.keywords"
+local metadata_profiles = require "dpg.resources.metadata_profiles"
+local operation = require "dpg.operation"
+local operations = require "dpg.resources.operations"
+local page = require "dpg.page"
+local sets = require "dpg.resources.sets"
+local url = require "dpg.url"
+local uuid = require "dpg.uuid"
+local wire = require "dpg.wire"
+
+local M = {}
+
+---@class dpg.Session
+---@field images dpg.Images
+---@field keywords dpg.Keywords
+---@field sets dpg.Sets
+---@field metadata_profiles dpg.MetadataProfiles
+---@field operations dpg.Operations
+local Session = {}
+Session.__index = Session
+Session.__name = "dpg.Session"
+
+---@param connection dpg.Connection
+---@param settings table  the session's config
+---@param account? string  for a person: which account
+---@param secrets? string[]  what must never be seen in an error
+---@return dpg.Session
+function M.new(connection, settings, account, secrets)
+  local self = setmetatable({ _connection = connection, _config = settings, _account = account }, Session)
+  self._secrets = function() return secrets end -- in a function, where no dump of the table shows them
+  self.images = images.new(self)
+  self.keywords = keywords.new(self)
+  self.sets = sets.new(self)
+  self.metadata_profiles = metadata_profiles.new(self)
+  self.operations = operations.new(self)
+  return self
+end
+
+function Session:__tostring()
+  return string.format("dpg.Session (%s, %s)", self._account and "account " .. self._account or "service",
+    self._connection.base_url)
+end
+
+-- --- sending -------------------------------------------------------------------------------------------------------
+
+local SAFE_TO_REPEAT = { GET = true, HEAD = true, PUT = true, DELETE = true }
+local READS = { GET = true, HEAD = true, OPTIONS = true }
+
+local function idempotency_key(options, settings)
+  local key = options.idempotency_key or settings.idempotency_key
+  if type(key) == "function" then
+    key = key()
+    if type(key) ~= "string" or not key:match("^[\33-\126][\32-\126]*$") then
+      errors.raise("option 'idempotency_key': the function must return printable text")
+    end
+  end
+  return key or uuid()
+end
+
+-- Sends request { method, path, query, body (text), headers, scope } and gives back the answer's parts, or an error
+-- object.
+function Session:_send(request, options)
+  local headers = { Accept = wire.ACCEPT }
+  if request.body then headers["Content-Type"] = "application/json" end
+  for name, value in pairs(request.headers or {}) do headers[name] = value end
+  headers["If-None-Match"] = options.if_none_match or headers["If-None-Match"]
+  local key
+  if not READS[request.method] and not wire.is_auth_path(request.path) then
+    key = idempotency_key(options, self._config)
+    headers["Idempotency-Key"] = key
+  end
+  local context = {
+    method = request.method, path = request.path, scope = request.scope, idempotency_key = key,
+    secrets = self._secrets(),
+  }
+  local status, head, body, info = call.http(self._connection, {
+    method = request.method,
+    url = self._connection.base_url .. request.path .. url.query(request.query),
+    headers = headers,
+    body = request.body,
+    account = self._account,
+    repeats = (key or SAFE_TO_REPEAT[request.method]) and "always" or "unsent",
+  }, config.merge(options, self._config))
+  if not status then return nil, errors.from_core(head, context) end
+  context.attempts, context.retry_after, context.request_id = info.attempts, info.retry_after, wire.request_id(head)
+  if status < 200 or status > 299 then return nil, errors.from_response(status, body, context) end
+  return {
+    status = status, etag = head.etag, request_id = context.request_id, attempts = info.attempts,
+    retry_after = info.retry_after, idempotency_key = key,
+  }, head, body, context
+end
+
+-- --- understanding -------------------------------------------------------------------------------------------------
+
+local readers = {}
+
+function readers.object(_, value)
+  return json.is_object(value) and value or nil, "an object is expected"
+end
+
+function readers.list(_, value)
+  return page.list(value), "a list is expected"
+end
+
+function readers.page(_, value, head, _, request)
+  return page.read(value, head, request.query and request.query.offset), "a list is expected"
+end
+
+function readers.operation(self, value, _, answer)
+  return operation.read(self, value, answer), "an Operation is expected"
+end
+
+-- What a raw request is answered with: JSON as values; another kind of text as it is; nothing as true.
+local function read_any(body, head)
+  if body == "" then return true end
+  local value, problem = json.decode(body)
+  if value ~= nil then return value end
+  local kind = (head["content-type"] or ""):lower()
+  if kind == "" or kind:find("json", 1, true) or kind:find("html", 1, true) then return nil, problem end
+  return body
+end
+
+function Session:_read(request, answer, head, body, context)
+  if not request.result then
+    local value, problem = read_any(body, head)
+    if value ~= nil then return value, answer end
+    context.problem = problem
+    return nil, errors.from_response(answer.status, body, context)
+  end
+  local value, problem = json.decode(body)
+  if value ~= nil then
+    value, problem = readers[request.result](self, value, head, answer, request)
+    if value ~= nil then return value, answer end
+  end
+  context.problem = body == "" and "it is empty" or problem
+  return nil, errors.from_response(answer.status, body, context)
+end
+
+function Session:_exchange(request, options)
+  local answer, head, body, context = self:_send(request, options)
+  if not answer then return nil, head end
+  return self:_read(request, answer, head, body, context)
+end
+
+-- One row of the catalog: the path's names in `values`, fields of the body in `fields`, all else in `options`.
+function Session:_call(where, row, values, fields, options)
+  local more = row.method == "GET" and config.READ or config.WRITE
+  options = config.check(where, options, row.query or {}, config.CALL, more)
+  config.check_call_retry(where, options)
+  local path, err = catalog.path(row, values)
+  if not path then return nil, err end
+  local request = { method = row.method, path = path, scope = row.scope, result = row.result }
+  if row.query then
+    request.query, err = catalog.check(row.query, options)
+    if not request.query then return nil, err end
+  end
+  if row.body then
+    local checked
+    checked, err = catalog.check_body(row, fields)
+    if not checked then return nil, err end
+    local problem
+    request.body, problem = json.encode(checked)
+    if not request.body then errors.raise("%s: %s", where, problem) end
+  end
+  return self:_exchange(request, options)
+end
+
+-- An iterator over all pages of a row: 200 items a page unless `limit` says otherwise.
+function Session:_each(where, row, values, options)
+  options = config.check(where, options, row.query, config.CALL)
+  config.check_call_retry(where, options)
+  local all = { limit = 200 }
+  for name, value in pairs(options) do all[name] = value end
+  catalog.check(row.query, all) -- a wrong type raises here, at the line that says it, not in the loop
+  return page.iterator(function(offset)
+    all.offset = offset
+    return self:_call(where, row, values, nil, all)
+  end, all.offset)
+end
+
+-- --- the public face -----------------------------------------------------------------------------------------------
+
+---Who is calling and what they may do: `account`, `service_token` or `user`, `capabilities`. Kept for `can`.
+---@param options? dpg.ReadOptions
+---@return dpg.Me? me
+---@return dpg.Answer|dpg.Error answer_or_err
+function Session:me(options)
+  local value, answer = self:_call("session:me", catalog.me, {}, nil, options)
+  if value == nil then return nil, answer end
+  local me = wire.me(value)
+  if not me then
+    return nil, errors.from_response(answer.status, nil, {
+      method = "GET", path = catalog.me.path, request_id = answer.request_id, problem = "it names no capabilities",
+    })
+  end
+  self._capabilities = {}
+  for _, scope in ipairs(me.capabilities) do self._capabilities[scope] = true end
+  return me, answer
+end
+
+---May this session do what `scope` grants? Asked of the server once (GET /me), then kept; `me` asks anew.
+---@param scope string  "api.sets.write" …
+---@return boolean? can
+---@return dpg.Error? err
+function Session:can(scope)
+  if type(scope) ~= "string" then errors.raise("session:can: a scope expected, got %s", type(scope)) end
+  if not self._capabilities then
+    local me, err = self:me()
+    if not me then return nil, err end
+  end
+  return self._capabilities[scope] == true
+end
+
+local METHODS = { GET = true, HEAD = true, POST = true, PUT = true, PATCH = true, DELETE = true, OPTIONS = true }
+local OURS = { ["authorization"] = true, ["idempotency-key"] = true, ["host"] = true, ["content-length"] = true,
+  ["transfer-encoding"] = true }
+
+local function is_table(value)
+  if type(value) ~= "table" then return "a table" end
+end
+
+local RAW = { query = is_table, body = true, headers = is_table }
+
+local function raw_query(fields)
+  for name, value in pairs(fields or {}) do
+    for _, one in ipairs(type(value) == "table" and value or { value }) do
+      local kind = type(one)
+      if type(name) ~= "string" or (kind ~= "string" and kind ~= "number" and kind ~= "boolean") then
+        errors.raise("session:request: query field '%s' can't be a %s", tostring(name), kind)
+      end
+    end
+  end
+  return fields
+end
+
+local function raw_headers(fields)
+  if fields == nil then return nil end
+  local headers = {}
+  for name, value in pairs(fields) do
+    if type(name) ~= "string" or (type(value) ~= "string" and type(value) ~= "number") then
+      errors.raise("session:request: headers are names with texts")
+    end
+    if OURS[name:lower()] then
+      errors.raise("session:request: the header %s is set by dpg itself%s", name,
+        name:lower() == "idempotency-key" and ": say idempotency_key = …" or "")
+    end
+    headers[name:lower():gsub("^%l", string.upper):gsub("%-%l", string.upper)] = tostring(value)
+  end
+  return headers
+end
+
+local function raw_body(body)
+  if body == nil or type(body) == "string" then return body end
+  if type(body) ~= "table" then
+    errors.raise("session:request: body: a table or a string expected, got %s", type(body))
+  end
+  local text, problem = json.encode(body)
+  if not text then errors.raise("session:request: body: %s", problem) end
+  return text
+end
+
+---Any request that the API takes: for what has no method here yet. A write carries an Idempotency-Key, as all
+---others do.
+---@param method string  "GET", "POST" …
+---@param path string  behind the base URL: "/facets"; what stands for a name in it must be percent-encoded
+---@param options? dpg.RequestOptions  `query` (a table), `body` (a table, sent as JSON, or a string), `headers` …
+---@return any? value  JSON as values; another text as it is; true for an empty answer
+---@return dpg.Answer|dpg.Error answer_or_err
+function Session:request(method, path, options)
+  if type(method) ~= "string" or not METHODS[method:upper()] then
+    errors.raise("session:request: a method expected (GET, POST …), got %s", tostring(method))
+  end
+  method = method:upper()
+  options = config.check("session:request", options, RAW, config.CALL, READS[method] and config.READ or config.WRITE)
+  config.check_call_retry("session:request", options)
+  if type(path) ~= "string" then errors.raise("session:request: a path expected, got %s", type(path)) end
+  if not url.is_path(path) then
+    return nil, errors.usage("invalid_value", "the path must begin with a slash, and hold no query, no blanks and no "
+      .. "dots that climb", { field = "path", method = method })
+  end
+  return self:_exchange({
+    method = method, path = path, query = raw_query(options.query), headers = raw_headers(options.headers),
+    body = raw_body(options.body), scope = catalog.scope(method, path),
+  }, options)
+end
+
+return M

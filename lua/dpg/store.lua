@@ -1,0 +1,66 @@
+-- Where a person's tokens are kept: in a file, or in memory. Both are the core's own; here they are only named, so
+-- that the same store can be opened again in another process. dpg.sign_in and dpg.resume take them.
+local core = require "dpg.core"
+local errors = require "dpg.errors"
+
+local M = {}
+
+---@class dpg.Store
+---@field kind "file"|"memory"
+---@field path? string
+local Store = {}
+Store.__index = Store
+Store.__name = "dpg.Store"
+
+function Store:__tostring()
+  return self.path and "dpg.Store (file " .. self.path .. ")" or "dpg.Store (memory)"
+end
+
+-- The core's object. A file is opened anew by each engine; memory is one object, which refuses another process
+-- itself.
+function Store:_handle(engine)
+  if self._core and (self.kind == "memory" or self._engine == engine) then return self._core end
+  local err
+  if self.kind == "memory" then
+    self._core, err = core.memory_store()
+  else
+    self._core, err = core.file_store(self.path)
+  end
+  self._engine = engine
+  if not self._core then return nil, err end
+  return self._core
+end
+
+---Keeps the session in a file (mode 0600), so that the next run needs no password. All processes of a machine may
+---share it.
+---@param path string
+---@return dpg.Store
+function M.file(path)
+  if type(path) ~= "string" or path == "" or path:find("%z") then
+    errors.raise("dpg.store.file: a path expected, got %s", type(path) == "string" and "an empty one" or type(path))
+  end
+  return setmetatable({ kind = "file", path = path }, Store)
+end
+
+---Keeps the session in this process's memory: it ends with it.
+---@return dpg.Store
+function M.memory()
+  return setmetatable({ kind = "memory" }, Store)
+end
+
+---Checks what was given as `store`; raises, and says which stores there are.
+---@param where string
+---@param store any
+---@return dpg.Store
+function M.check(where, store)
+  if getmetatable(store) == Store then return store end
+  if store == nil then
+    errors.raise("%s: option 'store' is missing: dpg.store.file(path) keeps the session for the next run, "
+      .. "dpg.store.memory() for this process only", where)
+  end
+  errors.raise("%s: option 'store': dpg.store.file(path) or dpg.store.memory() expected, got %s", where,
+    type(store) == "table" and "a table (a store written in Lua is not supported)" or type(store))
+  return store
+end
+
+return M

@@ -1,0 +1,97 @@
+-- Putting URLs together: every byte that isn't plainly a letter of a path segment or a value is percent-encoded, so
+-- a name can't escape from its place. Pure.
+local compat = require "dpg.compat"
+local wire = require "dpg.wire"
+
+local M = {}
+
+---@param text string
+---@return string
+function M.encode(text)
+  return (text:gsub("[^A-Za-z0-9%-%._~]", function(c) return string.format("%%%02X", c:byte()) end))
+end
+
+local function value_text(value)
+  if type(value) == "number" then return compat.number_text(value) end
+  return tostring(value)
+end
+
+---The query of a URL, sorted by name, with its "?"; "" when there is nothing in it.
+---@param fields? table<string, string|number|boolean|table>
+---@return string
+function M.query(fields)
+  local names, parts = {}, {}
+  for name in pairs(fields or {}) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local value = fields[name]
+    local several = type(value) == "table" and value or { value }
+    if wire.LIST_IN_QUERY == "repeat" then
+      for _, one in ipairs(several) do parts[#parts + 1] = M.encode(name) .. "=" .. M.encode(value_text(one)) end
+    else
+      local texts = {}
+      for i, one in ipairs(several) do texts[i] = value_text(one) end
+      parts[#parts + 1] = M.encode(name) .. "=" .. M.encode(table.concat(texts, ","))
+    end
+  end
+  return #parts > 0 and "?" .. table.concat(parts, "&") or ""
+end
+
+---A path from its template: `/images/{public_uuid}` and the names' values, each as one segment.
+---@param template string
+---@param values table<string, string>
+---@return string
+function M.path(template, values)
+  return (template:gsub("{([%w_]+)}", function(name) return M.encode(values[name]) end))
+end
+
+-- Which segments would climb: curl and servers resolve these also when encoded.
+local function climbs(segment)
+  segment = segment:gsub("%%2[eE]", ".")
+  return segment == "." or segment == ".."
+end
+
+---Can this stand as a segment of a path?
+---@param segment string
+---@return boolean
+function M.is_segment(segment)
+  return segment ~= "" and not climbs(segment)
+end
+
+---Is this a path for session:request: from the base URL's end, without query, with nothing that climbs?
+---@param path string
+---@return boolean
+function M.is_path(path)
+  if path:sub(1, 1) ~= "/" or path:find("[%c%s?#\\]") or path:find("//", 1, true) then return false end
+  for segment in path:gmatch("[^/]+") do
+    if climbs(segment) then return false end
+  end
+  return true
+end
+
+local LOOPBACK = { ["localhost"] = true, ["[::1]"] = true, ["::1"] = true }
+
+---Reads a base URL: https, or plain http to this very machine; its path ends in /v and a number.
+---@param text string
+---@return string? base_url  without a slash at the end
+---@return string origin_or_problem  "https://host:port", or what is wrong
+function M.base(text)
+  local scheme, authority, path = text:match("^([A-Za-z]+)://([^/?#]+)(.*)$")
+  if not scheme or authority:find("[%c%s@\\]") or path:find("[%c%s?#\\]") then
+    return nil, "it is no absolute URL like https://api.digitalphotogallery.com/v1"
+  end
+  scheme = scheme:lower()
+  local host = (authority:match("^(%[.*%])") or authority:match("^([^:]*)")):lower()
+  if scheme == "http" then
+    if not (LOOPBACK[host] or host:match("^127%.%d+%.%d+%.%d+$")) then
+      return nil, "plain http goes to this machine only (127.0.0.1, [::1], localhost): use https"
+    end
+  elseif scheme ~= "https" then
+    return nil, "its scheme is neither https nor http"
+  end
+  path = path:gsub("/+$", "")
+  if not path:match("/v%d+$") then return nil, "its path must end in the version, as in /v1" end
+  return scheme .. "://" .. authority .. path, scheme .. "://" .. authority:lower()
+end
+
+return M

@@ -1,0 +1,150 @@
+-- What DPG's public guides leave open (marked A in the contract), each assumption once, so that it can be corrected
+-- in a minute. Reading is liberal: near variants are accepted, unknown fields kept. Pure: no calls, no hosts. The
+-- core's own assumptions (the token endpoint) are in csrc/core/wire.c.
+local json = require "dpg.json"
+
+local M = {}
+
+M.DEFAULT_BASE_URL = "https://api.digitalphotogallery.com/v1"
+
+-- A: answers are asked for by this header.
+M.ACCEPT = "application/json"
+
+-- A: where the facets are.
+M.FACETS_PATH = "/facets"
+
+-- A: a query field with several values is repeated (`keyword=a&keyword=b`).
+M.LIST_IN_QUERY = "repeat"
+
+-- A: the header of an answer that names the request, for support.
+M.REQUEST_ID_HEADER = "x-request-id"
+
+-- A: codes that mean that the mfa_token itself is gone, not that the code was wrong.
+M.MFA_TOKEN_GONE = {
+  mfa_token_expired = true, mfa_token_invalid = true, invalid_mfa_token = true, token_expired = true,
+  token_revoked = true, invalid_token = true,
+}
+
+local function text(value)
+  if type(value) == "string" and value ~= "" then return value end
+  if type(value) == "number" then return tostring(value) end
+end
+
+---A number, or a numeric string.
+---@param value any
+---@return number?
+function M.number(value)
+  local n = type(value) == "number" and value or type(value) == "string" and tonumber(value:match("^%s*(%-?%d+)%s*$"))
+  return n or nil
+end
+
+---DPG's error shape; also a bare string under `error`, and the fields without `error` around them.
+---@param value any  a decoded body
+---@return table?  code, message, detail, field, request_id
+function M.read_error(value)
+  if type(value) ~= "table" then return nil end
+  local err = value.error
+  if type(err) == "string" then err = { code = err, message = value.message or value.error_description } end
+  if type(err) ~= "table" then err = value end
+  return {
+    code = text(err.code), message = text(err.message), detail = text(err.detail), field = text(err.field),
+    request_id = text(err.request_id) or text(value.request_id),
+  }
+end
+
+---A list: a bare array, or one under `data` or `items`.
+---@param value any
+---@return table?
+function M.list(value)
+  if json.is_array(value) then return value end
+  if type(value) ~= "table" then return nil end
+  for _, name in ipairs { "data", "items" } do
+    if json.is_array(value[name]) then return value[name] end
+  end
+end
+
+---An Operation: bare, or under `operation`.
+---@param value any
+---@return table?
+function M.operation(value)
+  if type(value) ~= "table" then return nil end
+  if type(value.operation) == "table" then value = value.operation end
+  if not (text(value.uuid) and text(value.status)) then return nil end
+  return value
+end
+
+-- A: any status but these two is still running.
+---@param status string
+---@return boolean
+function M.is_finished(status)
+  return status == "succeeded" or status == "failed"
+end
+
+---What a failed Operation says of why.
+---@param operation table
+---@return table  code, message, detail, field
+function M.operation_error(operation)
+  local result = operation.result
+  local found = type(operation.error) ~= "nil" and M.read_error(operation)
+    or type(result) == "table" and M.read_error(result) or {}
+  return { code = found.code, message = found.message, detail = found.detail, field = found.field }
+end
+
+---The headers that steer paging: X-Has-More and X-Next-Offset, as numbers or numeric strings.
+---@param headers table<string, string>
+---@return boolean has_more
+---@return number? next_offset
+function M.paging(headers)
+  local more = (headers["x-has-more"] or ""):lower():match("^%s*(.-)%s*$")
+  return more == "true" or more == "1", M.number(headers["x-next-offset"])
+end
+
+---@param headers table<string, string>
+---@return string?
+function M.request_id(headers)
+  return text(headers[M.REQUEST_ID_HEADER])
+end
+
+---Who is calling, and what they may do; capabilities may be called scopes.
+---@param value any
+---@return table?
+function M.me(value)
+  if not json.is_object(value) then return nil end
+  if type(value.capabilities) ~= "table" then
+    value.capabilities = type(value.scopes) == "table" and value.scopes or nil
+  end
+  return value.capabilities and value
+end
+
+-- --- signing in ---
+
+M.SIGN_IN_PATH = "/auth/sign_in"
+M.MFA_PATH = "/auth/mfa"
+
+-- A: a device descriptor has these fields, and all are wanted.
+M.DEVICE = { "identifier", "name", "platform" }
+
+---@return table  the body of POST /auth/sign_in
+function M.sign_in_body(login, password, device)
+  return { login = login, password = password, device = device }
+end
+
+---@return table  the body of POST /auth/mfa
+function M.mfa_body(mfa_token, code)
+  return { mfa_token = mfa_token, code = code }
+end
+
+---@param value any
+---@return string?
+function M.mfa_token(value)
+  return type(value) == "table" and text(value.mfa_token) or nil
+end
+
+-- A: endpoints that take no Idempotency-Key.
+---@param path string
+---@return boolean
+function M.is_auth_path(path)
+  return path:match("^/auth/") ~= nil
+end
+
+return M
