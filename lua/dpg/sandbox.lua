@@ -1,6 +1,7 @@
--- A local stand-in for the Digital Photo Gallery API: start{} runs it in a process of its own, which ends with this one, and
--- returns the box that steers it. For tests, demos and work without a network. What it serves begins in sandbox/api.lua,
--- what it can be told in sandbox/options.lua and sandbox/faults.lua; box methods speak to sandbox/control.lua.
+-- A local stand-in for the Digital Photo Gallery API: start{} runs it in a process of its own, which ends with this
+-- one, and returns the box that steers it. For tests, demos and work without a network. What it serves begins in
+-- sandbox/api.lua, what it can be told in sandbox/options.lua and sandbox/faults.lua; box methods speak to
+-- sandbox/control.lua.
 
 local hash = require "dpg.sandbox.hash"
 local json = require "dpg.sandbox.json"
@@ -37,8 +38,8 @@ local function module_root()
   return (source:match "^@(.*)dpg[/\\]sandbox%.lua$" or "./lua/")
 end
 
--- The interpreter that runs this program: the first word of its command line, which `arg` holds at its lowest index. A host
--- that is no interpreter (a game, nginx) gets the one of its version.
+-- The interpreter that runs this program: the first word of its command line, which `arg` holds at its lowest index.
+-- A host that is no interpreter (a game, nginx) gets the one of its version.
 local function own_interpreter()
   local lowest
   for index = -1, -20, -1 do
@@ -60,15 +61,18 @@ local function bootstrap(other_lua)
   return paths .. " require('dpg.sandbox.process').child()"
 end
 
--- The child's stdin is our pipe; its stderr is the FIFO, through which "ready" comes, or what went wrong; descriptor 3 is
--- our stderr, for errors later on. `exec` keeps the shell's pid and gives the child us as its parent.
+-- The child's stdin is our pipe; its stderr is the FIFO, through which "ready" comes, or what went wrong; descriptor
+-- 3 is our stderr, for errors later on. `exec` keeps the shell's pid and gives the child us as its parent.
 local script = [[
 export DPG_SANDBOX_FOLDER=%s DPG_SANDBOX_PID=$$ DPG_SANDBOX_PARENT=$PPID
 exec 3>&2 2>"$DPG_SANDBOX_FOLDER/ready" >/dev/null
 exec %s -e %s]]
 
+local make_folder = [[
+d=$(mktemp -d "${TMPDIR:-/tmp}/dpg-sandbox.XXXXXX") && mkfifo -m 600 "$d/ready" && printf %s "$d"]]
+
 local function prepare_folder(given)
-  local pipe = io.popen [[d=$(mktemp -d "${TMPDIR:-/tmp}/dpg-sandbox.XXXXXX") && mkfifo -m 600 "$d/ready" && printf %s "$d"]]
+  local pipe = io.popen(make_folder)
   local folder = pipe and pipe:read "*a"
   if pipe then pipe:close() end
   if not folder or folder == "" then error("the sandbox can't make its temporary folder", 0) end
@@ -94,8 +98,8 @@ local function read_ready(folder)
   return nil, table.concat(said, "\n")
 end
 
--- At the end of the Lua state the box is stopped before its pipe is closed: closing waits for the child, and a pipe whose
--- other end somebody inherited would not tell it.
+-- At the end of the Lua state the box is stopped before its pipe is closed: closing waits for the child, and a pipe
+-- whose other end somebody inherited would not tell it.
 local function guard(box)
   local function stop() box:stop() end
   local newproxy = rawget(_G, "newproxy")
@@ -113,7 +117,8 @@ local function copy_options(given)
   return copy
 end
 
----Starts a sandbox. Raises where an option is unknown or wrong, and where it can't start (with what its process said).
+---Starts a sandbox. Raises where an option is unknown or wrong, and where it can't start (with what its process
+---said).
 ---@param given? table  see sandbox/options.lua, and `lua`: the interpreter to run it (this program's)
 ---@return dpg.sandbox.Box box
 function M.start(given)
@@ -255,7 +260,7 @@ end
 function Box:reset_seen() self:_ask "reset_seen" end
 
 ---Every refresh token that was made, oldest first.
----@return table[] list  id, person, family, generation, presented, state ("current", "spent", "revoked"), successor (id)
+---@return table[] list  id, person, family, generation, presented, state (current, spent, revoked), successor (id)
 function Box:refresh_tokens() return self:_ask "refresh_tokens" end
 
 ---@return integer  successful rotations

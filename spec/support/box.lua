@@ -1,4 +1,5 @@
--- Sandboxes for specs: start{} is dpg.sandbox.start{}, and whatever a spec leaves running is stopped when the suite ends.
+-- Sandboxes for specs: start{} is dpg.sandbox.start{}, and whatever a spec leaves running is stopped when the suite
+-- ends.
 
 local sandbox = require "dpg.sandbox"
 

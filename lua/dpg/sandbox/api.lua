@@ -1,5 +1,6 @@
--- The API itself, from a request to an answer, with no socket in sight: finds the route, checks bearer, limits, scope and
--- Idempotency-Key in DPG's order, runs the row's function, and adds what every answer has (X-Request-Id, ETag, 304).
+-- The API itself, from a request to an answer, with no socket in sight: finds the route, checks bearer, limits, scope
+-- and Idempotency-Key in DPG's order, runs the row's function, and adds what every answer has (X-Request-Id, ETag,
+-- 304).
 
 local answers = require "dpg.sandbox.answers"
 local hash = require "dpg.sandbox.hash"
@@ -109,7 +110,9 @@ local function read_cached(context, row)
   local api = context.api
   local key = context.account.uuid .. " " .. context.request.target
   local kept = api.cache[key]
-  if kept and kept.revision == context.library.revision then return 200, json.raw(kept.text), kept.headers, kept.etag end
+  if kept and kept.revision == context.library.revision then
+    return 200, json.raw(kept.text), kept.headers, kept.etag
+  end
   local status, value, headers = row.read(context)
   local text = api:encode(value)
   if api.cached >= MAX_CACHED then
@@ -179,7 +182,7 @@ end
 ---@param item any  { method, path, body }
 ---@param field string  where it stands
 ---@return dpg.sandbox.Plan
-function Api:plan(context, item, field)
+function Api.plan(_, context, item, field)
   if type(item) ~= "table" or type(item.method) ~= "string" or type(item.path) ~= "string" then
     answers.invalid(field, field .. " needs method and path")
   end

@@ -1,5 +1,5 @@
--- Makes a certificate authority and a server certificate for 127.0.0.1 and localhost with the openssl command (P-256: both
--- together take some 30 ms), in a private folder that its owner removes.
+-- Makes a certificate authority and a server certificate for 127.0.0.1 and localhost with the openssl command (P-256:
+-- both together take some 30 ms), in a private folder that its owner removes.
 
 local M = {}
 

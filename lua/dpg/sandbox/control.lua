@@ -1,9 +1,6 @@
--- The control port: JSON over HTTP on loopback, for box methods and for tests in other languages. POST to the control URL
--- plus a verb with a JSON object (or nothing) as the body; 200 answers {"result": …}, 400 answers {"error": "…"}.
---   fault {path, method, nth, times, …}   the fields are explained in faults.lua       clear_faults   release
---   set {name: value, …}   advance {seconds}   revoke_family {person?}   revoke_access_tokens   mint {scopes, …}   code {person}
---   seen, count {path, method, status, connection, refresh_token, reused}   wait_seen {filter, n, timeout}   reset_seen
---   refresh_tokens   report   now   stop
+-- The control port: JSON over HTTP on loopback, for box methods and for tests in other languages. POST to the control
+-- URL plus a verb with a JSON object (or nothing) as the body; 200 answers {"result": …}, 400 answers {"error": "…"}.
+-- The verbs and what their bodies hold stand at `verbs` below. For example:
 -- curl -d '{"path":"/me","status":503}' CONTROL_URL/fault
 
 local answers = require "dpg.sandbox.answers"
@@ -24,7 +21,12 @@ local function find_person(api, key)
   return api.people[key] or refuse("there is no person '" .. tostring(key) .. "'")
 end
 
--- Each verb gets the sandbox (of process.lua) and the body, and returns the result.
+-- Each verb gets the sandbox (of process.lua) and the body, and returns the result:
+--   fault {path, method, nth, times, …: see faults.lua}   clear_faults   release
+--   set {option: value, …}   advance {seconds}   now
+--   revoke_family {person?}   revoke_access_tokens   mint {name, scopes, expires_in, account}   code {person}
+--   seen, count {path, method, status, connection, refresh_token, reused}   reset_seen
+--   wait_seen {filter, n, timeout}   refresh_tokens   report   stop
 local verbs = {}
 
 function verbs.fault(sandbox, fault)
@@ -83,7 +85,7 @@ function verbs.refresh_tokens(sandbox) return json.array(sandbox.api.tokens:hist
 
 function verbs.report(sandbox)
   local report = sandbox.api.tokens:totals()
-  report.connections = sandbox.connections()
+  report.connections = sandbox.listener.accepted
   report.requests = #sandbox.record.list + sandbox.record.dropped
   report.operations = sandbox.api.operations.made
   return report
@@ -109,7 +111,7 @@ local function run(verb, sandbox, body)
 end
 
 ---Makes the handler of the control port's connections.
----@param sandbox table  api, settings, clock, faults, record, connections(), stop()
+---@param sandbox table  api, settings, clock, faults, record, listener, stop()
 ---@param secret string  the path that the control URL has: pages in a browser can't guess it
 ---@return fun(connection: table)
 function M.handler(sandbox, secret)

@@ -4,9 +4,12 @@
 local M = {}
 
 local DAY_S = 86400
-local months = { jan = 1, feb = 2, mar = 3, apr = 4, may = 5, jun = 6, jul = 7, aug = 8, sep = 9, oct = 10, nov = 11, dec = 12 }
 local month_names = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" }
 local weekday_names = { "Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed" } -- 1 January 1970 was a Thursday
+local months = {}
+for number, name in ipairs(month_names) do
+  months[name:lower()] = number
+end
 local month_days = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
 
 -- Days since 1970 and back, by Howard Hinnant's "chrono-compatible low-level date algorithms".
@@ -15,7 +18,8 @@ local function days_from_civil(year, month, day)
   local era = math.floor(year / 400)
   local year_of_era = year - era * 400
   local day_of_year = math.floor((153 * ((month + 9) % 12) + 2) / 5) + day - 1
-  return era * 146097 + year_of_era * 365 + math.floor(year_of_era / 4) - math.floor(year_of_era / 100) + day_of_year - 719468
+  local leap_days = math.floor(year_of_era / 4) - math.floor(year_of_era / 100)
+  return era * 146097 + year_of_era * 365 + leap_days + day_of_year - 719468
 end
 
 local function civil_from_days(days)
@@ -49,7 +53,8 @@ end
 function M.http(time)
   local year, month, day, hour, minute, second = split(time)
   local weekday = weekday_names[math.floor(time / DAY_S) % 7 + 1]
-  return string.format("%s, %02d %s %04d %02d:%02d:%02d GMT", weekday, day, month_names[month], year, hour, minute, second)
+  local month_name = month_names[month]
+  return string.format("%s, %02d %s %04d %02d:%02d:%02d GMT", weekday, day, month_name, year, hour, minute, second)
 end
 
 local function day_of(year, month, day)

@@ -9,7 +9,7 @@ local M = {}
 
 local TRUNCATED_BY = 64
 local GARBAGE = "\22\3\1\0\5\255\254\0garbage, not HTTP\r\n\0\1\2\3"
-local PAGE = "<!doctype html><html><head><title>Gateway</title></head><body><h1>We'll be right back</h1></body></html>\n"
+local PAGE = "<!doctype html><html><head><title>Gateway</title></head><body><h1>Back soon</h1></body></html>\n"
 
 local function is(kind)
   return function(value) return type(value) == kind end
@@ -120,13 +120,15 @@ local function does_work(fault)
 end
 
 local codes = {
-  [400] = "validation", [401] = "unauthorized", [403] = "forbidden", [404] = "not_found", [409] = "idempotency_key_conflict",
-  [413] = "payload_too_large", [429] = "rate_limited",
+  [400] = "validation", [401] = "unauthorized", [403] = "forbidden", [404] = "not_found",
+  [409] = "idempotency_key_conflict", [413] = "payload_too_large", [429] = "rate_limited",
 }
 
 local function made_up(fault)
   local status = fault.status or fault.html and 200 or 429
-  if fault.html then return { status = status, headers = { ["Content-Type"] = "text/html; charset=utf-8" }, body = PAGE } end
+  if fault.html then
+    return { status = status, headers = { ["Content-Type"] = "text/html; charset=utf-8" }, body = PAGE }
+  end
   if status < 400 then return answers.text(status, fault.body or "") end
   return answers.refusal({ status = status, code = fault.code or codes[status] or "server_error" }, "req-fault")
 end
@@ -147,14 +149,13 @@ local function altered(response, fault)
   return response
 end
 
-local endings -- kind -> what is sent; true keeps the connection
-
 local function send_half(connection, response, now)
   local bytes = http.format(response, true, now)
   connection:send(bytes:sub(1, math.floor(#bytes / 2)))
 end
 
-endings = {
+-- kind -> what is sent before the connection ends
+local endings = {
   { "reset", function(connection) connection:reset() end },
   { "close_reused", function() end },
   { "garbage", function(connection) connection:send(GARBAGE) end },

@@ -1,5 +1,5 @@
--- The filters of GET /images and GET /facets (contract section 4): each row turns a query parameter into a test, and they
--- stack. A value that can't be read is a 400 that names its field.
+-- The filters of GET /images and GET /facets (contract section 4): each row turns a query parameter into a test, and
+-- they stack. A value that can't be read is a 400 that names its field.
 
 local answers = require "dpg.sandbox.answers"
 local dates = require "dpg.sandbox.dates"
@@ -57,7 +57,8 @@ local function full_text(value)
   local optional = #terms.must > 0 or #terms.any == 0
   return function(image, library)
     local text = library:search_text(image)
-    return holds_all(text, terms.must) and not holds_one(text, terms.forbidden) and (optional or holds_one(text, terms.any))
+    if not holds_all(text, terms.must) or holds_one(text, terms.forbidden) then return false end
+    return optional or holds_one(text, terms.any)
   end
 end
 

@@ -1,6 +1,6 @@
--- SHA-1 and HMAC-SHA-1 (RFC 3174, RFC 2104) in plain Lua, for authenticator codes and for naming tokens without showing
--- them, and a quick checksum for ETags. Bit operations come from where each Lua has them: `bit` (LuaJIT), `bit32` (5.2), the
--- operators (5.3 on), or nibble tables (5.1).
+-- SHA-1 and HMAC-SHA-1 (RFC 3174, RFC 2104) in plain Lua, for authenticator codes and for naming tokens without
+-- showing them, and a quick checksum for ETags. Bit operations come from where each Lua has them: `bit` (LuaJIT),
+-- `bit32` (5.2), the operators (5.3 on), or nibble tables (5.1).
 
 local M = {}
 
@@ -68,7 +68,8 @@ local function rotate(word, count)
   return (word * 2 ^ count) % WORD + high
 end
 
--- `%` makes LuaJIT's signed results unsigned again; math.floor keeps integers on 5.3 and 5.4, whose operators want them.
+-- `%` makes LuaJIT's signed results unsigned again; math.floor keeps integers on 5.3 and 5.4, whose operators want
+-- them.
 local function whole(word)
   return math.floor(word % WORD)
 end

@@ -1,5 +1,6 @@
--- HTTP/1.1 for the server's side of a connection (RFC 9112): reads requests one after the other, so that pipelined ones
--- wait their turn, and writes answers as one string. It knows nothing of the API. `stream` is a connection of server.lua.
+-- HTTP/1.1 for the server's side of a connection (RFC 9112): reads requests one after the other, so that pipelined
+-- ones wait their turn, and writes answers as one string. It knows nothing of the API. `stream` is a connection of
+-- server.lua.
 
 local dates = require "dpg.sandbox.dates"
 
@@ -9,9 +10,10 @@ local MAX_HEAD_BYTES = 64 * 1024
 local MAX_BODY_BYTES = 8 * 1024 * 1024
 
 local reasons = {
-  [100] = "Continue", [200] = "OK", [201] = "Created", [202] = "Accepted", [204] = "No Content", [301] = "Moved Permanently",
+  [200] = "OK", [201] = "Created", [202] = "Accepted", [204] = "No Content", [301] = "Moved Permanently",
   [302] = "Found", [304] = "Not Modified", [307] = "Temporary Redirect", [400] = "Bad Request", [401] = "Unauthorized",
-  [403] = "Forbidden", [404] = "Not Found", [405] = "Method Not Allowed", [409] = "Conflict", [413] = "Content Too Large",
+  [403] = "Forbidden", [404] = "Not Found", [405] = "Method Not Allowed",
+  [409] = "Conflict", [413] = "Content Too Large",
   [429] = "Too Many Requests", [431] = "Request Header Fields Too Large", [500] = "Internal Server Error",
   [502] = "Bad Gateway", [503] = "Service Unavailable", [504] = "Gateway Timeout",
 }

@@ -57,7 +57,8 @@ local checks = { -- field -> the value to keep; raises where it is refused
     return value
   end,
   description = function(value)
-    if type(value) ~= "string" and value ~= json.null then answers.invalid("description", "description must be text") end
+    local allowed = type(value) == "string" or value == json.null
+    if not allowed then answers.invalid("description", "description must be text") end
     return value
   end,
   creation_date = function(value)

@@ -1,5 +1,6 @@
--- JSON as the API writes it: whole numbers without ".0" on every Lua, empty lists as [], keys in a fixed order (so that an
--- ETag can be a checksum of the body). Reading is lua-cjson's; whole numbers come back as integers where Lua has them.
+-- JSON as the API writes it: whole numbers without ".0" on every Lua, empty lists as [], keys in a fixed order (so
+-- that an ETag can be a checksum of the body). Reading is lua-cjson's; whole numbers come back as integers where Lua
+-- has them.
 
 local cjson = require "cjson"
 
@@ -9,7 +10,7 @@ local Array = { __name = "dpg.sandbox.array" }
 local Raw = { __name = "dpg.sandbox.raw" }
 
 local escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
-local tointeger = math.tointeger or function(number) return number end
+local tointeger = rawget(math, "tointeger") or function(number) return number end
 
 ---Marks a table as a list, so that an empty one is written as [].
 ---@param list? table

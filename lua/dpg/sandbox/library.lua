@@ -87,7 +87,8 @@ end
 function Library:search_text(image)
   local kept = self._search[image]
   if kept then return kept end
-  local parts = { image.title, image.description, image.filename }
+  local parts = { image.title, image.filename }
+  if image.description ~= json.null then parts[3] = image.description end
   for _, keyword in ipairs(image.keywords) do
     parts[#parts + 1] = keyword.value
   end

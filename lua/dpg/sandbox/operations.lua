@@ -1,5 +1,6 @@
--- Operations and Idempotency-Keys (contract section 1). A write is checked and planned first; the plan is carried out when
--- its Operation ends, which takes `operation_polls` polls. A key belongs to its account, and remembers the request it came with.
+-- Operations and Idempotency-Keys (contract section 1). A write is checked and planned first; the plan is carried out
+-- when its Operation ends, which takes `operation_polls` polls. A key belongs to its account, and remembers the
+-- request it came with.
 
 local answers = require "dpg.sandbox.answers"
 local json = require "dpg.sandbox.json"
@@ -52,8 +53,10 @@ end
 ---@return table operation
 function Operations:start(account, plan)
   local polls = self.settings.operation_polls
-  local operation = { uuid = "op-" .. random.uuid(), account = account, plan = plan, status = "queued", result = json.null }
-  operation.polls_left = polls - 1 -- the poll after the last of these finds it done
+  local operation = {
+    uuid = "op-" .. random.uuid(), account = account, plan = plan, status = "queued", result = json.null,
+    polls_left = polls - 1, -- the poll after the last of these finds it done
+  }
   if polls == 0 then self:_advance(operation) end
   self.by_uuid[operation.uuid] = operation
   self.made = self.made + 1
@@ -114,7 +117,8 @@ end
 ---@return table body
 ---@return table headers
 function M.accepted(context, operation)
-  return 202, wrapped(context, operation), headers_for(context, operation, { Location = "/v1/operations/" .. operation.uuid })
+  local headers = { Location = "/v1/operations/" .. operation.uuid }
+  return 202, wrapped(context, operation), headers_for(context, operation, headers)
 end
 
 ---GET /operations/{uuid}

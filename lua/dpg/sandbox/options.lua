@@ -6,6 +6,7 @@ local M = {}
 local function is_port(value) return type(value) == "number" and value % 1 == 0 and value >= 0 and value <= 65535 end
 local function is_boolean(value) return type(value) == "boolean" end
 local function is_seconds(value) return type(value) == "number" and value >= 0 and value < math.huge end
+local function is_seconds_or_off(value) return value == false or is_seconds(value) end
 local function is_count(value) return is_seconds(value) and value % 1 == 0 end
 local function is_text(value) return type(value) == "string" and value ~= "" end
 local function is_limit(value)
@@ -49,7 +50,8 @@ end
 ---@type dpg.sandbox.Option[]
 M.list = {
   { name = "port", default = 0, check = is_port, fixed = true, means = "port on 127.0.0.1; 0 takes a free one" },
-  { name = "tls", default = false, check = is_boolean, fixed = true, means = "HTTPS, with a certificate made at start" },
+  { name = "tls", default = false, check = is_boolean, fixed = true,
+    means = "HTTPS, with a certificate made at start" },
   { name = "images", default = 120, check = is_count, fixed = true, means = "images in the first account's library" },
   { name = "rotation", default = "strict", check = one_of("strict", "grace"),
     means = "a spent refresh token: 'strict' revokes its family, 'grace' answers the same successor for a while" },
@@ -60,11 +62,13 @@ M.list = {
     means = "polls until an Operation is done; 0: done in the 202" },
   { name = "operation_outcome", default = "succeeded", check = one_of("succeeded", "failed"),
     means = "how Operations end: 'succeeded' or 'failed'" },
-  { name = "operation_retry_after", default = false, check = function(value) return value == false or is_seconds(value) end,
+  { name = "operation_retry_after", default = false, check = is_seconds_or_off,
     means = "seconds in the Retry-After of an Operation that still runs" },
-  { name = "sign_in_limit", default = false, check = is_limit, means = "COUNT/SECONDS of sign-in and two-factor, each login" },
+  { name = "sign_in_limit", default = false, check = is_limit,
+    means = "COUNT/SECONDS of sign-in and two-factor, each login" },
   { name = "rate_limit", default = false, check = is_limit, means = "COUNT/SECONDS of everything else, each token" },
-  { name = "api_enabled", default = true, check = is_boolean, means = "off: every endpoint answers 403 api_not_enabled" },
+  { name = "api_enabled", default = true, check = is_boolean,
+    means = "off: every endpoint answers 403 api_not_enabled" },
   { name = "etag", default = true, check = is_boolean, means = "off: no ETag and no 304" },
   { name = "variants", default = {}, check = is_variants,
     means = "near variants of assumed shapes: token, expiry, list, operation, numbers" },

@@ -1,5 +1,5 @@
--- The accounts and the people who exist in a new sandbox. Their names are fixed; passwords and secrets are made up at each
--- start. Jane works on two accounts, Omar has two-factor on, Solo has one account.
+-- The accounts and the people who exist in a new sandbox. Their names are fixed; passwords and secrets are made up at
+-- each start. Jane works on two accounts, Omar has two-factor on, Solo has one account.
 
 local random = require "dpg.sandbox.random"
 

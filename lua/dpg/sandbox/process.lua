@@ -1,5 +1,5 @@
--- The sandbox as a process: puts clock, API, record, faults and the two ports together and runs the loop. main() serves a
--- shell command; child() serves a Lua program that started it, and ends when that program does.
+-- The sandbox as a process: puts clock, API, record, faults and the two ports together and runs the loop. main()
+-- serves a shell command; child() serves a Lua program that started it, and ends when that program does.
 
 local api = require "dpg.sandbox.api"
 local certificate = require "dpg.sandbox.certificate"
@@ -19,6 +19,7 @@ local M = {}
 
 local PARENT_CHECK_S = 0.5
 local STDIN = 0
+local API_CONNECTIONS, CONTROL_CONNECTIONS = 900, 90 -- select() takes descriptors below 1,024
 
 ---Makes a folder that nobody else can read.
 ---@return string path
@@ -30,8 +31,8 @@ function M.make_folder()
   return path
 end
 
--- A folder outlives a kill -9, so somebody else removes it: a shell that waits for our end of its pipe to close, whatever
--- closes it. It is started before any socket is open, since it inherits what is.
+-- A folder outlives a kill -9, so somebody else removes it: a shell that waits for our end of its pipe to close,
+-- whatever closes it. It is started before any socket is open, since it inherits what is.
 local function remove_at_the_end(folder)
   return assert(io.popen(("trap '' INT TERM HUP; cat >/dev/null; rm -rf '%s'"):format(folder), "w"))
 end
@@ -47,7 +48,8 @@ local function mint_tokens(world)
   local function mint(name, scopes, more)
     more = more or {}
     return store:mint_service {
-      name = name, scopes = scopes, account = more.account or north, expires_in = more.expires_in, revoked = more.revoked,
+      name = name, scopes = scopes, account = more.account or north, expires_in = more.expires_in,
+      revoked = more.revoked,
     }
   end
   return {
@@ -76,7 +78,8 @@ local function serve(sandbox, connection)
   while true do
     local request, status = http.read_request(connection)
     if not request then
-      if status then connection:send(http.format({ status = status, headers = {}, body = "" }, false, sandbox.clock.now())) end
+      local refusal = status and { status = status, headers = {}, body = "" }
+      if refusal then connection:send(http.format(refusal, false, sandbox.clock.now())) end
       return
     end
     requests = requests + 1
@@ -96,10 +99,10 @@ local function serve(sandbox, connection)
   end
 end
 
-local function listen(loop, port, context, handler)
-  local actual, err = loop:listen(port, context, handler)
-  if not actual then error(err, 0) end
-  return actual
+local function listen(loop, wanted)
+  local listener, err = loop:listen(wanted)
+  if not listener then error(err, 0) end
+  return listener
 end
 
 ---Builds a sandbox with its ports open.
@@ -118,16 +121,18 @@ function M.build(given, folder, log)
   }
   local context, ca_file
   if settings.tls then context, ca_file = certificate.make(folder, random.hex(8)) end
-  local port = listen(loop, settings.port, context, function(connection)
-    sandbox.connection_count = (sandbox.connection_count or 0) + 1
-    serve(sandbox, connection)
-  end)
-  function sandbox.connections() return sandbox.connection_count or 0 end
+  sandbox.listener = listen(loop, {
+    port = settings.port, context = context, capacity = API_CONNECTIONS,
+    handler = function(connection) serve(sandbox, connection) end,
+  })
   local secret = random.hex(8)
-  local control_port = listen(loop, 0, nil, control.handler(sandbox, secret))
+  local handler = control.handler(sandbox, secret)
+  local control_port = listen(loop, { port = 0, capacity = CONTROL_CONNECTIONS, handler = handler }).port
+  local port = sandbox.listener.port
   local minted = mint_tokens(sandbox.api)
   sandbox.facts = {
-    base_url = ("%s://127.0.0.1:%d/v1"):format(settings.tls and "https" or "http", port), port = port, ca_file = ca_file,
+    base_url = ("%s://127.0.0.1:%d/v1"):format(settings.tls and "https" or "http", port), port = port,
+    ca_file = ca_file,
     control_url = ("http://127.0.0.1:%d/%s"):format(control_port, secret), token = minted.full, tokens = minted,
     people = describe_people(sandbox.api.people), accounts = sandbox.api.accounts,
   }

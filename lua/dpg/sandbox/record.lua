@@ -1,5 +1,5 @@
--- What the sandbox saw: every request in the order of arrival, so that a test can ask how often something was sent. No token
--- and no body is kept, only their digests.
+-- What the sandbox saw: every request in the order of arrival, so that a test can ask how often something was sent.
+-- No token and no body is kept, only their digests.
 
 local hash = require "dpg.sandbox.hash"
 local json = require "dpg.sandbox.json"
@@ -85,7 +85,7 @@ local function matches(entry, filter)
   return M.path_matches(entry.path, filter.path)
 end
 
----@param filter { path?: string, method?: string, status?: integer, connection?: integer, refresh_token?: string, reused?: boolean }
+---@param filter table  path (itself or a Lua pattern), method, status, connection, refresh_token (digest), reused
 ---@return table[] entries
 function Record:find(filter)
   local found = {}

@@ -1,6 +1,8 @@
 -- Every endpoint the sandbox has: one row each. A row says method, path ({} stands for an id) and one of
---   open = f   no bearer token; read = f   a GET; plan = f   a write that becomes an Operation; many = f   a batch of them,
--- with the scope that it needs and, for reads that change only with the library, `cached`. Functions get the request's context.
+--   open = f   no bearer token                          read = f   a GET
+--   plan = f   a write that becomes an Operation        many = f   a batch of them,
+-- with the scope that it needs and, for reads that change only with the library, `cached`. Functions get the
+-- request's context.
 
 local auth = require "dpg.sandbox.auth"
 local images = require "dpg.sandbox.images"

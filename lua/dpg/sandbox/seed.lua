@@ -11,8 +11,8 @@ local NEWEST = dates.parse "2025-09-14T21:40:00Z"
 local CDN = "https://cdn.example.com/"
 
 local artists = {
-  "Marina Vale", "The Paper Lanterns", "Kofi Asante Trio", "Hollow Pines", "Ada & The Tides", "Brass Parade", "Luz Ferreira",
-  "Glasshouse", "Nils Aker", "Velvet Comet",
+  "Marina Vale", "The Paper Lanterns", "Kofi Asante Trio", "Hollow Pines", "Ada & The Tides", "Brass Parade",
+  "Luz Ferreira", "Glasshouse", "Nils Aker", "Velvet Comet",
 }
 local stages = { "Main Stage", "Lakeside", "Forest Tent", "Boiler Room" }
 local photographers = { "Priya Raman", "Tom Ekström", "Inês Duarte", "Callum Reid" }
@@ -28,7 +28,9 @@ local cameras = { -- make, model, lenses
   { "FUJIFILM", "X-T5", { "XF 56mm F1.2 R WR", "XF 16-55mm F2.8 R LM WR" } },
 }
 local moments = { "sunset", "encore", "soundcheck", "crowd", "silhouette", "confetti", "backlight", "portrait" }
-local scenes = { "sunrise", "waterfall", "ridge line", "long exposure", "northern lights", "low tide", "mist", "first snow" }
+local scenes = {
+  "sunrise", "waterfall", "ridge line", "long exposure", "northern lights", "low tide", "mist", "first snow",
+}
 local colours = { "red", "orange", "yellow", "green", "blue", "purple" }
 
 local function capitalised(text)
@@ -79,8 +81,9 @@ end
 local function exif(dice, taken_at)
   local camera = dice.pick(cameras)
   return {
-    Make = camera[1], Model = camera[2], LensModel = dice.pick(camera[3]), ISO = dice.pick { 100, 200, 400, 1600, 3200, 6400 },
-    FNumber = dice.pick { 1.2, 1.4, 2.8, 4, 5.6, 8 }, ExposureTime = dice.pick { "1/60", "1/125", "1/500", "1/1000", "2" },
+    Make = camera[1], Model = camera[2], LensModel = dice.pick(camera[3]),
+    ISO = dice.pick { 100, 200, 400, 1600, 3200, 6400 }, FNumber = dice.pick { 1.2, 1.4, 2.8, 4, 5.6, 8 },
+    ExposureTime = dice.pick { "1/60", "1/125", "1/500", "1/1000", "2" },
     FocalLength = dice.pick { 24, 35, 50, 85, 135, 200 }, DateTimeOriginal = dates.iso(taken_at),
   }
 end

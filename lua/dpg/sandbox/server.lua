@@ -1,14 +1,14 @@
--- The loop: one thread, one select, one coroutine for each connection, nothing ever blocks (a TLS handshake neither). A
--- listener's handler gets a connection and reads, writes and sleeps on it as if it were alone; handlers yield outside of
--- any pcall, since PUC 5.1 can't yield across one.
+-- The loop: one thread, one select, one coroutine for each connection, nothing ever blocks (a TLS handshake neither).
+-- A listener's handler gets a connection and reads, writes and sleeps on it as if it were alone; handlers yield
+-- outside of any pcall, since PUC 5.1 can't yield across one.
 
 local socket = require "socket"
 
 local M = {}
 
-local MAX_CONNECTIONS = 960 -- select() takes descriptors below 1,024
 local ACCEPTS_AT_ONCE = 64
 local READ_BYTES = 65536
+local BACKLOG = 512
 
 local Connection = {}
 Connection.__index = Connection
@@ -40,8 +40,7 @@ end
 ---@return table server
 function M.new(log)
   return setmetatable({
-    log = log, readers = new_set(), writers = new_set(), on_ready = {}, sleepers = {}, ticks = {}, listeners = {},
-    open = 0, accepted = 0, stopped = false,
+    log = log, readers = new_set(), writers = new_set(), on_ready = {}, sleepers = {}, ticks = {}, stopped = false,
   }, Server)
 end
 
@@ -87,19 +86,18 @@ function Connection:sleep(seconds, ready)
   coroutine.yield "sleep"
 end
 
----Ends the connection so that the peer sees a reset (RST), under TLS as well.
+---Ends the connection so that the peer sees a reset (RST), under TLS as well: there the descriptor is closed behind
+---OpenSSL's back, which would say goodbye first. The handler has to return at once: the descriptor's number is free.
 function Connection:reset()
-  local raw = self.socket
-  if self.secure then
-    raw = socket.tcp()
-    raw:setfd(self.socket:getfd())
+  if not self.secure then
+    self.socket:setoption("linger", { on = true, timeout = 0 })
+    return
   end
+  local raw = socket.tcp4()
+  raw:close()
+  raw:setfd(self.socket:getfd())
   raw:setoption("linger", { on = true, timeout = 0 })
-  if self.secure then
-    raw:close() -- behind OpenSSL's back: it would say goodbye first
-    self.socket:setfd(-1)
-  end
-  self.over = true
+  raw:close()
 end
 
 function Server:_forget(connection)
@@ -108,11 +106,10 @@ function Server:_forget(connection)
   self.writers.remove(sock)
   self.sleepers[connection] = nil
   self.on_ready[sock] = nil
-  self.open = self.open - 1
   sock:close()
-  for _, listener in ipairs(self.listeners) do
-    self.readers.add(listener)
-  end
+  local listener = connection.listener
+  listener.open = listener.open - 1
+  self.readers.add(listener.socket) -- it may have been full
 end
 
 local park = {
@@ -132,7 +129,7 @@ local park = {
 }
 
 function Server:_resume(connection)
-  local ok, want = coroutine.resume(connection.task, connection)
+  local ok, want = coroutine.resume(connection.task)
   if not ok then self.log("sandbox: " .. tostring(want):gsub("\n.*", "")) end
   if ok and coroutine.status(connection.task) ~= "dead" then
     park[want](self, connection)
@@ -159,40 +156,48 @@ local function handshake(connection, context)
   end
 end
 
-function Server:_accept(listener, context, handler)
+function Server:_begin(listener, client)
+  client:settimeout(0)
+  client:setoption("tcp-nodelay", true)
+  listener.open, listener.accepted = listener.open + 1, listener.accepted + 1
+  local connection = setmetatable({
+    socket = client, server = self, listener = listener, number = listener.accepted, buffer = "",
+  }, Connection)
+  connection.task = coroutine.create(function()
+    if handshake(connection, listener.context) then listener.handler(connection) end
+  end)
+  self.on_ready[client] = connection
+  self:_resume(connection)
+end
+
+function Server:_accept(listener)
   for _ = 1, ACCEPTS_AT_ONCE do
-    if self.open >= MAX_CONNECTIONS then
-      self.readers.remove(listener)
+    if listener.open >= listener.capacity then
+      self.readers.remove(listener.socket)
       return
     end
-    local client = listener:accept()
+    local client = listener.socket:accept()
     if not client then return end
-    client:settimeout(0)
-    client:setoption("tcp-nodelay", true)
-    self.open, self.accepted = self.open + 1, self.accepted + 1
-    local connection = setmetatable({ socket = client, server = self, number = self.accepted, buffer = "" }, Connection)
-    connection.task = coroutine.create(function(self_)
-      if handshake(self_, context) then handler(self_) end
-    end)
-    self.on_ready[client] = connection
-    self:_resume(connection)
+    self:_begin(listener, client)
   end
 end
 
----@param port integer  0 takes a free one
----@param context table?  LuaSec's context, for TLS
----@param handler fun(connection: table)
----@return integer? port
+---@param wanted { port: integer, capacity: integer, context?: table, handler: fun(connection: table) }  port 0 takes a
+---free one; what goes beyond the capacity waits; LuaSec's context for TLS
+---@return table? listener  its `port`, and how many connections it has `accepted`
 ---@return string? err
-function Server:listen(port, context, handler)
-  local listener, err = socket.bind("127.0.0.1", port, 512)
-  if not listener then return nil, ("can't listen on 127.0.0.1:%d: %s"):format(port, err) end
-  listener:settimeout(0)
-  self.on_ready[listener] = function() self:_accept(listener, context, handler) end
-  self.listeners[#self.listeners + 1] = listener
-  self.readers.add(listener)
-  local _, actual = listener:getsockname()
-  return tonumber(actual)
+function Server:listen(wanted)
+  local bound, err = socket.bind("127.0.0.1", wanted.port, BACKLOG)
+  if not bound then return nil, ("can't listen on 127.0.0.1:%d: %s"):format(wanted.port, err) end
+  bound:settimeout(0)
+  local _, port = bound:getsockname()
+  local listener = {
+    socket = bound, port = tonumber(port), context = wanted.context, handler = wanted.handler,
+    capacity = wanted.capacity, open = 0, accepted = 0,
+  }
+  self.on_ready[bound] = function() self:_accept(listener) end
+  self.readers.add(bound)
+  return listener
 end
 
 ---Calls back when a descriptor can be read (or is at its end).

@@ -1,4 +1,5 @@
--- The endpoints under /sets (contract section 6): what issue after issue adds to them is a row in routes.lua and a function here.
+-- The endpoints under /sets (contract section 6): what issue after issue adds to them is a row in routes.lua and a
+-- function here.
 
 local answers = require "dpg.sandbox.answers"
 local images = require "dpg.sandbox.images"

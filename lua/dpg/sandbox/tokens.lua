@@ -1,5 +1,6 @@
 -- Who may do what: service tokens, people, families of refresh tokens, access tokens. The exchange and its rotation
--- (contract section 3, RFC 9700 section 4.14.2) live here and nowhere else. Answers are auth.lua's; the time is handed in.
+-- (contract section 3, RFC 9700 section 4.14.2) live here and nowhere else. Answers are auth.lua's; the time is
+-- handed in.
 
 local hash = require "dpg.sandbox.hash"
 local random = require "dpg.sandbox.random"
@@ -104,7 +105,7 @@ function Tokens:_graced(record)
     and self.now() - record.spent_at <= self.settings.grace
 end
 
----Why a presented refresh token gets no exchange; counts the presentation, and revokes the family of one that is reused.
+---Why a presented refresh token gets no exchange. Counts the presentation, and revokes the family where one is reused.
 ---@param record table?
 ---@return string? reason
 function Tokens:_refusal(record)

@@ -1,5 +1,5 @@
--- Authenticator codes: RFC 6238 (SHA-1, 30 seconds, six digits) over RFC 4226, and the Base32 in which secrets are shown
--- (RFC 4648). Pure: the time is handed in.
+-- Authenticator codes: RFC 6238 (SHA-1, 30 seconds, six digits) over RFC 4226, and the Base32 in which secrets are
+-- shown (RFC 4648). Pure: the time is handed in.
 
 local hash = require "dpg.sandbox.hash"
 
