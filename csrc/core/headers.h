@@ -17,7 +17,10 @@ const dpg_header *dpg_headers_find(const dpg_header *headers, size_t n, const ch
 /* A whole non-negative number, blanks around it allowed, at most `max`; false for anything else. */
 bool dpg_header_number(dpg_str value, int64_t max, int64_t *out);
 
-/* An HTTP date in any of the three forms of RFC 9110 section 5.6.7, as Unix seconds; false for anything else. */
+/*
+ * An HTTP date in any of the three forms of RFC 9110 section 5.6.7, as Unix seconds; false for anything else. Two digits
+ * of a year are 1970 to 2069. Whether the weekday is the right one is not asked.
+ */
 bool dpg_header_date(dpg_str value, int64_t *unix_s);
 
 /*
@@ -30,7 +33,10 @@ bool dpg_header_date(dpg_str value, int64_t *unix_s);
 #define DPG_RETRY_AFTER_MAX_MS ((int64_t)366 * 24 * 3600 * 1000)
 int64_t dpg_headers_retry_after(const dpg_header *headers, size_t n, int64_t now_unix_ms);
 
-/* ISO 8601 / RFC 3339 (`2026-11-24T20:00:00Z`, fraction and offset allowed) as Unix milliseconds; false for anything else. */
+/*
+ * ISO 8601 / RFC 3339 (`2026-11-24T20:00:00Z`, fraction allowed; an offset instead of the Z) as Unix milliseconds, cut
+ * off; false for anything else, also without Z or offset.
+ */
 bool dpg_iso8601(dpg_str text, int64_t *unix_ms);
 
 /*
@@ -44,9 +50,10 @@ bool dpg_header_name_ok(dpg_str name);
 bool dpg_header_value_ok(dpg_str value);
 
 /*
- * The parts of an absolute http(s) URL, as views. Refuses what it can't read whole: another scheme, user info, an empty host,
- * a port that is none, control characters, blanks, backslashes. `origin` is normalised ("https://host:port", lower case, the port
- * always there) into the caller's buffer.
+ * The parts of an absolute http(s) URL, as views. Refuses what it can't read whole: another scheme, user info, an empty
+ * host, a port that is none, control characters, blanks, backslashes, a fragment, a host outside ASCII or with percent
+ * signs, and numbers that only some take for an address ("127.1"). An IPv6 host keeps its brackets. `origin` is normalised
+ * ("https://host:port", lower case, the port always there) into the caller's buffer.
  */
 typedef struct dpg_url {
     bool https;
