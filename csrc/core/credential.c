@@ -500,7 +500,10 @@ static void save_next(dpg_cred *c, const dpg_moment *now)
 {
     dpg_error err;
 
-    if (!c->built) c->built = build_next(c, now);
+    if (!c->built) {
+        c->written = false; /* what stands there may be a mark that could not be saved */
+        c->built = build_next(c, now);
+    }
     if (c->built && !c->written) write_next(c, &c->next);
     if (!c->written) {
         if (c->purpose == DPG_NEXT_ADOPT && c->next_bytes.failed == DPG_BUF_TOO_LONG) {

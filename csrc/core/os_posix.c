@@ -629,7 +629,13 @@ dpg_os_trouble dpg_os_replace(const dpg_os_folder *folder, const char *from, con
 
 dpg_os_trouble dpg_os_remove(const dpg_os_folder *folder, const char *name, dpg_os_fault *fault)
 {
-    return unlinkat((int)folder->handle, name, 0) < 0 ? fault_errno(fault, errno) : DPG_OS_FINE;
+    int at = (int)folder->handle;
+    struct stat st;
+
+    if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0) return fault_errno(fault, errno);
+    if (!S_ISREG(st.st_mode)) return fault_of(fault, DPG_OS_NOT_A_FILE, "not a regular file");
+    if (st.st_uid != geteuid()) return fault_of(fault, DPG_OS_NOT_OURS, "it belongs to another user");
+    return unlinkat(at, name, 0) < 0 ? fault_errno(fault, errno) : DPG_OS_FINE;
 }
 
 dpg_os_trouble dpg_os_keep(const dpg_os_folder *folder, const char *name, const char *as, dpg_str bytes,

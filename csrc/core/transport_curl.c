@@ -618,7 +618,10 @@ static void conclude(transfer *t, CURLcode result)
     } else if (result != CURLE_OK) {
         v = judge(t, result);
         quote(t, result, words, sizeof words);
-    } else if (!t->final || status < 200 || status > 999) {
+    } else if (!t->final) { /* 7.88 takes a head that was cut for a whole answer */
+        v = &cut;
+        snprintf(words, sizeof words, "the head has no end");
+    } else if (status < 200 || status > 999) {
         v = &not_http;
         snprintf(words, sizeof words, "no status");
     } else if (!read_head(r, &too_many)) {

@@ -1,0 +1,543 @@
+/*
+ * One call, performed: does what the call decider asks for, with the engine's gates, queue, timers and transport, and
+ * puts the end of it in the outbox. Who is sent when, and whether again, is decided in call.c.
+ */
+#include "engine_internal.h"
+#include "headers.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+static void run(dpg_flow *f, dpg_call_step step);
+
+/* --- events ------------------------------------------------------------------------------------------------------------ */
+
+static void say(dpg_flow *f, dpg_event event, int64_t wait_ms, const char *code)
+{
+    dpg_note note = {.type = DPG_NOTE_EVENT, .id = f->id, .event = event, .attempt = f->call.attempt, .wait_ms = wait_ms};
+    dpg_moment now;
+
+    if (!f->engine->events) return;
+    if (event == DPG_EVENT_RESPONSE || event == DPG_EVENT_RETRY) {
+        dpg_engine_now(f->engine, &now);
+        note.http_status = f->response.status;
+        note.elapsed_ms = now.boot_ms - f->sent_boot_ms;
+    }
+    snprintf(note.code, sizeof note.code, "%s", code);
+    snprintf(note.method, sizeof note.method, "%.*s", (int)f->method.len, f->method.ptr);
+    snprintf(note.path, sizeof note.path, "%.*s", (int)(f->path.len < 159 ? f->path.len : 159), f->path.ptr);
+    dpg_engine_say(f->engine, &note);
+}
+
+/* --- the end -------------------------------------------------------------------------------------------------------------- */
+
+static void arm(dpg_flow *f)
+{
+    int64_t wake = f->type == DPG_FLOW_CALL || f->type == DPG_FLOW_SIGN_IN ? f->call.wake_boot_ms : INT64_MAX;
+    /* what has left this machine as a sign-in, and was answered, is saved whatever the deadline says */
+    int64_t deadline = f->type == DPG_FLOW_ADOPTING ? INT64_MAX : f->deadline_boot_ms;
+
+    dpg_timer_set(&f->engine->timers, &f->timer, wake < deadline ? wake : deadline);
+}
+
+static void let_go(dpg_flow *f) /* of everything that others count */
+{
+    dpg_engine *e = f->engine;
+
+    dpg_list_remove(&f->link);
+    dpg_list_remove(&f->queue);
+    dpg_timer_set(&e->timers, &f->timer, INT64_MAX);
+    dpg_timers_release(&e->timers);
+    dpg_ids_remove(&e->live, f->id);
+    if (f->named_gate) f->named_gate->users--;
+    f->named_gate = NULL;
+    dpg_credential_free(f->credential);
+    f->credential = NULL;
+}
+
+/* The call has ended, once and for all, with f->response or f->error. */
+static void complete(dpg_flow *f)
+{
+    dpg_engine *e = f->engine;
+
+    assert(!f->ended && !f->transferring);
+    f->ended = true;
+    let_go(f);
+    if (f->abandoned) {
+        dpg_flow_free(f);
+        return;
+    }
+    dpg_ids_put(&e->ended, f);
+    f->out.flow = f;
+    dpg_list_push(&e->outbox, &f->out.link);
+    e->outbox_count++;
+    e->untaken++;
+}
+
+static void complete_with_error(dpg_flow *f, const dpg_error *err)
+{
+    f->error = *err;
+    dpg_response_clear(&f->response);
+    memset(&f->response, 0, sizeof f->response);
+    complete(f);
+}
+
+static const char *doing(const dpg_flow *f)
+{
+    switch (f->call.state) {
+    case DPG_CALL_AUTHORIZING:
+        return "while its credential was being refreshed";
+    case DPG_CALL_GATED:
+        return "while it waited for a rate limit to pass";
+    case DPG_CALL_QUEUED:
+        return "while it waited for a connection";
+    case DPG_CALL_SENDING:
+        return "while it was on its way";
+    case DPG_CALL_BACKING_OFF:
+        return "while it waited to be sent again";
+    default:
+        return "before it was begun";
+    }
+}
+
+static void finish(dpg_flow *f)
+{
+    dpg_error err = DPG_ERROR_INIT;
+
+    switch (f->call.ending) {
+    case DPG_END_ANSWER:
+        complete(f);
+        return;
+    case DPG_END_ERROR:
+        err = f->response.error;
+        break;
+    case DPG_END_NO_BEARER:
+        err = f->as.waiter.error;
+        break;
+    case DPG_END_GATED:
+        dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_API, "rate_limited",
+                 "rate limited: the server asked to wait %lld s, which is longer than this call may take",
+                 (long long)((f->call.retry_after_ms + 999) / 1000));
+        err.http_status = 429;
+        err.retry_after_ms = f->call.retry_after_ms;
+        break;
+    case DPG_END_DEADLINE:
+    case DPG_END_CANCELLED:
+        err = f->error;
+        break;
+    }
+    complete_with_error(f, &err);
+}
+
+/* End it from outside: whatever it is in the middle of is undone first. */
+static void stop(dpg_flow *f, dpg_ending why, const dpg_error *err)
+{
+    f->error = *err;
+    if (f->transferring) {
+        if (f->engine->drivers.transport.abort(f->engine->drivers.transport.self, f->id) == DPG_SENT_MAYBE) f->call.sent++;
+        f->transferring = false;
+        f->engine->transfers--;
+    }
+    dpg_list_remove(&f->queue);
+    if (f->type == DPG_FLOW_CALL && f->credential && f->credential->person)
+        dpg_cred_leave(&f->credential->cred, &f->as.waiter);
+    run(f, dpg_call_stop(&f->call, why));
+    dpg_queue_pump(f->engine);
+}
+
+/* A job can be left while it waits; once it is being done, its end comes soon, and is the end. */
+static void stop_job(dpg_flow *f, const dpg_error *err)
+{
+    if (f->type != DPG_FLOW_ADOPTING && dpg_cred_leave_job(&f->credential->cred, &f->as.job)) complete_with_error(f, err);
+}
+
+static void stop_any(dpg_flow *f, dpg_ending why, const dpg_error *err)
+{
+    if (f->type == DPG_FLOW_CALL || f->type == DPG_FLOW_SIGN_IN)
+        stop(f, why, err);
+    else if (f->type == DPG_FLOW_TIMER)
+        complete_with_error(f, err);
+    else
+        stop_job(f, err);
+}
+
+void dpg_flow_cancel(dpg_flow *f)
+{
+    dpg_error err;
+
+    dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_CANCELLED, "cancelled", "the call was cancelled");
+    f->cancelled = true;
+    if (!f->ended) stop_any(f, DPG_END_CANCELLED, &err);
+}
+
+/* --- sign-in ---------------------------------------------------------------------------------------------------------------- */
+
+static void start_job(dpg_flow *f, dpg_flow_type type, dpg_job_type job)
+{
+    dpg_moment now;
+
+    dpg_engine_now(f->engine, &now);
+    f->type = type;
+    memset(&f->as.job, 0, sizeof f->as.job);
+    f->as.job.type = job;
+    f->as.job.signed_in = &f->signed_in;
+    arm(f);
+    dpg_cred_start_job(&f->credential->cred, &f->as.job, &now);
+    dpg_credential_pump(f->credential);
+}
+
+/* An answer to sign_in or mfa: tokens go to the store, never to the caller. */
+static void signed_in(dpg_flow *f)
+{
+    dpg_error err;
+
+    for (int i = 0; i < 3; i++) { /* the answer is here; a moment without memory must not lose it */
+        switch (dpg_wire_read_sign_in(dpg_buf_str(&f->response.body), &f->signed_in)) {
+        case DPG_SIGN_IN_DONE:
+            start_job(f, DPG_FLOW_ADOPTING, DPG_JOB_ADOPT);
+            return;
+        case DPG_SIGN_IN_MFA:
+            complete(f);
+            return;
+        case DPG_SIGN_IN_UNREADABLE:
+            dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_PROTOCOL, "unreadable_answer",
+                     "sign-in was answered %d with neither a refresh_token nor an mfa_token", f->response.status);
+            err.http_status = f->response.status;
+            complete_with_error(f, &err);
+            return;
+        case DPG_SIGN_IN_NOMEM:
+            break;
+        }
+    }
+    dpg_fail_nomem(&err);
+    complete_with_error(f, &err);
+}
+
+void dpg_flow_job_settled(dpg_flow *f)
+{
+    if (!f->as.job.done) {
+        dpg_error err = f->as.job.error;
+
+        complete_with_error(f, &err);
+    } else if (f->type == DPG_FLOW_PROVING) {
+        f->type = DPG_FLOW_SIGN_IN;
+        run(f, dpg_call_begin(&f->call));
+    } else {
+        dpg_buf_clear(&f->response.body); /* of a sign-in: its tokens stay here */
+        complete(f);
+    }
+}
+
+/* --- an attempt ---------------------------------------------------------------------------------------------------------------- */
+
+/* Our own bearer in the last header. False without memory. */
+static bool put_authorization(dpg_flow *f, dpg_str token)
+{
+    dpg_buf_clear(&f->authorization);
+    dpg_buf_puts(&f->authorization, "Bearer ");
+    if (!dpg_buf_put_str(&f->authorization, token)) return false;
+    f->headers[f->header_count].name = DPG_LIT("Authorization");
+    f->headers[f->header_count].value = dpg_buf_str(&f->authorization);
+    return true;
+}
+
+/* The bearer that this call was authorized with, if it still stands. */
+static bool bearer(dpg_flow *f, dpg_str *token)
+{
+    dpg_moment now;
+    uint64_t serial = 0;
+    bool lives = false;
+
+    if (f->type != DPG_FLOW_CALL || !f->credential) {
+        *token = dpg_str_of("", 0);
+        return true;
+    }
+    if (!f->credential->person) {
+        *token = dpg_credential_service_token(f->credential);
+        return true;
+    }
+    dpg_engine_now(f->engine, &now);
+    *token = dpg_cred_bearer(&f->credential->cred, f->account, &now, &serial, &lives);
+    if (!token->len || serial == f->call.rejected) return false;
+    f->call.serial = serial;
+    return lives || now.boot_ms - f->authorized_boot_ms < 1000; /* just got, however short it lives */
+}
+
+static dpg_call_step ended(dpg_flow *f, dpg_outcome *outcome)
+{
+    dpg_moment now;
+    dpg_retry retry;
+    dpg_call_step step;
+    int64_t slot;
+
+    dpg_engine_now(f->engine, &now);
+    f->transferring = false;
+    f->engine->transfers--;
+    if (outcome->sent == DPG_SENT_MAYBE) f->engine->sent++;
+    say(f, DPG_EVENT_RESPONSE, 0, outcome->status ? "" : f->response.error.code);
+    if (outcome->status >= 200 && outcome->status < 500 && outcome->status != 429) dpg_budget_regain(&f->origin->budget);
+    step = dpg_call_ended(&f->call, outcome, &f->origin->budget, now.boot_ms, now.random, &retry);
+    if (retry.rate_limited) {
+        if (dpg_gate_close(f->gate, now.boot_ms, retry.wait_ms)) say(f, DPG_EVENT_GATE_CLOSED, retry.wait_ms, "rate_limited");
+        if (step == DPG_STEP_WAIT) { /* it leaves staggered, like everybody behind this gate */
+            slot = dpg_gate_pass(f->gate, now.boot_ms);
+            if (slot > f->call.wake_boot_ms && slot < f->call.policy.deadline_boot_ms) f->call.wake_boot_ms = slot;
+        }
+    }
+    if (step == DPG_STEP_WAIT) {
+        f->engine->retries++;
+        say(f, DPG_EVENT_RETRY, f->call.wake_boot_ms - now.boot_ms, outcome->status ? "" : f->response.error.code);
+    }
+    return step;
+}
+
+static dpg_call_step send(dpg_flow *f)
+{
+    dpg_transport *t = &f->engine->drivers.transport;
+    dpg_request request = {.method = f->method,
+                           .url = f->url,
+                           .headers = f->headers,
+                           .header_count = f->header_count,
+                           .body = f->body,
+                           .has_body = f->has_body,
+                           .once = f->call.policy.repeat == DPG_REPEAT_UNSENT,
+                           .max_response_bytes = f->max_response_bytes};
+    dpg_outcome outcome = {.kind = DPG_KIND_NETWORK, .sent = DPG_SENT_NOT, .retry_after_ms = -1};
+    dpg_moment now;
+    dpg_str token;
+    dpg_status status = DPG_E_NOMEM;
+
+    dpg_engine_now(f->engine, &now);
+    f->sent_boot_ms = now.boot_ms;
+    dpg_response_clear(&f->response);
+    memset(&f->response, 0, sizeof f->response);
+    f->transferring = true;
+    f->engine->transfers++;
+    say(f, DPG_EVENT_START, 0, "");
+    bearer(f, &token);
+    if (token.len) request.header_count++;
+    if (!token.len || put_authorization(f, token)) status = t->start(t->self, f->id, &request, &f->response.error);
+    if (status == DPG_OK) {
+        arm(f);
+        return DPG_STEP_SEND; /* on its way: nothing more to do until it ends */
+    }
+    if (f->response.error.kind == DPG_KIND_NONE) dpg_fail_nomem(&f->response.error);
+    outcome.kind = f->response.error.kind;
+    return ended(f, &outcome);
+}
+
+void dpg_flow_responded(dpg_flow *f, dpg_response *response)
+{
+    dpg_moment now;
+    dpg_outcome outcome;
+
+    if (!f->transferring) {
+        dpg_response_clear(response);
+        return;
+    }
+    dpg_engine_now(f->engine, &now);
+    dpg_response_clear(&f->response);
+    f->response = *response;
+    outcome.kind = response->error.kind;
+    outcome.status = outcome.kind == DPG_KIND_NONE ? response->status : 0;
+    outcome.sent = response->sent;
+    outcome.retry_after_ms =
+        outcome.status ? dpg_headers_retry_after(response->headers, response->header_count, now.unix_ms) : -1;
+    run(f, ended(f, &outcome));
+    dpg_queue_pump(f->engine);
+}
+
+/* --- waiting ---------------------------------------------------------------------------------------------------------------------- */
+
+static void authorize(dpg_flow *f)
+{
+    dpg_credential *c = f->credential;
+    dpg_moment now;
+
+    dpg_engine_now(f->engine, &now);
+    memset(&f->as.waiter, 0, sizeof f->as.waiter);
+    f->as.waiter.account = f->account;
+    f->as.waiter.rejected = f->call.rejected;
+    f->as.waiter.deadline_boot_ms = f->deadline_boot_ms;
+    arm(f);
+    dpg_cred_want(&c->cred, &f->as.waiter, &now);
+    dpg_credential_pump(c);
+}
+
+void dpg_flow_waiter_settled(dpg_flow *f)
+{
+    dpg_moment now;
+
+    dpg_engine_now(f->engine, &now);
+    f->authorized_boot_ms = now.boot_ms;
+    if (f->as.waiter.verdict == DPG_BEARER)
+        run(f, dpg_call_authorized(&f->call, f->as.waiter.serial));
+    else
+        run(f, dpg_call_not_authorized(&f->call, f->as.waiter.verdict == DPG_STANDS));
+}
+
+static dpg_call_step at_gate(dpg_flow *f)
+{
+    dpg_moment now;
+    int64_t opens;
+
+    dpg_engine_now(f->engine, &now);
+    opens = dpg_gate_pass(f->gate, now.boot_ms);
+    if (!opens && f->gate->closed) {
+        f->gate->closed = false;
+        say(f, DPG_EVENT_GATE_OPEN, 0, "");
+    }
+    return dpg_call_at_gate(&f->call, opens, now.boot_ms);
+}
+
+void dpg_queue_pump(dpg_engine *e)
+{
+    dpg_list *node;
+
+    if (e->pumping_queue) return;
+    e->pumping_queue = true;
+    while (e->transfers < e->max_connections && (node = dpg_list_first(&e->queue)) != NULL) {
+        dpg_flow *f = DPG_LIST_ITEM(node, dpg_flow, queue);
+        dpg_call_step step;
+        dpg_moment now;
+        dpg_str token;
+
+        dpg_list_remove(node);
+        step = at_gate(f); /* it may have closed while this one stood in the queue */
+        if (step == DPG_STEP_QUEUE) {
+            dpg_engine_now(e, &now);
+            step = dpg_call_connected(&f->call, now.boot_ms, bearer(f, &token));
+        }
+        run(f, step);
+    }
+    e->pumping_queue = false;
+}
+
+/* Do what the decider asks, until there is something to wait for. `f` may be gone afterwards. */
+static void run(dpg_flow *f, dpg_call_step step)
+{
+    for (;;) {
+        switch (step) {
+        case DPG_STEP_AUTHORIZE:
+            if (f->credential && f->credential->person && f->type == DPG_FLOW_CALL) {
+                authorize(f);
+                return;
+            }
+            step = dpg_call_authorized(&f->call, 0);
+            break;
+        case DPG_STEP_GATE:
+            step = at_gate(f);
+            break;
+        case DPG_STEP_QUEUE:
+            arm(f);
+            dpg_list_push(&f->engine->queue, &f->queue);
+            dpg_queue_pump(f->engine);
+            return;
+        case DPG_STEP_SEND:
+            step = send(f);
+            if (step == DPG_STEP_SEND) return;
+            break;
+        case DPG_STEP_WAIT:
+            arm(f);
+            return;
+        case DPG_STEP_FINISH:
+            if (f->type == DPG_FLOW_SIGN_IN && f->call.ending == DPG_END_ANSWER && f->response.status >= 200 &&
+                f->response.status < 300)
+                signed_in(f);
+            else
+                finish(f);
+            return;
+        }
+    }
+}
+
+/* --- timers ------------------------------------------------------------------------------------------------------------------------ */
+
+static void deadline(dpg_flow *f)
+{
+    dpg_error err;
+
+    dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_TIMEOUT, "deadline", "the call's deadline of %.4g s passed %s",
+             (double)f->deadline_ms / 1000, doing(f));
+    if (f->credential && f->credential->person && f->call.state == DPG_CALL_AUTHORIZING) {
+        const dpg_error *trouble = &f->credential->cred.trouble;
+
+        if (trouble->kind == DPG_KIND_STORAGE) { /* what stands in the way is the better name */
+            snprintf(err.code, sizeof err.code, "%s", trouble->code);
+            err.kind = trouble->kind;
+        }
+        if (trouble->kind) snprintf(err.detail, sizeof err.detail, "%s", trouble->message);
+    }
+    stop_any(f, DPG_END_DEADLINE, &err);
+}
+
+static void attempt_timed_out(dpg_flow *f)
+{
+    dpg_engine *e = f->engine;
+    dpg_outcome outcome = {.kind = DPG_KIND_TIMEOUT, .retry_after_ms = -1};
+
+    outcome.sent = e->drivers.transport.abort(e->drivers.transport.self, f->id);
+    dpg_fail(&f->response.error, DPG_E_SYSTEM, DPG_KIND_TIMEOUT, "timeout", "no answer within %.4g s",
+             (double)f->call.timeout_ms / 1000);
+    run(f, ended(f, &outcome));
+    dpg_queue_pump(e);
+}
+
+static void fire(dpg_engine *e, void *owner)
+{
+    dpg_flow *f = owner;
+    dpg_moment now;
+
+    dpg_engine_now(e, &now);
+    if (f->type == DPG_FLOW_TIMER)
+        complete(f);
+    else if (now.boot_ms >= f->deadline_boot_ms)
+        deadline(f);
+    else if (f->call.state == DPG_CALL_SENDING)
+        attempt_timed_out(f);
+    else
+        run(f, dpg_call_woken(&f->call));
+}
+
+/* --- birth and death ------------------------------------------------------------------------------------------------------------------ */
+
+void dpg_flow_begin(dpg_flow *f)
+{
+    dpg_moment now;
+
+    dpg_engine_now(f->engine, &now);
+    f->timer.fire = fire;
+    f->timer.owner = f;
+    f->deadline_boot_ms = f->deadline_ms < 0 ? INT64_MAX : now.boot_ms + f->deadline_ms;
+    f->call.policy.deadline_boot_ms = f->deadline_boot_ms;
+    f->call.wake_boot_ms = INT64_MAX;
+    switch (f->type) {
+    case DPG_FLOW_TIMER:
+        f->deadline_boot_ms = now.boot_ms + f->timer_ms;
+        arm(f);
+        break;
+    case DPG_FLOW_LOAD:
+        start_job(f, DPG_FLOW_LOAD, DPG_JOB_LOAD);
+        break;
+    case DPG_FLOW_FORGET:
+        start_job(f, DPG_FLOW_FORGET, DPG_JOB_FORGET);
+        break;
+    case DPG_FLOW_PROVING:
+        start_job(f, DPG_FLOW_PROVING, DPG_JOB_PROVE);
+        break;
+    default:
+        run(f, dpg_call_begin(&f->call));
+    }
+}
+
+void dpg_flow_free(dpg_flow *f)
+{
+    if (!f) return;
+    dpg_signed_in_clear(&f->signed_in);
+    dpg_response_clear(&f->response);
+    dpg_buf_clear(&f->authorization);
+    dpg_free_secret(f->arena, f->arena_size);
+    dpg_free(f->headers);
+    dpg_free(f);
+}
