@@ -184,6 +184,15 @@ local function sorted(t)
   return names
 end
 
+---The names of a row's query fields, as a set.
+---@param row table
+---@return table<string, boolean>
+function M.names(row)
+  local names = {}
+  for name in pairs(row.query or {}) do names[name] = true end
+  return names
+end
+
 ---The path of a row, its {names} filled in from `values`, in order. Raises at what is no name at all.
 ---@param row table
 ---@param values string[]

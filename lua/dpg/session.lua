@@ -153,7 +153,7 @@ end
 -- One row of the catalog: the path's names in `values`, fields of the body in `fields`, all else in `options`.
 function Session:_call(where, row, values, fields, options)
   local more = row.method == "GET" and config.READ or config.WRITE
-  options = config.check(where, options, row.query or {}, config.CALL, more)
+  options = config.check(where, options, catalog.names(row), config.CALL, more)
   config.check_call_retry(where, options)
   local path, err = catalog.path(row, values)
   if not path then return nil, err end
@@ -175,7 +175,7 @@ end
 
 -- An iterator over all pages of a row: 200 items a page unless `limit` says otherwise.
 function Session:_each(where, row, values, options)
-  options = config.check(where, options, row.query, config.CALL)
+  options = config.check(where, options, catalog.names(row), config.CALL)
   config.check_call_retry(where, options)
   local all = { limit = 200 }
   for name, value in pairs(options) do all[name] = value end

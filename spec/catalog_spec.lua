@@ -1,0 +1,119 @@
+-- dpg.catalog: what is checked before anything is sent.
+local catalog = require "dpg.catalog"
+
+describe("dpg.catalog.check", function()
+  local fields = catalog.images.list.query
+
+  local refused = { -- name, options, field
+    { "a rating above 5", { rating = 6 }, "rating" },
+    { "half a rating", { min_rating = 3.5 }, "min_rating" },
+    { "a limit above 200", { limit = 201 }, "limit" },
+    { "a limit of 0", { limit = 0 }, "limit" },
+    { "an offset below 0", { offset = -1 }, "offset" },
+    { "an empty list of keywords", { keyword = {} }, "keyword" },
+    { "three corners of a box", { bbox = { 1, 2, 3 } }, "bbox" },
+    { "an empty date", { created_at_from = " " }, "created_at_from" },
+    { "NaN for a date", { created_at_from = 0 / 0 }, "created_at_from" },
+  }
+  for _, case in ipairs(refused) do
+    it("refuses " .. case[1] .. ", unsent", function()
+      local checked, err = catalog.check(fields, case[2])
+      assert.is_nil(checked)
+      assert.same({ "usage", "invalid_value", case[3] }, { err.kind, err.code, err.field })
+    end)
+  end
+
+  local raised = {
+    { rating = "4" }, { has_geo = "true" }, { query = 7 }, { keyword = { 1 } }, { created_at_to = true }, { bbox = 7 },
+  }
+  for _, options in ipairs(raised) do
+    it("raises at a wrong type of " .. next(options) .. ", and names it", function()
+      local ok, problem = pcall(catalog.check, fields, options)
+      assert.is_false(ok)
+      assert.truthy(problem:find(next(options), 1, true))
+    end)
+  end
+
+  it("takes Unix seconds for a date", function()
+    assert.equal("2025-11-24T20:00:00Z", catalog.check(fields, { created_at_from = 1764014400 }).created_at_from)
+  end)
+
+  it("takes a box as four numbers", function()
+    assert.equal("-1.5,2,3.25,4", catalog.check(fields, { bbox = { -1.5, 2, 3.25, 4 } }).bbox)
+  end)
+
+  it("leaves the caller's table alone", function()
+    local options = { bbox = { 1, 2, 3, 4 }, rating = 3 }
+    catalog.check(fields, options)
+    assert.same({ bbox = { 1, 2, 3, 4 }, rating = 3 }, options)
+  end)
+end)
+
+describe("dpg.catalog.check_body", function()
+  local row = catalog.images.update
+
+  it("counts a title in characters, not bytes", function()
+    assert.is_table(catalog.check_body(row, { title = ("ü"):rep(191) }))
+    local _, err = catalog.check_body(row, { title = ("ü"):rep(192) })
+    assert.equal("title", err.field)
+  end)
+
+  it("takes the four rotations alone", function()
+    for _, rotation in ipairs { 0, 90, 180, 270 } do
+      assert.equal(rotation, catalog.check_body(row, { rotation = rotation }).rotation)
+    end
+    local _, err = catalog.check_body(row, { rotation = 45 })
+    assert.equal("rotation", err.field)
+  end)
+
+  it("raises at an unknown field, and says which there are", function()
+    local ok, problem = pcall(catalog.check_body, row, { titel = "x" })
+    assert.is_false(ok)
+    assert.truthy(problem:find("titel", 1, true) and problem:find("title", 1, true))
+  end)
+
+  it("refuses to change nothing", function()
+    local _, err = catalog.check_body(row, {})
+    assert.equal("nothing_to_do", err.code)
+  end)
+end)
+
+describe("dpg.catalog.scope", function()
+  local cases = {
+    { "GET", "/images", "api.images.read" }, { "PATCH", "/images/x", "api.images.write" },
+    { "DELETE", "/images/x", "api.images.delete" }, { "PATCH", "/sets/reorder", "api.sets.write" },
+    { "GET", "/sets/tree", "api.images.read" }, { "POST", "/uploads", "api.upload" },
+    { "PUT", "/images/x/rating", "api.ratings.write" }, { "POST", "/keywords/rename", "api.keywords.write" },
+      }
+  for _, case in ipairs(cases) do
+    it(string.format("knows that %s %s needs %s", case[1], case[2], tostring(case[3])), function()
+      assert.equal(case[3], catalog.scope(case[1], case[2]))
+    end)
+  end
+
+  it("knows nothing of endpoints that are not in it", function()
+    assert.is_nil((catalog.scope("GET", "/never/heard/of")))
+  end)
+end)
+
+describe("the catalog", function()
+  local function each_row(fn)
+    for _, group in ipairs { "images", "keywords", "sets", "metadata_profiles", "operations" } do
+      for name, row in pairs(catalog[group]) do fn(group .. "." .. name, row) end
+    end
+  end
+
+  it("has a documented method for every row, and a row for every method", function()
+    each_row(function(name)
+      local group, method = name:match("(.*)%.(.*)")
+      local resource = require("dpg.resources." .. group).new({})
+      assert.is_function(resource[method], name)
+    end)
+  end)
+
+  it("says what every row is answered with", function()
+    each_row(function(name, row)
+      assert.truthy(({ object = 1, list = 1, page = 1, operation = 1 })[row.result], name)
+    end)
+  end)
+end)
