@@ -47,6 +47,13 @@ describe("dpg.sandbox", function()
       client:close()
     end)
 
+    it("take a target in absolute form", function()
+      local client = connect(box)
+      client:send("GET http://127.0.0.1/v1/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " .. box.token .. "\r\n\r\n")
+      assert.equal(200, read_response(client).status)
+      client:close()
+    end)
+
     it("answer HEAD like GET, without the body", function()
       local client = connect(box)
       local options = { token = box.token }
@@ -249,6 +256,21 @@ describe("dpg.sandbox", function()
         box:count { path = "/images/." }, box:count { path = "/images/x" }, box:count { path = "/images" }, box:count(),
       })
       assert.equal(2, #box:seen { path = "/images/.", method = "GET" })
+    end)
+
+    it("names a filter that it does not know", function()
+      assert.has_error(function() box:count { pth = "/me" } end, "requests can't be told apart by 'pth'")
+    end)
+
+    it("waits for requests that are under way", function()
+      box:fault { path = "/me", delay_work = 0.05, times = "always" }
+      local clients = {}
+      for index = 1, 3 do
+        clients[index] = connect(box)
+        clients[index]:send(request_text("GET", "/me", { token = box.token }))
+      end
+      assert.is_true(box:wait_seen({ path = "/me", status = 200 }, 3, 5) >= 3)
+      for _, client in ipairs(clients) do client:close() end
     end)
 
     it("gives up waiting when the time has run out", function()

@@ -61,9 +61,11 @@ local function bootstrap(other_lua)
   return paths .. " require('dpg.sandbox.process').child()"
 end
 
--- The child's stdin is our pipe; its stderr is the FIFO, through which "ready" comes, or what went wrong; descriptor
--- 3 is our stderr, for errors later on. `exec` keeps the shell's pid and gives the child us as its parent.
+-- The child's stdin is our pipe; its stderr is the FIFO, through which "ready" comes, or what went wrong; descriptor 3 is
+-- our stderr, for errors later on. `exec` keeps the shell's pid and gives the child us as its parent. What is preloaded
+-- into the program under test (a sanitizer, a shim that fails) stays with it.
 local script = [[
+unset LD_PRELOAD
 export DPG_SANDBOX_FOLDER=%s DPG_SANDBOX_PID=$$ DPG_SANDBOX_PARENT=$PPID
 exec 3>&2 2>"$DPG_SANDBOX_FOLDER/ready" >/dev/null
 exec %s -e %s]]
@@ -98,10 +100,20 @@ local function read_ready(folder)
   return nil, table.concat(said, "\n")
 end
 
+local function own_pid()
+  local file = io.open("/proc/self/stat", "r")
+  local pid = file and file:read "*n"
+  if file then file:close() end
+  return pid
+end
+
 -- At the end of the Lua state the box is stopped before its pipe is closed: closing waits for the child, and a pipe
--- whose other end somebody inherited would not tell it.
+-- whose other end somebody inherited would not tell it. A fork of this process that ends stops nothing.
 local function guard(box)
-  local function stop() box:stop() end
+  local pid = own_pid()
+  local function stop()
+    if own_pid() == pid then box:stop() end
+  end
   local newproxy = rawget(_G, "newproxy")
   if not newproxy then return setmetatable({}, { __gc = stop }) end
   local proxy = newproxy(true)
@@ -136,7 +148,7 @@ function M.start(given)
     os.execute("rm -rf " .. quote(folder))
     error("the sandbox did not start: " .. (said ~= "" and said or lua .. " ended without a word"), 2)
   end
-  facts._pipe, facts._folder = pipe, folder
+  facts._pipe = pipe
   local box = setmetatable(facts, Box)
   box._guard = guard(box)
   return box
@@ -184,7 +196,6 @@ function Box:stop()
   self._pipe = nil
   self:_exchange("stop", "{}")
   pipe:close()
-  os.execute("rm -rf " .. quote(self._folder))
 end
 
 ---Makes matching requests go wrong: from the `nth` (1) on, `times` (1; math.huge or "always") in a row.
@@ -237,7 +248,8 @@ function Box:code(person) return self:_ask("code", { person = person }) end
 
 ---The requests seen, in order: method, path (without /v1), query, headers (lower case; the bearer as its digest),
 ---body_length, body_digest, status, at, connection, reused, fault, and for /auth/token the digest `refresh_token`.
----@param filter? table  path (itself or a Lua pattern), method, status, connection, refresh_token, reused
+---@param filter? table  path (itself or a Lua pattern), method, status, connection, refresh_token, reused; other fields
+---raise
 ---@return table[] entries
 function Box:seen(filter) return self:_ask("seen", filter) end
 

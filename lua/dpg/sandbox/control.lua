@@ -8,6 +8,7 @@ local faults = require "dpg.sandbox.faults"
 local http = require "dpg.sandbox.http"
 local json = require "dpg.sandbox.json"
 local options = require "dpg.sandbox.options"
+local record = require "dpg.sandbox.record"
 local tokens = require "dpg.sandbox.tokens"
 local totp = require "dpg.sandbox.totp"
 
@@ -75,9 +76,15 @@ function verbs.code(sandbox, body)
   return totp.code(person.totp_secret, sandbox.clock.now())
 end
 
-function verbs.seen(sandbox, filter) return json.array(sandbox.record:find(filter)) end
+local function checked(filter)
+  local problem = record.filter_problem(filter)
+  if problem then refuse(problem) end
+  return filter
+end
 
-function verbs.count(sandbox, filter) return sandbox.record:count(filter) end
+function verbs.seen(sandbox, filter) return json.array(sandbox.record:find(checked(filter))) end
+
+function verbs.count(sandbox, filter) return sandbox.record:count(checked(filter)) end
 
 function verbs.reset_seen(sandbox) sandbox.record:reset() end
 
@@ -91,15 +98,15 @@ function verbs.report(sandbox)
   return report
 end
 
-function verbs.wait_seen(sandbox, body) return sandbox.record:count(body.filter or {}) end
+function verbs.wait_seen(sandbox, body) return sandbox.record:count(checked(body.filter or {})) end
 
 function verbs.stop(sandbox) sandbox.stop() end
 
 -- What happens before a verb's own turn: waiting, which no pcall may surround on PUC 5.1.
 local before = {
   wait_seen = function(sandbox, body, connection)
-    local filter, wanted = body.filter or {}, body.n or 1
-    connection:sleep(body.timeout or 10, function() return sandbox.record:count(filter) >= wanted end)
+    local count, wanted = sandbox.record:counter(body.filter or {}), body.n or 1
+    connection:sleep(body.timeout or 10, function() return count() >= wanted end)
   end,
 }
 

@@ -136,7 +136,8 @@ function M.read_request(stream)
   if not headers then return nil, 400 end
   local body, status = read_body(stream, headers)
   if not body then return nil, status end
-  local path, query_string = target:match "^([^?]*)%??(.*)$"
+  local origin_form = target:gsub("^https?://[^/?]*", "") -- section 3.2.2 wants the absolute form understood, too
+  local path, query_string = origin_form:match "^([^?]*)%??(.*)$"
   return {
     method = method, target = target, path = M.unescape(path), headers = headers, body = body,
     query_string = query_string, query = M.parse_query(query_string), keep_alive = wants_keep_alive(version, headers),

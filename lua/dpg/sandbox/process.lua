@@ -199,7 +199,7 @@ function M.child()
   io.stderr:write("ready ", json.encode(sandbox.facts), "\n")
   run(sandbox.loop, false, log_to_parent)
   janitor:close()
-  os.exit(0)
+  os.exit(0, true)
 end
 
 ---Runs in the foreground for the shell command, until Ctrl-C.

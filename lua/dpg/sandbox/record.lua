@@ -78,11 +78,26 @@ function M.path_matches(path, wanted)
   return ok and found ~= nil
 end
 
+local filter_fields = { "method", "status", "connection", "refresh_token", "reused" } -- and `path`
+
 local function matches(entry, filter)
-  for _, name in ipairs { "method", "status", "connection", "refresh_token", "reused" } do
+  for _, name in ipairs(filter_fields) do
     if filter[name] ~= nil and entry[name] ~= filter[name] then return false end
   end
   return M.path_matches(entry.path, filter.path)
+end
+
+---@param filter table
+---@return string? problem  names a field that no request has
+function M.filter_problem(filter)
+  local known = { path = true }
+  for _, name in ipairs(filter_fields) do
+    known[name] = true
+  end
+  for name in pairs(filter) do
+    if not known[name] then return "requests can't be told apart by '" .. tostring(name) .. "'" end
+  end
+  return nil
 end
 
 ---@param filter table  path (itself or a Lua pattern), method, status, connection, refresh_token (digest), reused
@@ -95,14 +110,29 @@ function Record:find(filter)
   return found
 end
 
+---A count that can be asked again and again while requests come in, and looks only at those that are new.
+---@param filter table
+---@return fun(): integer
+function Record:counter(filter)
+  local looked_at, count = 0, 0
+  return function()
+    local total = self.dropped + #self.list
+    local anew = total < looked_at or filter.status ~= nil -- after a reset; and a status comes later than its request
+    if anew then
+      looked_at, count = 0, 0
+    end
+    for index = math.max(looked_at - self.dropped, 0) + 1, #self.list do
+      if matches(self.list[index], filter) then count = count + 1 end
+    end
+    looked_at = total
+    return count
+  end
+end
+
 ---@param filter table
 ---@return integer
 function Record:count(filter)
-  local count = 0
-  for _, entry in ipairs(self.list) do
-    if matches(entry, filter) then count = count + 1 end
-  end
-  return count
+  return self:counter(filter)()
 end
 
 function Record:reset()
