@@ -208,8 +208,8 @@ static void settle_job(dpg_cred *c, dpg_job *job, const dpg_error *err) /* err N
     dpg_list_push(&c->settled_jobs, &job->link);
 }
 
-/* The walk has failed: a good token in hand is never taken away by that; who has none hears why. */
-static void fail_all(dpg_cred *c, const dpg_error *err, const dpg_moment *now)
+/* There is no token to be had: a good one in hand is never taken away by that; who has none hears why. */
+static void fail_waiters(dpg_cred *c, const dpg_error *err, const dpg_moment *now)
 {
     dpg_error copy = *err; /* it may be one that settling changes */
     dpg_list *node;
@@ -217,6 +217,15 @@ static void fail_all(dpg_cred *c, const dpg_error *err, const dpg_moment *now)
     c->early_not_before = now->boot_ms + 1000 + (int64_t)(now->random % 4000);
     serve_living(c, now);
     while ((node = dpg_list_first(&c->waiters)) != NULL) give_error(c, DPG_LIST_ITEM(node, dpg_waiter, link), &copy);
+}
+
+/* Nor does the store do what it is asked. */
+static void fail_all(dpg_cred *c, const dpg_error *err, const dpg_moment *now)
+{
+    dpg_error copy = *err;
+    dpg_list *node;
+
+    fail_waiters(c, &copy, now);
     while ((node = dpg_list_first(&c->jobs)) != NULL) settle_job(c, DPG_LIST_ITEM(node, dpg_job, link), &copy);
     c->job = NULL;
 }
@@ -329,6 +338,13 @@ static void unlocked(dpg_cred *c, const dpg_moment *now)
 static void fail_walk(dpg_cred *c, const dpg_error *err, const dpg_moment *now)
 {
     fail_all(c, err, now);
+    unlock(c);
+}
+
+/* Jobs that came meanwhile go on to a walk of their own: a sign-in that has been answered has a session to save. */
+static void fail_exchange(dpg_cred *c, const dpg_error *err, const dpg_moment *now)
+{
+    fail_waiters(c, err, now);
     unlock(c);
 }
 
@@ -529,6 +545,8 @@ static void remember_stored(dpg_cred *c)
     c->stored = c->next_bytes;
     c->next_bytes = old;
     dpg_buf_clear(&c->next_bytes);
+    c->next_bytes.max = DPG_RECORD_MAX; /* a loaded buffer has the bounds of the store that made it */
+    c->next_bytes.secret = true;
     c->stored_found = true;
     c->written = false;
 }
@@ -582,7 +600,7 @@ static void do_waiters(dpg_cred *c, const dpg_moment *now)
     }
     if (!dpg_cred_has_session(c)) {
         auth_error(c, &err);
-        fail_walk(c, &err, now);
+        fail_exchange(c, &err, now);
         return;
     }
     for (node = c->waiters.next; node != &c->waiters; node = next) {
@@ -696,7 +714,7 @@ static void begin_mark(dpg_cred *c, dpg_str account, const dpg_moment *now)
     if (!copy || !c->written) {
         c->record.in_flight = was;
         dpg_fail_nomem(&err);
-        fail_walk(c, &err, now);
+        fail_exchange(c, &err, now);
         return;
     }
     enter(c, DPG_CRED_MARKING);
@@ -726,7 +744,7 @@ static void marked(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
     else
         dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_changed", "the stored record keeps changing under our lock");
     say(c, DPG_EVENT_STORAGE, err.code, err.message);
-    fail_walk(c, &err, now);
+    fail_exchange(c, &err, now);
 }
 
 /* The session is over: nobody presents this refresh token again, here or elsewhere. */
@@ -741,14 +759,14 @@ static void lose(dpg_cred *c, const char *reason, const dpg_moment *now)
     if (c->trouble.request_id[0]) snprintf(err.request_id, sizeof err.request_id, "%s", c->trouble.request_id);
     err.http_status = c->trouble.http_status;
     say(c, DPG_EVENT_SIGNED_OUT, reason, "");
-    fail_all(c, &err, now);
+    fail_waiters(c, &err, now);
     note(c);
 }
 
 /* End this walk without a token. Where the mark tells the truth it stays, so that the next walk asks about the same token. */
 static void give_up(dpg_cred *c, const dpg_error *err, const dpg_moment *now)
 {
-    fail_all(c, err, now);
+    fail_waiters(c, err, now);
     if (c->in_doubt) {
         unlock(c);
         return;
