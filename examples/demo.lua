@@ -18,11 +18,13 @@ local function scratch_folder()
 end
 
 -- What happened below the calls, counted from the client's own events: no token, password or code is ever in them.
-local counts = { rotated = 0, retry = 0, replays = 0 }
+local rotated, replays = 0, 0
 local function on_event(name, event)
-  if name == "rotated" or name == "retry" then counts[name] = counts[name] + 1 end
-  if name == "start" and event.path == "/v1/auth/token" and event.attempt > 1 then counts.replays = counts.replays + 1 end
-  if name == "retry" and event.status == 429 then detail("429: the client waits %.1f s, as it is told …", event.wait) end
+  if name == "rotated" then rotated = rotated + 1 end
+  if name == "start" and event.path == "/v1/auth/token" and event.attempt > 1 then replays = replays + 1 end
+  if name == "retry" and event.status == 429 then
+    detail("429: the client waits %.1f s, as it is told …", event.wait)
+  end
 end
 
 local function stars(image) return ("*"):rep(image.rating or 0) .. (" "):rep(5 - (image.rating or 0)) end
@@ -57,21 +59,22 @@ end }
 
 acts[2] = { "List the library while access tokens live for one second", function(box, show)
   box:set { access_token_life = 1 }
-  local pages, began, n, first = 0, box:now(), nil, nil
+  local pages, began = 0, box:now()
+  local n, first
   repeat
     n, first = list(show.work)
     pages = pages + n / 20
-  until counts.rotated >= 4
+  until rotated >= 4
   for _, image in ipairs(first) do detail("%s  %s", stars(image), image.title) end
   detail("… %d images; %d pages read in %.1f s, and the refresh token changed %d times meanwhile", n, pages,
-    box:now() - began, counts.rotated)
+    box:now() - began, rotated)
 end }
 
 acts[3] = { "The answer to an exchange gets lost on its way back", function(box, show)
   box:set { rotation = "grace" }
   box:fault { path = "/auth/token", drop = "after" }
   local me
-  repeat me = dpg.assert(show.work:me()) until counts.replays > 0
+  repeat me = dpg.assert(show.work:me()) until replays > 0
   detail("the client asked about the same token once more, under the same lock: %s is still signed in", me.user.name)
   box:set { access_token_life = 900 }
 end }

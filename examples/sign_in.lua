@@ -8,7 +8,9 @@
 local dpg = require "dpg"
 
 local path = arg[1] or (assert(os.getenv "HOME", "give a file for the session") .. "/.local/state/dpg/session")
-local settings = { store = dpg.store.file(path), base_url = os.getenv "DPG_BASE_URL", ca_file = os.getenv "DPG_CA_FILE" }
+local settings = {
+  store = dpg.store.file(path), base_url = os.getenv "DPG_BASE_URL", ca_file = os.getenv "DPG_CA_FILE",
+}
 
 local function ask(question)
   io.write(question, ": ")
