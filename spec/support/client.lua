@@ -50,6 +50,13 @@ function M.close()
   hub.close_all(0)
 end
 
+---The name of a folder that isn't there yet: a file store makes it.
+function M.folder()
+  local path = os.tmpname()
+  os.remove(path)
+  return path .. ".d"
+end
+
 ---The interpreter that runs this.
 function M.interpreter()
   local lowest
