@@ -1,0 +1,140 @@
+-- Every example is run as its first lines say, by the Lua that runs this suite, and so is every snippet of the README.
+-- luacheck: globals setfenv loadstring load
+local boxes = require "support.box"
+
+-- The interpreter that runs this suite.
+local function interpreter()
+  local i = 0
+  while arg[i - 1] do i = i - 1 end
+  return arg[i]
+end
+
+local function quoted(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+-- Runs a command; its output, and whether it exited with 0.
+local function run(environment, command)
+  local line = {}
+  for name, value in pairs(environment) do line[#line + 1] = name .. "=" .. quoted(value) end
+  table.sort(line)
+  local pipe = assert(io.popen("env " .. table.concat(line, " ") .. " sh -c " .. quoted(command .. "; echo exit=$?")
+    .. " 2>&1", "r"))
+  local output = pipe:read "*a"
+  pipe:close()
+  return output, output:match "exit=(%d+)\n$" == "0"
+end
+
+local function lua(script, ...)
+  local words = { interpreter(), "examples/" .. script }
+  for _, word in ipairs { ... } do words[#words + 1] = word end
+  for i, word in ipairs(words) do words[i] = quoted(word) end
+  return table.concat(words, " ")
+end
+
+describe("the examples", function()
+  local box, folder, environment
+
+  setup(function()
+    box = boxes.start()
+    environment = { DPG_BASE_URL = box.base_url, DPG_TOKEN = box.token }
+    local pipe = assert(io.popen("mktemp -d", "r"))
+    folder = pipe:read "*l"
+    pipe:close()
+  end)
+  teardown(function()
+    box:stop()
+    os.execute("rm -rf " .. quoted(folder))
+  end)
+
+  it("quickstart lists, captions, and shows what an error is", function()
+    local output, fine = run(environment, lua("quickstart.lua", "stage"))
+    assert.is_true(fine, output)
+    assert.truthy(output:find("captioned: ", 1, true))
+    assert.truthy(output:find("as expected: api image_not_found", 1, true))
+    assert.equal(1, box:count { method = "PATCH" })
+  end)
+
+  it("many_at_once reads a hundred images and fails none", function()
+    local output, fine = run(environment, lua "many_at_once.lua")
+    assert.is_true(fine, output)
+    assert.truthy(output:find("100 images read, 0 failed", 1, true))
+  end)
+
+  it("sign_in asks for everything once, resumes without a password, and signs out", function()
+    local store, person = folder .. "/session", box.people.omar
+    local typed = quoted(table.concat({ person.login, person.password, "000", person.code }, "\n") .. "\n")
+    local output, fine = run(environment, "printf %s " .. typed .. " | " .. lua("sign_in.lua", store))
+    assert.is_true(fine, output)
+    assert.truthy(output:find("That was not it. Code: signed in", 1, true))
+    assert.truthy(output:find("Northlight Festival", 1, true))
+
+    output, fine = run(environment, lua("sign_in.lua", store))
+    assert.is_true(fine, output)
+    assert.truthy(output:find("resumed: no password needed", 1, true))
+
+    output, fine = run(environment, lua("sign_in.lua", store, "out"))
+    assert.is_true(fine, output)
+    assert.truthy(output:find("signed out", 1, true))
+    output = run(environment, "printf '' | " .. lua("sign_in.lua", store))
+    assert.truthy(output:find("Login: ", 1, true))
+  end)
+
+  it("the demo tells its story to the end", function()
+    local output, fine = run({}, lua "demo.lua")
+    assert.is_true(fine, output)
+    assert.truthy(output:find("Omar Haddad is still signed in", 1, true))
+    assert.truthy(output:match "waited [2-9]%.%d+ s, then got 5 keywords")
+    assert.truthy(output:find("0 families revoked", 1, true))
+  end)
+end)
+
+-- The README's Lua blocks, in their order, share their locals like one program; the real API's address is the sandbox's.
+describe("the README's snippets", function()
+  local box
+  setup(function() box = boxes.start() end)
+  teardown(function() box:stop() end)
+
+  it("run", function()
+    local blocks = {}
+    local file = assert(io.open "README.md")
+    for block in file:read "*a":gmatch "```lua\n(.-)```" do blocks[#blocks + 1] = block end
+    file:close()
+    assert.equal(5, #blocks)
+
+    local dpg = require "dpg"
+    local person, printed = box.people.omar, {}
+    local function at_the_box(fn)
+      return function(options)
+        options.base_url = box.base_url
+        if options.store then options.store = dpg.store.memory() end
+        return fn(options)
+      end
+    end
+    local shown = setmetatable({
+      service = at_the_box(dpg.service), sign_in = at_the_box(dpg.sign_in), resume = at_the_box(dpg.resume),
+    }, { __index = dpg })
+    local values = { DPG_TOKEN = box.token, HOME = "/nowhere", DPG_LOGIN = person.login, DPG_PASSWORD = person.password }
+    local environment = setmetatable({
+      require = function(name) return name == "dpg" and shown or require(name) end,
+      os = { getenv = function(name) return values[name] end },
+      io = { write = function() end, read = function() return person.code end },
+      print = function(...) printed[#printed + 1] = tostring((...)) end,
+    }, { __index = _G })
+
+    local program = table.concat(blocks, "\n"):gsub("local dpg = require \"dpg\"\n", "")
+    program = "local dpg = require 'dpg'\nlocal uuid = ...\n" .. program
+    local chunk
+    if setfenv then
+      chunk = setfenv(assert(loadstring(program, "=README")), environment)
+    else
+      chunk = assert(load(program, "=README", "t", environment))
+    end
+    local first = dpg.assert(dpg.assert(dpg.service { token = box.token, base_url = box.base_url }).images:list {
+      limit = 1 })
+    chunk(first.items[1].public_uuid)
+    assert.equal("Northlight Festival", printed[1])
+    assert.truthy(#printed > 1)
+    dpg.assert(first)
+  end)
+end)
