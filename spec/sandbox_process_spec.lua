@@ -6,6 +6,8 @@ local options = require "dpg.sandbox.options"
 local sandbox = require "dpg.sandbox"
 local socket = require "socket"
 
+local CHILD_LIFE_S = 20
+
 local function quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
@@ -92,7 +94,8 @@ describe("dpg.sandbox.start", function()
   end
 
   local kill_9 = "os.execute 'kill -9 $PPID'"
-  local leave_child = "os.execute 'sleep 30 >/dev/null 2>&1 &' " -- it inherits the pipe that ties the sandbox to us
+  -- The child inherits the pipe that ties the sandbox to its program.
+  local leave_child = ("os.execute 'sleep %d >/dev/null 2>&1 &' "):format(CHILD_LIFE_S)
   local endings = {
     { "returns", "" }, { "exits", "os.exit(0)" }, { "is killed by kill -9", kill_9 },
     { "is killed while a child of its lives on", leave_child .. kill_9 },
@@ -100,6 +103,7 @@ describe("dpg.sandbox.start", function()
   }
   for _, ending in ipairs(endings) do
     it("ends, and leaves no file, with a program that " .. ending[1], function()
+      local began = socket.gettime()
       local output = run_lua([[
         local box = require("dpg.sandbox").start{ tls = true }
         io.stdout:write(box.pid, " ", box.ca_file, "\n")
@@ -107,6 +111,7 @@ describe("dpg.sandbox.start", function()
       local pid, ca_file = output:match "^(%d+) (%S+)\n"
       assert.is_true(is_soon_gone(("/proc/%s/stat"):format(pid)))
       assert.is_true(is_soon_gone(ca_file))
+      assert.is_true(socket.gettime() - began < CHILD_LIFE_S, "it waited for somebody else's child")
     end)
   end
 end)

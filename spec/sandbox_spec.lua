@@ -313,6 +313,15 @@ describe("dpg.sandbox", function()
       assert.same({ 120, 120, "false" }, { total, offset, get(box, "/images?offset=500").headers["x-has-more"] })
     end)
 
+    it("tell the last page, also where it is a full one", function()
+      local function more(query)
+        local headers = get(box, "/images?" .. query).headers
+        return headers["x-has-more"] .. " " .. headers["x-next-offset"]
+      end
+      assert.same({ "false 120", "true 119", "false 120" },
+        { more "offset=70&limit=50", more "offset=69&limit=50", more "offset=119&limit=200" })
+    end)
+
     it("default to 50 on a page, and an empty page is []", function()
       assert.equal(50, #get(box, "/images").json)
       assert.equal("[]", get(box, "/images?query=nosuchword").body)

@@ -61,9 +61,9 @@ local function bootstrap(other_lua)
   return paths .. " require('dpg.sandbox.process').child()"
 end
 
--- The child's stdin is our pipe; its stderr is the FIFO, through which "ready" comes, or what went wrong; descriptor 3 is
--- our stderr, for errors later on. `exec` keeps the shell's pid and gives the child us as its parent. What is preloaded
--- into the program under test (a sanitizer, a shim that fails) stays with it.
+-- The child's stdin is our pipe; its stderr is the FIFO, through which "ready" comes, or what went wrong; descriptor
+-- 3 is our stderr, for errors later on. `exec` keeps the shell's pid and gives the child us as its parent. What is
+-- preloaded into the program under test (a sanitizer, a shim that fails) stays with it.
 local script = [[
 unset LD_PRELOAD
 export DPG_SANDBOX_FOLDER=%s DPG_SANDBOX_PID=$$ DPG_SANDBOX_PARENT=$PPID
