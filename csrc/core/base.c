@@ -62,10 +62,15 @@ void dpg_free(void *ptr)
 
 void dpg_wipe(void *ptr, size_t size)
 {
-    /* through a volatile pointer: a plain memset before free is removed as a dead store */
+    /* a plain memset before free is removed as a dead store */
+#if defined(__GNUC__)
+    if (size) memset(ptr, 0, size);
+    __asm__ __volatile__("" : : "r"(ptr) : "memory"); /* somebody might read it here, for all the compiler knows */
+#else
     volatile unsigned char *p = ptr;
 
     while (size--) *p++ = 0;
+#endif
 }
 
 void dpg_free_secret(void *ptr, size_t size)
