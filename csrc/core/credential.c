@@ -146,6 +146,7 @@ static void normalise(dpg_record *r, const dpg_moment *now)
     }
     if (!r->not_before_unix_ms || (r->not_before_boot_id[0] && strcmp(r->not_before_boot_id, now->boot_id) == 0)) return;
     wait = r->not_before_unix_ms - now->unix_ms;
+    if (wait > r->not_before_wait_ms) wait = r->not_before_wait_ms; /* a clock was wrong: nobody asked for more than this */
     r->not_before_boot_ms = now->boot_ms + (wait > 0 ? wait : 0);
     snprintf(r->not_before_boot_id, sizeof r->not_before_boot_id, "%s", now->boot_id);
 }
@@ -377,9 +378,11 @@ static void keep_what_we_know(const dpg_cred *c, dpg_record *r)
 
     if (ours->refused[0]) memcpy(r->refused, ours->refused, sizeof r->refused);
     if (r->in_flight && !ours->in_flight && r->in_flight_id == ours->in_flight_id) r->in_flight = false; /* our own mark */
-    if (ours->not_before_unix_ms && (!r->not_before_unix_ms || ours->not_before_boot_ms > r->not_before_boot_ms)) {
+    if (ours->not_before_unix_ms && (!r->not_before_unix_ms || ours->not_before_unix_ms == r->not_before_unix_ms ||
+                                     ours->not_before_boot_ms > r->not_before_boot_ms)) {
         r->not_before_unix_ms = ours->not_before_unix_ms;
         r->not_before_boot_ms = ours->not_before_boot_ms;
+        r->not_before_wait_ms = ours->not_before_wait_ms;
         memcpy(r->not_before_boot_id, ours->not_before_boot_id, sizeof r->not_before_boot_id);
     }
 }
@@ -786,6 +789,23 @@ static bool has_time(const dpg_cred *c, int64_t wait_ms, const dpg_moment *now)
     return now->boot_ms + wait_ms - c->exchange_since < EXCHANGE_LIMIT_MS;
 }
 
+/* No exchange before `wait_ms` have passed: not by us, and not by a sibling. Whoever waits for a token goes on waiting. */
+static void wait_as_told(dpg_cred *c, int64_t wait_ms, const dpg_moment *now)
+{
+    c->record.not_before_unix_ms = now->unix_ms + wait_ms;
+    c->record.not_before_boot_ms = now->boot_ms + wait_ms;
+    c->record.not_before_wait_ms = wait_ms;
+    snprintf(c->record.not_before_boot_id, sizeof c->record.not_before_boot_id, "%s", now->boot_id);
+    say(c, DPG_EVENT_GATE_CLOSED, "rate_limited", "");
+    serve_living(c, now);
+    if (c->in_doubt && has_time(c, wait_ms, now)) { /* the first exchange is still in doubt: the mark stays */
+        again(c, wait_ms, now);
+        return;
+    }
+    if (!c->in_doubt) c->record.in_flight = false;
+    note(c); /* without the lock: rest() */
+}
+
 static void not_taken(dpg_cred *c, const dpg_exchange *x, const dpg_moment *now)
 {
     int64_t wait = x->retry_after_ms >= 0 ? x->retry_after_ms : 1000 + (int64_t)(now->random % 1000);
@@ -796,17 +816,7 @@ static void not_taken(dpg_cred *c, const dpg_exchange *x, const dpg_moment *now)
         give_up(c, &x->error, now);
         return;
     }
-    c->record.not_before_unix_ms = now->unix_ms + wait;
-    c->record.not_before_boot_ms = now->boot_ms + wait;
-    snprintf(c->record.not_before_boot_id, sizeof c->record.not_before_boot_id, "%s", now->boot_id);
-    say(c, DPG_EVENT_GATE_CLOSED, "rate_limited", "");
-    serve_living(c, now);
-    if (c->in_doubt && has_time(c, wait, now)) { /* the first exchange is still in doubt: the mark stays */
-        again(c, wait, now);
-        return;
-    }
-    if (!c->in_doubt) c->record.in_flight = false;
-    note(c); /* whoever waits goes on waiting, without the lock: rest() */
+    wait_as_told(c, wait, now);
 }
 
 static void exchange_failed(dpg_cred *c, const dpg_exchange *x, const dpg_moment *now)
@@ -817,6 +827,10 @@ static void exchange_failed(dpg_cred *c, const dpg_exchange *x, const dpg_moment
     if (!unsent) c->in_doubt = true;
     if (c->in_doubt && c->no_replay && !unsent) {
         lose(c, "answer_lost", now);
+        return;
+    }
+    if (x->retry_after_ms > 0) { /* a 503 that says when */
+        wait_as_told(c, x->retry_after_ms, now);
         return;
     }
     serve_living(c, now);

@@ -395,7 +395,7 @@ void dpg_queue_pump(dpg_engine *e)
 {
     dpg_list *node;
 
-    if (e->pumping_queue) return;
+    if (e->pumping_queue || e->closed) return; /* closing: what has not been sent is not sent any more */
     e->pumping_queue = true;
     while (e->transfers < e->max_connections && (node = dpg_list_first(&e->queue)) != NULL) {
         dpg_flow *f = DPG_LIST_ITEM(node, dpg_flow, queue);

@@ -152,6 +152,7 @@ static bool read_members(const dpg_json *j, dpg_record *r)
     r->in_flight_id = get_integer(j, 0, "in_flight_id");
     r->not_before_unix_ms = get_integer(j, 0, "exchange_not_before_unix_ms");
     r->not_before_boot_ms = get_integer(j, 0, "exchange_not_before_boot_ms");
+    r->not_before_wait_ms = get_integer(j, 0, "exchange_not_before_wait_ms");
     r->tombstone = get_true(j, 0, "signed_out");
     if (!get_string(j, 0, "origin", &r->origin) || !get_short(j, 0, "family", r->family, sizeof r->family) ||
         !get_string(j, 0, "refresh_token", &r->refresh_token) ||
@@ -285,6 +286,7 @@ bool dpg_record_write(const dpg_record *r, dpg_buf *out)
     if (r->not_before_unix_ms) {
         put_integer(&b, "exchange_not_before_unix_ms", r->not_before_unix_ms);
         put_integer(&b, "exchange_not_before_boot_ms", r->not_before_boot_ms);
+        put_integer(&b, "exchange_not_before_wait_ms", r->not_before_wait_ms);
         put_member(&b, "exchange_not_before_boot_id", r->not_before_boot_id);
     }
     if (r->tombstone) dpg_buf_puts(&b, ",\"signed_out\":true");

@@ -58,6 +58,7 @@ typedef struct dpg_record {
     int64_t not_before_unix_ms; /* the server asked for no exchange before this; 0: it didn't */
     int64_t not_before_boot_ms; /* the same moment on the boot clock, under … */
     char not_before_boot_id[48];
+    int64_t not_before_wait_ms; /* how long a wait that was, to whoever finds that a clock has jumped */
     bool tombstone;        /* signed out: nothing here, and nobody writes it back */
     char refused[48];      /* the server refused the refresh token, for this reason: it is never presented again */
     dpg_past past[DPG_RECORD_PAST]; /* newest first */
