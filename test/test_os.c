@@ -47,6 +47,19 @@ int open(const char *path, int flags, ...)
 }
 #endif
 
+#ifdef __linux__
+static void (*before_flock)(void); /* runs once */
+
+int flock(int fd, int operation)
+{
+    void (*run)(void) = before_flock;
+
+    before_flock = NULL;
+    if (run) run();
+    return (int)syscall(SYS_flock, fd, operation);
+}
+#endif
+
 /* --- process, clock, random -------------------------------------------------------------------------------------------------- */
 
 TEST("a process is another one after a fork, and stays itself otherwise")
@@ -250,6 +263,79 @@ TEST("a child made by fork does not hold its parent's locks, and can't give them
     for (int i = 0; i < 2; i++) close(ready[i]), close(go[i]);
     files_remove(scratch);
 }
+
+TEST("a lock ends with its holder, though a child of his lives on")
+{
+    char *scratch = files_scratch(), holder[32];
+    dpg_os_folder folder = DPG_OS_FOLDER_NONE;
+    dpg_os_lock a = DPG_OS_LOCK_NONE;
+    dpg_os_fault fault;
+    int ready[2], hold[2];
+    char byte = 0;
+    pid_t child;
+
+    REQUIRE(pipe(ready) == 0 && pipe(hold) == 0);
+    REQUIRE(dpg_os_folder_open(scratch, false, &folder, &fault) == DPG_OS_FINE);
+    child = fork();
+    if (child == 0) {
+        byte = (char)dpg_os_lock_take(&folder, "l", &a, holder, &fault);
+        close(hold[1]);
+        if (fork() == 0) { /* lives until the test closes its end of the pipe */
+            if (write(ready[1], &byte, 1) == 1 && read(hold[0], &byte, 1) != 0) _exit(1);
+            _exit(0);
+        }
+        pause();
+    }
+    CHECK(read(ready[0], &byte, 1) == 1);
+    CHECK_INT(byte, DPG_OS_FINE);
+    CHECK_INT(dpg_os_lock_take(&folder, "l", &a, holder, &fault), DPG_OS_BUSY);
+    kill(child, SIGKILL);
+    CHECK_INT(files_wait(child), -SIGKILL);
+    CHECK_INT(dpg_os_lock_take(&folder, "l", &a, holder, &fault), DPG_OS_FINE);
+    dpg_os_lock_give(&a);
+    close(hold[1]);
+    close(hold[0]);
+    close(ready[0]);
+    close(ready[1]);
+    dpg_os_folder_close(&folder);
+    files_remove(scratch);
+}
+
+#ifdef __linux__
+static const char *lock_path;
+
+static void remove_lock(void)
+{
+    if (unlink(lock_path) != 0) CHECK_FAIL("no lock file to remove");
+}
+
+static void replace_lock_always(void)
+{
+    remove_lock();
+    before_flock = replace_lock_always;
+}
+
+TEST("a lock file that is taken away between open and lock is made anew, so that the next one finds it locked")
+{
+    char *scratch = files_scratch(), holder[32];
+    dpg_os_folder folder = DPG_OS_FOLDER_NONE;
+    dpg_os_lock a = DPG_OS_LOCK_NONE, b = DPG_OS_LOCK_NONE;
+    dpg_os_fault fault;
+
+    REQUIRE(dpg_os_folder_open(scratch, false, &folder, &fault) == DPG_OS_FINE);
+    lock_path = files_at(scratch, "l");
+    before_flock = remove_lock;
+    CHECK_INT(dpg_os_lock_take(&folder, "l", &a, holder, &fault), DPG_OS_FINE);
+    CHECK_INT(dpg_os_lock_take(&folder, "l", &b, holder, &fault), DPG_OS_BUSY);
+    dpg_os_lock_give(&a);
+
+    before_flock = replace_lock_always; /* and it doesn't try for ever */
+    CHECK_INT(dpg_os_lock_take(&folder, "l", &a, holder, &fault), DPG_OS_BUSY);
+    before_flock = NULL;
+    dpg_os_folder_close(&folder);
+    files_remove(scratch);
+}
+#endif
 
 /* --- folders -------------------------------------------------------------------------------------------------------------------------- */
 

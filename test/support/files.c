@@ -23,19 +23,36 @@
 /* Static, so that a child that ends in the middle of a test leaks nothing. */
 static char scratches[4][PATH_LONGEST];
 
-char *files_scratch(void)
+static char *scratch_in(const char *base)
 {
-    const char *base = getenv("TMPDIR");
     char *path = NULL;
 
     for (int i = 0; i < 4 && !path; i++)
         if (!scratches[i][0]) path = scratches[i];
-    if (path) snprintf(path, PATH_LONGEST, "%s/dpg-test-XXXXXX", base && base[0] ? base : "/tmp");
-    if (!path || !mkdtemp(path)) {
+    if (!path) return NULL;
+    snprintf(path, PATH_LONGEST, "%s/dpg-test-XXXXXX", base);
+    if (mkdtemp(path)) return path;
+    path[0] = '\0';
+    return NULL;
+}
+
+char *files_scratch(void)
+{
+    const char *base = getenv("TMPDIR");
+    char *path = scratch_in(base && base[0] ? base : "/tmp");
+
+    if (!path) {
         perror("no scratch folder");
         abort();
     }
     return path;
+}
+
+char *files_scratch_in_memory(void)
+{
+    char *path = scratch_in("/dev/shm");
+
+    return path ? path : files_scratch();
 }
 
 static int open_up(const char *path, const struct stat *st, int type, struct FTW *where)

@@ -13,7 +13,8 @@
 
 /* A new folder of ours (0700), up to four at once; to be removed with files_remove(). Dies when there is none to be had. */
 char *files_scratch(void);
-void files_remove(char *scratch); /* with all that is in it, whatever its modes */
+char *files_scratch_in_memory(void); /* the same on a disk of memory, where there is one: for thousands of fsyncs */
+void files_remove(char *scratch);    /* with all that is in it, whatever its modes */
 
 /* A path in a folder: in one of a few static buffers, good for the next dozen calls. */
 const char *files_at(const char *folder, const char *name);
