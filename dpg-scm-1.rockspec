@@ -46,6 +46,8 @@ build = {
         "csrc/core/store_file.c",
         "csrc/core/store_memory.c",
         "csrc/core/transport_curl.c",
+        "csrc/core/transport_curl_request.c",
+        "csrc/core/transport_curl_result.c",
         "csrc/core/wire.c",
       },
       defines = { "_GNU_SOURCE" },

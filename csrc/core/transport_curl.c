@@ -10,9 +10,7 @@
 #define _GNU_SOURCE
 #endif
 
-#include "curl_compat.h"
-#include "drivers.h"
-#include "headers.h"
+#include "transport_curl_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,53 +20,11 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
-    HEAD_MAX = 256 * 1024,   /* all header lines of an answer together, 1xx ones too */
-    HEADERS_MAX = 2048,      /* … and how many of them the final answer may have */
-    RESPONSE_MAX = 64 << 20, /* a body, where the request doesn't say */
-    CONNECTIONS = 16,        /* where the options don't say */
-    ROUNDS = 64,             /* see transport_step */
-    SPARE = 8                /* connections kept beyond max_connections, and handles: exchanges aren't counted in it */
-};
-
-typedef struct curl_transport curl_transport;
-
-/* One transfer: in `active` from start to its end, then in `ended` until somebody takes it. */
-typedef struct transfer {
-    struct transfer *prev, *next;
-    curl_transport *owner;
-    CURL *easy;
-    uint64_t id;
-    bool once;
-    bool left;                /* libcurl was about to send: from here on bytes may have gone */
-    bool in_head;             /* between a status line and its empty line */
-    bool interim;             /* … of a 1xx answer, which another one follows */
-    bool final;               /* the head of the final answer is whole; what follows are trailers */
-    size_t head_total;        /* bytes of all header lines */
-    struct curl_slist *lines; /* request headers: the nodes and their text in one block of `lines_size` bytes */
-    size_t lines_size;
-    char host[264];             /* for messages: "host" or "host:port" */
-    char says[CURL_ERROR_SIZE]; /* libcurl's own words */
-    dpg_response response;
-} transfer;
-
-typedef struct transfer_list {
-    transfer *first, *last;
-} transfer_list;
-
-struct curl_transport {
-    CURLM *multi;
-    transfer_list active, ended;
-    CURL **pool; /* idle easy handles */
-    size_t pooled, pool_size;
-    char *user_agent, *ca_file, *proxy; /* NULL: not set */
-    bool http2;
-    bool proof;                /* this libcurl calls on_prereq */
-    curl_transport *forgotten; /* the next one that was forgotten */
+    ROUNDS = 64 /* see transport_step */
 };
 
 /* --- libcurl, once for the process --------------------------------------------------------------------------------- */
@@ -187,462 +143,6 @@ static void transfer_free(transfer *t)
     dpg_free(t);
 }
 
-/* --- the request ----------------------------------------------------------------------------------------------------- */
-
-static char line_no_expect[] = "Expect:";     /* never wait for a "100 Continue" */
-static char line_no_type[] = "Content-Type:"; /* libcurl would call a body a form */
-
-/* Headers that say how the message is framed or how the connection is used: libcurl's business, or they would lie. */
-static bool is_framing(dpg_str name)
-{
-    static const char *const names[] = {"connection", "content-length",      "expect",           "host",
-                                        "keep-alive", "proxy-authorization", "proxy-connection", "te",
-                                        "trailer",    "transfer-encoding",   "upgrade"};
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (dpg_str_eq_nocase(name, dpg_cstr(names[i]))) return true;
-    return false;
-}
-
-static dpg_str trim(dpg_str s)
-{
-    while (s.len && (s.ptr[0] == ' ' || s.ptr[0] == '\t')) s.ptr++, s.len--;
-    while (s.len && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t')) s.len--;
-    return s;
-}
-
-/*
- * The header lines as libcurl reads them. It never frees or changes this list, so nodes and text lie in one block of ours
- * that can be wiped: Authorization is in it.
- */
-static dpg_status make_lines(transfer *t, const dpg_request *request, dpg_error *err)
-{
-    size_t nodes = request->header_count + 2, size = nodes * sizeof(struct curl_slist), n = 0;
-    bool typed = false;
-    struct curl_slist *node;
-    char *text;
-
-    for (size_t i = 0; i < request->header_count; i++) {
-        const dpg_header *h = &request->headers[i];
-
-        if (!dpg_header_name_ok(h->name) || !dpg_header_value_ok(h->value))
-            return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "invalid_header", "header %zu can't be sent as it is",
-                            i + 1);
-        if (is_framing(h->name))
-            return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "invalid_header",
-                            "the header %.*s is not the caller's to set", (int)h->name.len, h->name.ptr);
-        if (dpg_str_eq_nocase(h->name, DPG_LIT("content-type"))) typed = true;
-        size += h->name.len + h->value.len + 3;
-    }
-    node = dpg_calloc(1, size);
-    if (!node) return dpg_fail_nomem(err);
-    t->lines = node;
-    t->lines_size = size;
-    text = (char *)(node + nodes);
-    for (size_t i = 0; i < request->header_count; i++) {
-        dpg_str name = request->headers[i].name, value = trim(request->headers[i].value);
-
-        node[n++].data = text;
-        memcpy(text, name.ptr, name.len);
-        text += name.len;
-        if (value.len) {
-            *text++ = ':';
-            *text++ = ' ';
-            memcpy(text, value.ptr, value.len);
-            text += value.len;
-        } else {
-            *text++ = ';'; /* libcurl's way to write a header without a value; a colon would take it out */
-        }
-        *text++ = '\0';
-    }
-    node[n++].data = line_no_expect;
-    if (!typed) node[n++].data = line_no_type;
-    for (size_t i = 0; i + 1 < n; i++) node[i].next = &node[i + 1];
-    return DPG_OK;
-}
-
-/* --- libcurl's callbacks: move bytes and count ------------------------------------------------------------------------- */
-
-static curl_socket_t on_socket(void *self, curlsocktype purpose, struct curl_sockaddr *address)
-{
-    int type = address->socktype, fd;
-
-    (void)self;
-    (void)purpose;
-#ifdef SOCK_CLOEXEC
-    type |= SOCK_CLOEXEC; /* a program that the caller starts has no business on our connections */
-#endif
-    fd = socket(address->family, type, address->protocol);
-#ifndef SOCK_CLOEXEC
-    if (fd >= 0) fcntl(fd, F_SETFD, FD_CLOEXEC);
-#endif
-    return fd < 0 ? CURL_SOCKET_BAD : fd;
-}
-
-#if DPG_CURL_PREREQ
-/*
- * Called when there is a connection and the request is about to be written, each time that libcurl does so: it sends
- * again by itself when a reused connection dies before the first byte of an answer (seen with 7.88).
- */
-static int on_prereq(void *self, char *peer, char *local, int peer_port, int local_port)
-{
-    transfer *t = self;
-    bool again = t->left;
-
-    (void)peer;
-    (void)local;
-    (void)peer_port;
-    (void)local_port;
-    t->left = true;
-    return again && t->once ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
-}
-#endif
-
-/* One whole line of a head, with its line end; a trailer, too. 1xx answers come first and are dropped. */
-static size_t on_header(char *bytes, size_t one, size_t len, void *self)
-{
-    transfer *t = self;
-    size_t line = one * len, text = line;
-
-    t->head_total += line;
-    if (t->head_total > HEAD_MAX) {
-        t->response.head.failed = DPG_BUF_TOO_LONG;
-        return 0;
-    }
-    while (text && (bytes[text - 1] == '\n' || bytes[text - 1] == '\r')) text--;
-    if (t->final) return line; /* a trailer */
-    if (!t->in_head) {         /* a status line */
-        const char *blank = memchr(bytes, ' ', text);
-
-        dpg_buf_clear(&t->response.head);
-        t->in_head = true;
-        t->interim = blank && blank + 1 < bytes + text && blank[1] == '1'; /* "HTTP/1.1 103 …", "HTTP/2 103" */
-        return line;
-    }
-    if (text == 0) {
-        t->in_head = false;
-        t->final = !t->interim;
-        return line;
-    }
-    return dpg_buf_put(&t->response.head, bytes, text) && dpg_buf_put(&t->response.head, "\n", 1) ? line : 0;
-}
-
-static size_t on_body(char *bytes, size_t one, size_t len, void *self)
-{
-    transfer *t = self;
-
-    return dpg_buf_put(&t->response.body, bytes, one * len) ? one * len : 0;
-}
-
-/* --- the options ------------------------------------------------------------------------------------------------------- */
-
-static dpg_status option_refused(dpg_error *err, const char *option, CURLcode code)
-{
-    if (code == CURLE_OUT_OF_MEMORY) return dpg_fail_nomem(err);
-    return dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_USAGE, "libcurl_refused", "libcurl %s refuses %s: %s", curl_version(),
-                    option, curl_easy_strerror(code));
-}
-
-#define SET(option, value)                                                 \
-    do {                                                                   \
-        CURLcode code_ = curl_easy_setopt(t->easy, option, value);         \
-        if (code_ != CURLE_OK) return option_refused(err, #option, code_); \
-    } while (0)
-
-/* For what a libcurl may have been built without. */
-#define SET_IF_KNOWN(option, value)                                                            \
-    do {                                                                                       \
-        CURLcode code_ = curl_easy_setopt(t->easy, option, value);                             \
-        if (code_ != CURLE_OK && code_ != CURLE_UNKNOWN_OPTION && code_ != CURLE_NOT_BUILT_IN) \
-            return option_refused(err, #option, code_);                                        \
-    } while (0)
-
-static dpg_status set_method(transfer *t, const dpg_request *request, dpg_error *err)
-{
-    char method[32];
-    bool body = request->has_body;
-
-    snprintf(method, sizeof method, "%.*s", (int)request->method.len, request->method.ptr);
-    if (!body && strcmp(method, "GET") == 0) {
-        SET(CURLOPT_HTTPGET, 1L);
-        return DPG_OK;
-    }
-    if (!body && strcmp(method, "HEAD") == 0) {
-        SET(CURLOPT_NOBODY, 1L);
-        return DPG_OK;
-    }
-    /* these say "Content-Length: 0" when they have none; DELETE and the like say nothing then */
-    if (strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 || strcmp(method, "PATCH") == 0) body = true;
-    if (body) {
-        SET(CURLOPT_POST, 1L);
-        SET(CURLOPT_POSTFIELDSIZE_LARGE, request->has_body ? (curl_off_t)request->body.len : 0);
-        SET(CURLOPT_POSTFIELDS, request->has_body && request->body.ptr ? request->body.ptr : "");
-    } else {
-        SET(CURLOPT_HTTPGET, 1L);
-    }
-    SET(CURLOPT_CUSTOMREQUEST, method);
-    return DPG_OK;
-}
-
-/* All options of one transfer. What libcurl doesn't copy (body, header lines, `t` itself) lives as long as the transfer. */
-static dpg_status set_options(transfer *t, const dpg_request *request, const char *text, const dpg_url *url,
-                              dpg_error *err)
-{
-    const curl_transport *c = t->owner;
-    bool http2 = c->http2 && url->https && !request->once;
-    dpg_status status;
-
-    SET(CURLOPT_PRIVATE, t);
-    SET(CURLOPT_ERRORBUFFER, t->says);
-    SET(CURLOPT_NOSIGNAL, 1L);
-#if DPG_CURL_QUICK_EXIT
-    SET_IF_KNOWN(CURLOPT_QUICK_EXIT, 1L);
-#endif
-
-    /* where to, and nowhere else */
-    SET(CURLOPT_URL, text);
-    SET(CURLOPT_PATH_AS_IS, 1L);
-    SET(DPG_CURL_PROTOCOLS_OPTION, DPG_CURL_PROTOCOLS);
-    SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
-    SET(CURLOPT_FOLLOWLOCATION, 0L);
-    SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    if (url->loopback) SET(CURLOPT_PROXY, "");
-    else if (c->proxy) SET(CURLOPT_PROXY, c->proxy);
-    SET(CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE); /* a proxy is not told our headers */
-    SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-
-    /*
-     * No timeouts of libcurl's: it judges them before it reads, so that a program which was busy or stopped for longer
-     * would see an answer thrown away that lies in the socket (seen). The one for connecting has a default of 300 s.
-     */
-    SET(CURLOPT_TIMEOUT_MS, 0L);
-    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)INT_MAX);
-
-    /* TLS: CAPATH must be unset for libcurl to keep the parsed bundle (else 31 to 37 ms of CPU for each new connection) */
-    SET(CURLOPT_SSL_VERIFYPEER, 1L);
-    SET(CURLOPT_SSL_VERIFYHOST, 2L);
-    SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    if (c->ca_file) {
-        SET(CURLOPT_CAINFO, c->ca_file);
-        SET_IF_KNOWN(CURLOPT_CAPATH, NULL);
-        SET_IF_KNOWN(CURLOPT_PROXY_CAINFO, c->ca_file);
-        SET_IF_KNOWN(CURLOPT_PROXY_CAPATH, NULL);
-    }
-
-    /* HTTP */
-    SET(CURLOPT_HTTP_VERSION, http2 ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
-    SET(CURLOPT_HTTP09_ALLOWED, 0L);
-    /*
-     * Many at once to a server that is new to us: the first one connects and the others wait to hear whether it speaks
-     * HTTP/2, rather than make a connection each. For a server known to have HTTP/1.1 only libcurl doesn't wait.
-     */
-    SET(CURLOPT_PIPEWAIT, http2 ? 1L : 0L);
-    SET(CURLOPT_ACCEPT_ENCODING, ""); /* all that libcurl can decode; on_body counts decoded bytes */
-    SET(CURLOPT_HTTPHEADER, t->lines);
-    if (c->user_agent) SET(CURLOPT_USERAGENT, c->user_agent);
-    if ((status = set_method(t, request, err)) != DPG_OK) return status;
-
-    /* connections */
-    SET(CURLOPT_OPENSOCKETFUNCTION, on_socket);
-    SET(CURLOPT_TCP_KEEPALIVE, 1L);
-    if (request->once) {
-        SET(CURLOPT_FRESH_CONNECT, 1L);
-        SET(CURLOPT_FORBID_REUSE, 1L);
-    }
-#if DPG_CURL_PREREQ
-    if (c->proof) {
-        SET(CURLOPT_PREREQFUNCTION, on_prereq);
-        SET(CURLOPT_PREREQDATA, t);
-    }
-#endif
-
-    SET(CURLOPT_HEADERFUNCTION, on_header);
-    SET(CURLOPT_HEADERDATA, t);
-    SET(CURLOPT_WRITEFUNCTION, on_body);
-    SET(CURLOPT_WRITEDATA, t);
-    return DPG_OK;
-}
-
-/* --- how a transfer ended ------------------------------------------------------------------------------------------------ */
-
-/* What a result code of libcurl means. `text` goes before the host's name. */
-typedef struct verdict {
-    CURLcode result;
-    dpg_kind kind;
-    bool unsent; /* it can only happen before the request is written */
-    const char *code, *text;
-} verdict;
-
-static const verdict verdicts[] = {
-    {CURLE_COULDNT_RESOLVE_HOST, DPG_KIND_NETWORK, true, "resolve_failed", "there is no address to be had for"},
-    {CURLE_COULDNT_RESOLVE_PROXY, DPG_KIND_NETWORK, true, "resolve_failed",
-     "there is no address to be had for the proxy to"},
-    {CURLE_COULDNT_CONNECT, DPG_KIND_NETWORK, true, "connect_failed", "could not connect to"},
-    {DPG_CURLE_PROXY, DPG_KIND_NETWORK, true, "connect_failed", "the proxy did not connect to"},
-    {CURLE_UNSUPPORTED_PROTOCOL, DPG_KIND_USAGE, true, "unsupported",
-     "this libcurl or its proxy setting does not allow a connection to"},
-    {CURLE_URL_MALFORMAT, DPG_KIND_USAGE, true, "unsupported",
-     "this libcurl or its proxy setting does not allow a connection to"},
-    {CURLE_NOT_BUILT_IN, DPG_KIND_USAGE, true, "unsupported",
-     "this libcurl or its proxy setting does not allow a connection to"},
-    {CURLE_SSL_CACERT_BADFILE, DPG_KIND_TLS, true, "ca_file_invalid", "the certificates in ca_file can't be used for"},
-    {CURLE_PEER_FAILED_VERIFICATION, DPG_KIND_TLS, true, "certificate_invalid",
-     "the certificate does not prove that this is"},
-    {CURLE_SSL_ISSUER_ERROR, DPG_KIND_TLS, true, "certificate_invalid", "the certificate does not prove that this is"},
-    {CURLE_SSL_INVALIDCERTSTATUS, DPG_KIND_TLS, true, "certificate_invalid",
-     "the certificate does not prove that this is"},
-    {CURLE_SSL_CONNECT_ERROR, DPG_KIND_TLS, true, "tls_failed", "no secure connection to"},
-    {CURLE_SSL_CERTPROBLEM, DPG_KIND_TLS, true, "tls_failed", "no secure connection to"},
-    {CURLE_SSL_CIPHER, DPG_KIND_TLS, true, "tls_failed", "no secure connection to"},
-    {CURLE_SSL_CRL_BADFILE, DPG_KIND_TLS, true, "tls_failed", "no secure connection to"},
-    {CURLE_SSL_ENGINE_INITFAILED, DPG_KIND_TLS, true, "tls_failed", "no secure connection to"},
-    {CURLE_SSL_ENGINE_NOTFOUND, DPG_KIND_TLS, true, "tls_failed", "no secure connection to"},
-    {CURLE_SSL_ENGINE_SETFAILED, DPG_KIND_TLS, true, "tls_failed", "no secure connection to"},
-    {CURLE_USE_SSL_FAILED, DPG_KIND_TLS, true, "tls_failed", "no secure connection to"},
-    {DPG_CURLE_SSL_CLIENTCERT, DPG_KIND_TLS, false, "tls_failed", "no secure connection to"},
-    {CURLE_PARTIAL_FILE, DPG_KIND_NETWORK, false, "answer_cut", "only a part of the answer came from"},
-    {CURLE_GOT_NOTHING, DPG_KIND_NETWORK, false, "connection_lost", "the connection was lost before the answer of"},
-    {CURLE_SEND_ERROR, DPG_KIND_NETWORK, false, "connection_lost", "the connection was lost before the answer of"},
-    {CURLE_RECV_ERROR, DPG_KIND_NETWORK, false, "connection_lost", "the connection was lost before the answer of"},
-    {CURLE_HTTP2, DPG_KIND_NETWORK, false, "connection_lost", "the connection was lost before the answer of"},
-    {CURLE_HTTP2_STREAM, DPG_KIND_NETWORK, false, "connection_lost", "the connection was lost before the answer of"},
-    {CURLE_ABORTED_BY_CALLBACK, DPG_KIND_NETWORK, false, "connection_lost",
-     "the connection was lost before the answer of"},
-    {CURLE_WEIRD_SERVER_REPLY, DPG_KIND_PROTOCOL, false, "bad_http", "what came is not proper HTTP, from"},
-    {CURLE_BAD_CONTENT_ENCODING, DPG_KIND_PROTOCOL, false, "bad_http", "what came can't be decoded, from"},
-    {CURLE_WRITE_ERROR, DPG_KIND_PROTOCOL, false, "bad_http", "what came can't be decoded, from"},
-    {DPG_CURLE_TOO_LARGE, DPG_KIND_PROTOCOL, false, "headers_too_large", "the headers are too large, from"},
-    {CURLE_OPERATION_TIMEDOUT, DPG_KIND_NETWORK, false, "connection_lost", "nothing was heard any more of"},
-};
-static const verdict not_http = {CURLE_OK, DPG_KIND_PROTOCOL, false, "bad_http", "what came is not proper HTTP, from"};
-static const verdict cut = {CURLE_OK, DPG_KIND_NETWORK, false, "answer_cut", "only a part of the answer came from"};
-static const verdict no_connection = {CURLE_OK, DPG_KIND_NETWORK, true, "connect_failed", "could not connect to"};
-static const verdict body_too_large = {CURLE_OK, DPG_KIND_PROTOCOL, false, "response_too_large",
-                                       "the answer is too large, from"};
-static const verdict head_too_large = {CURLE_OK, DPG_KIND_PROTOCOL, false, "headers_too_large",
-                                       "the headers are too large, from"};
-static const verdict unknown = {CURLE_OK, DPG_KIND_NETWORK, false, "transfer_failed", "the transfer failed, with"};
-
-static const verdict *judge(const transfer *t, CURLcode result)
-{
-    const char *says = t->says;
-    const verdict *v = &unknown;
-
-    for (size_t i = 0; i < sizeof verdicts / sizeof *verdicts; i++)
-        if (verdicts[i].result == result) v = &verdicts[i];
-
-    /* where libcurl has one code for several things */
-    if (result == CURLE_SSL_CONNECT_ERROR && (strstr(says, "SSL_ERROR_SYSCALL") || strstr(says, "unexpected eof") ||
-                                              strstr(says, "reset by peer") || strstr(says, "Broken pipe")))
-        return &no_connection; /* the other side went away during the handshake; nothing is wrong with its TLS */
-    if (result == CURLE_UNSUPPORTED_PROTOCOL && t->left) return &not_http;       /* HTTP/0.9, HTTP/3.7 */
-    if (result == CURLE_RECV_ERROR && strstr(says, "chunked")) return &not_http; /* a bad chunk, before 8.x */
-    if (result == CURLE_RECV_ERROR && strstr(says, "response headers"))
-        return &head_too_large; /* its own limit, 300 KB */
-    if (v->kind == DPG_KIND_NETWORK && !v->unsent && t->owner->proof && !t->left) return &no_connection;
-    if (v->kind == DPG_KIND_NETWORK && t->head_total) return &cut;
-    return v;
-}
-
-/*
- * libcurl's words where they are fit to be shown: never when they quote a URL (it quotes a proxy's, password and all),
- * and without control characters (it quotes names from certificates).
- */
-static void quote(const transfer *t, CURLcode result, char *out, size_t size)
-{
-    const char *says = t->says;
-    size_t len;
-
-    if (!says[0] || strstr(says, "://") || strchr(says, '@')) says = curl_easy_strerror(result);
-    snprintf(out, size, "%s", says);
-    for (len = 0; out[len]; len++)
-        if ((unsigned char)out[len] < ' ' || out[len] == 0x7f) out[len] = ' ';
-    while (len && (out[len - 1] == ' ' || out[len - 1] == '.')) out[--len] = '\0';
-}
-
-/* The lines of the head as headers; false without memory. Lines that are no field are left out. */
-static bool read_head(dpg_response *response, bool *too_many)
-{
-    char *at = response->head.ptr, *end = at + response->head.len;
-    size_t lines = 0;
-
-    *too_many = false;
-    if (!at) return true;
-    for (const char *p = at; p < end; p++) lines += *p == '\n';
-    if (lines > HEADERS_MAX) {
-        *too_many = true;
-        return true;
-    }
-    response->headers = dpg_calloc(lines, sizeof *response->headers);
-    if (!response->headers) return false;
-    while (at < end) {
-        char *stop = memchr(at, '\n', (size_t)(end - at));
-        dpg_header *h = &response->headers[response->header_count];
-
-        if (dpg_header_line(dpg_str_of(at, (size_t)(stop - at)), &h->name, &h->value)) {
-            for (char *c = at; c < at + h->name.len; c++)
-                if (*c >= 'A' && *c <= 'Z') *c = (char)(*c + ('a' - 'A'));
-            response->header_count++;
-        }
-        at = stop + 1;
-    }
-    return true;
-}
-
-static dpg_sent how_far(const transfer *t, const verdict *v)
-{
-    if (t->owner->proof) return t->left ? DPG_SENT_MAYBE : DPG_SENT_NOT;
-    /* libcurl resends only on connections that it reuses, so on a fresh one these failures came before the first byte */
-    return t->once && v && v->unsent ? DPG_SENT_NOT : DPG_SENT_MAYBE;
-}
-
-/* Turn what libcurl says into the response. The handle is still the transfer's. */
-static void conclude(transfer *t, CURLcode result)
-{
-    dpg_response *r = &t->response;
-    const verdict *v = NULL;
-    char words[CURL_ERROR_SIZE];
-    bool nomem = false, too_many = false;
-    long status = 0;
-
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (r->head.failed || r->body.failed) {
-        nomem = r->head.failed == DPG_BUF_NO_MEMORY || r->body.failed == DPG_BUF_NO_MEMORY;
-        v = r->head.failed ? &head_too_large : &body_too_large;
-        snprintf(words, sizeof words, "more than %zu bytes", r->head.failed ? (size_t)HEAD_MAX : r->body.max);
-    } else if (result == CURLE_OUT_OF_MEMORY) {
-        /* also what it says (before 8.6) of one header line above its own limit of 100 KB */
-        nomem = !t->left || t->final;
-        v = &head_too_large;
-        quote(t, DPG_CURLE_TOO_LARGE, words, sizeof words);
-    } else if (result != CURLE_OK) {
-        v = judge(t, result);
-        quote(t, result, words, sizeof words);
-    } else if (!t->final) { /* 7.88 takes a head that was cut for a whole answer */
-        v = &cut;
-        snprintf(words, sizeof words, "the head has no end");
-    } else if (status < 200 || status > 999) {
-        v = &not_http;
-        snprintf(words, sizeof words, "no status");
-    } else if (!read_head(r, &too_many)) {
-        nomem = true;
-    } else if (too_many) {
-        v = &head_too_large;
-        snprintf(words, sizeof words, "more than %d of them", HEADERS_MAX);
-    }
-
-    r->sent = how_far(t, v);
-    if (!v && !nomem) {
-        r->status = (int)status;
-        return;
-    }
-    dpg_buf_clear(&r->head);
-    dpg_buf_clear(&r->body);
-    if (nomem) dpg_fail_nomem(&r->error);
-    else dpg_fail(&r->error, DPG_E_SYSTEM, v->kind, v->code, "%s %s: %s", v->text, t->host, words);
-    if (t->final && status >= 200 && status <= 999) r->error.http_status = (int)status;
-}
-
 /* --- the door ------------------------------------------------------------------------------------------------------------- */
 
 static dpg_status transport_start(void *self, uint64_t id, const dpg_request *request, dpg_error *err)
@@ -677,13 +177,13 @@ static dpg_status transport_start(void *self, uint64_t id, const dpg_request *re
     if (url.port == (url.https ? 443 : 80)) snprintf(t->host, sizeof t->host, "%.*s", (int)url.host.len, url.host.ptr);
     else snprintf(t->host, sizeof t->host, "%.*s:%d", (int)url.host.len, url.host.ptr, url.port);
 
-    if ((status = make_lines(t, request, err)) != DPG_OK) goto fail;
+    if ((status = dpg_curl_make_lines(t, request, err)) != DPG_OK) goto fail;
     t->easy = easy_get(c);
     if (!t->easy) {
         status = dpg_fail_nomem(err);
         goto fail;
     }
-    if ((status = set_options(t, request, text, &url, err)) != DPG_OK) goto fail;
+    if ((status = dpg_curl_set_options(t, request, text, &url, err)) != DPG_OK) goto fail;
 
     hold_sigpipe(&hold);
     added = curl_multi_add_handle(c->multi, t->easy);
@@ -726,7 +226,7 @@ static dpg_sent transport_abort(void *self, uint64_t id)
     pipe_hold hold;
 
     if (t) {
-        sent = how_far(t, NULL);
+        sent = dpg_curl_how_far(t);
         hold_sigpipe(&hold);
         detach(t);
         release_sigpipe(&hold);
@@ -752,7 +252,7 @@ static void collect(curl_transport *c)
         if (message->msg != CURLMSG_DONE) continue;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
         t = (transfer *)(void *)private;
-        conclude(t, result);
+        dpg_curl_conclude(t, result);
         detach(t);
         list_add(&c->ended, t);
         dpg_free_secret(t->lines, t->lines_size);

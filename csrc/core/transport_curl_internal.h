@@ -1,0 +1,81 @@
+/*
+ * What the three files of the transport over libcurl share: transport_curl.c (the door, stepping), _request.c (options and
+ * callbacks), _result.c (what an end means). Nobody else includes this.
+ */
+#ifndef DPG_TRANSPORT_CURL_INTERNAL_H
+#define DPG_TRANSPORT_CURL_INTERNAL_H
+
+#include "curl_compat.h"
+#include "drivers.h"
+#include "headers.h"
+
+#if defined(__GNUC__)
+#pragma GCC visibility push(hidden)
+#endif
+
+enum {
+    HEAD_MAX = 256 * 1024,   /* all header lines of an answer together, 1xx ones too */
+    HEADERS_MAX = 2048,      /* … and how many of them the final answer may have */
+    RESPONSE_MAX = 64 << 20, /* a body, where the request doesn't say */
+    CONNECTIONS = 16,        /* where the options don't say */
+    SPARE = 8                /* connections kept beyond max_connections, and handles: exchanges aren't counted in it */
+};
+
+typedef struct curl_transport curl_transport;
+
+/* One transfer: in `active` from start to its end, then in `ended` until somebody takes it. */
+typedef struct transfer {
+    struct transfer *prev, *next;
+    curl_transport *owner;
+    CURL *easy;
+    uint64_t id;
+    bool once;
+    bool left;                /* libcurl was about to send: from here on bytes may have gone */
+    bool in_head;             /* between a status line and its empty line */
+    bool interim;             /* … of a 1xx answer, which another one follows */
+    bool final;               /* the head of the final answer is whole; what follows are trailers */
+    size_t head_total;        /* bytes of all header lines */
+    struct curl_slist *lines; /* request headers: the nodes and their text in one block of `lines_size` bytes */
+    size_t lines_size;
+    char host[264];             /* for messages: "host" or "host:port" */
+    char says[CURL_ERROR_SIZE]; /* libcurl's own words */
+    dpg_response response;
+} transfer;
+
+typedef struct transfer_list {
+    transfer *first, *last;
+} transfer_list;
+
+struct curl_transport {
+    CURLM *multi;
+    transfer_list active, ended;
+    CURL **pool; /* idle easy handles */
+    size_t pooled, pool_size;
+    char *user_agent, *ca_file, *proxy; /* NULL: not set */
+    bool http2;
+    bool proof;                /* this libcurl calls on_prereq */
+    curl_transport *forgotten; /* the next one that was forgotten */
+};
+
+/* --- transport_curl_request.c */
+
+/* The header lines of `request` into t->lines, checked. */
+dpg_status dpg_curl_make_lines(transfer *t, const dpg_request *request, dpg_error *err);
+
+/* All options of one transfer; `text` is the request's URL with a NUL behind it, `url` its parts. */
+dpg_status dpg_curl_set_options(transfer *t, const dpg_request *request, const char *text, const dpg_url *url,
+                                dpg_error *err);
+
+/* --- transport_curl_result.c */
+
+/* How far a request that is still under way may have gone. */
+dpg_sent dpg_curl_how_far(const transfer *t);
+
+/* Turn what libcurl says of a transfer that has ended into its response. The handle is still the transfer's. */
+void dpg_curl_conclude(transfer *t, CURLcode result);
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
+
+#endif

@@ -1,0 +1,290 @@
+/*
+ * From a request to libcurl's options, and the callbacks that these name. Used by transport_curl.c.
+ */
+#if !defined(_GNU_SOURCE)
+#define _GNU_SOURCE
+#endif
+
+#include "transport_curl_internal.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* --- the request ----------------------------------------------------------------------------------------------------- */
+
+static char line_no_expect[] = "Expect:";     /* never wait for a "100 Continue" */
+static char line_no_type[] = "Content-Type:"; /* libcurl would call a body a form */
+
+/* Headers that say how the message is framed or how the connection is used: libcurl's business, or they would lie. */
+static bool is_framing(dpg_str name)
+{
+    static const char *const names[] = {"connection", "content-length",      "expect",           "host",
+                                        "keep-alive", "proxy-authorization", "proxy-connection", "te",
+                                        "trailer",    "transfer-encoding",   "upgrade"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (dpg_str_eq_nocase(name, dpg_cstr(names[i]))) return true;
+    return false;
+}
+
+static dpg_str trim(dpg_str s)
+{
+    while (s.len && (s.ptr[0] == ' ' || s.ptr[0] == '\t')) s.ptr++, s.len--;
+    while (s.len && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t')) s.len--;
+    return s;
+}
+
+/*
+ * The header lines as libcurl reads them. It never frees or changes this list, so nodes and text lie in one block of ours
+ * that can be wiped: Authorization is in it.
+ */
+dpg_status dpg_curl_make_lines(transfer *t, const dpg_request *request, dpg_error *err)
+{
+    size_t nodes = request->header_count + 2, size = nodes * sizeof(struct curl_slist), n = 0;
+    bool typed = false;
+    struct curl_slist *node;
+    char *text;
+
+    for (size_t i = 0; i < request->header_count; i++) {
+        const dpg_header *h = &request->headers[i];
+
+        if (!dpg_header_name_ok(h->name) || !dpg_header_value_ok(h->value))
+            return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "invalid_header", "header %zu can't be sent as it is",
+                            i + 1);
+        if (is_framing(h->name))
+            return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "invalid_header",
+                            "the header %.*s is not the caller's to set", (int)h->name.len, h->name.ptr);
+        if (dpg_str_eq_nocase(h->name, DPG_LIT("content-type"))) typed = true;
+        size += h->name.len + h->value.len + 3;
+    }
+    node = dpg_calloc(1, size);
+    if (!node) return dpg_fail_nomem(err);
+    t->lines = node;
+    t->lines_size = size;
+    text = (char *)(node + nodes);
+    for (size_t i = 0; i < request->header_count; i++) {
+        dpg_str name = request->headers[i].name, value = trim(request->headers[i].value);
+
+        node[n++].data = text;
+        memcpy(text, name.ptr, name.len);
+        text += name.len;
+        if (value.len) {
+            *text++ = ':';
+            *text++ = ' ';
+            memcpy(text, value.ptr, value.len);
+            text += value.len;
+        } else {
+            *text++ = ';'; /* libcurl's way to write a header without a value; a colon would take it out */
+        }
+        *text++ = '\0';
+    }
+    node[n++].data = line_no_expect;
+    if (!typed) node[n++].data = line_no_type;
+    for (size_t i = 0; i + 1 < n; i++) node[i].next = &node[i + 1];
+    return DPG_OK;
+}
+
+/* --- libcurl's callbacks: move bytes and count ------------------------------------------------------------------------- */
+
+static curl_socket_t on_socket(void *self, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    int type = address->socktype, fd;
+
+    (void)self;
+    (void)purpose;
+#ifdef SOCK_CLOEXEC
+    type |= SOCK_CLOEXEC; /* a program that the caller starts has no business on our connections */
+#endif
+    fd = socket(address->family, type, address->protocol);
+#ifndef SOCK_CLOEXEC
+    if (fd >= 0) fcntl(fd, F_SETFD, FD_CLOEXEC);
+#endif
+    return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
+#if DPG_CURL_PREREQ
+/*
+ * Called when there is a connection and the request is about to be written, each time that libcurl does so: it sends
+ * again by itself when a reused connection dies before the first byte of an answer (seen with 7.88).
+ */
+static int on_prereq(void *self, char *peer, char *local, int peer_port, int local_port)
+{
+    transfer *t = self;
+    bool again = t->left;
+
+    (void)peer;
+    (void)local;
+    (void)peer_port;
+    (void)local_port;
+    t->left = true;
+    return again && t->once ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+#endif
+
+/* One whole line of a head, with its line end; a trailer, too. 1xx answers come first and are dropped. */
+static size_t on_header(char *bytes, size_t one, size_t len, void *self)
+{
+    transfer *t = self;
+    size_t line = one * len, text = line;
+
+    t->head_total += line;
+    if (t->head_total > HEAD_MAX) {
+        t->response.head.failed = DPG_BUF_TOO_LONG;
+        return 0;
+    }
+    while (text && (bytes[text - 1] == '\n' || bytes[text - 1] == '\r')) text--;
+    if (t->final) return line; /* a trailer */
+    if (!t->in_head) {         /* a status line */
+        const char *blank = memchr(bytes, ' ', text);
+
+        dpg_buf_clear(&t->response.head);
+        t->in_head = true;
+        t->interim = blank && blank + 1 < bytes + text && blank[1] == '1'; /* "HTTP/1.1 103 …", "HTTP/2 103" */
+        return line;
+    }
+    if (text == 0) {
+        t->in_head = false;
+        t->final = !t->interim;
+        return line;
+    }
+    return dpg_buf_put(&t->response.head, bytes, text) && dpg_buf_put(&t->response.head, "\n", 1) ? line : 0;
+}
+
+static size_t on_body(char *bytes, size_t one, size_t len, void *self)
+{
+    transfer *t = self;
+
+    return dpg_buf_put(&t->response.body, bytes, one * len) ? one * len : 0;
+}
+
+/* --- the options ------------------------------------------------------------------------------------------------------- */
+
+static dpg_status option_refused(dpg_error *err, const char *option, CURLcode code)
+{
+    if (code == CURLE_OUT_OF_MEMORY) return dpg_fail_nomem(err);
+    return dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_USAGE, "libcurl_refused", "libcurl %s refuses %s: %s", curl_version(),
+                    option, curl_easy_strerror(code));
+}
+
+#define SET(option, value)                                                 \
+    do {                                                                   \
+        CURLcode code_ = curl_easy_setopt(t->easy, option, value);         \
+        if (code_ != CURLE_OK) return option_refused(err, #option, code_); \
+    } while (0)
+
+/* For what a libcurl may have been built without. */
+#define SET_IF_KNOWN(option, value)                                                            \
+    do {                                                                                       \
+        CURLcode code_ = curl_easy_setopt(t->easy, option, value);                             \
+        if (code_ != CURLE_OK && code_ != CURLE_UNKNOWN_OPTION && code_ != CURLE_NOT_BUILT_IN) \
+            return option_refused(err, #option, code_);                                        \
+    } while (0)
+
+static dpg_status set_method(transfer *t, const dpg_request *request, dpg_error *err)
+{
+    char method[32];
+    bool body = request->has_body;
+
+    snprintf(method, sizeof method, "%.*s", (int)request->method.len, request->method.ptr);
+    if (!body && strcmp(method, "GET") == 0) {
+        SET(CURLOPT_HTTPGET, 1L);
+        return DPG_OK;
+    }
+    if (!body && strcmp(method, "HEAD") == 0) {
+        SET(CURLOPT_NOBODY, 1L);
+        return DPG_OK;
+    }
+    /* these say "Content-Length: 0" when they have none; DELETE and the like say nothing then */
+    if (strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 || strcmp(method, "PATCH") == 0) body = true;
+    if (body) {
+        SET(CURLOPT_POST, 1L);
+        SET(CURLOPT_POSTFIELDSIZE_LARGE, request->has_body ? (curl_off_t)request->body.len : 0);
+        SET(CURLOPT_POSTFIELDS, request->has_body && request->body.ptr ? request->body.ptr : "");
+    } else {
+        SET(CURLOPT_HTTPGET, 1L);
+    }
+    SET(CURLOPT_CUSTOMREQUEST, method);
+    return DPG_OK;
+}
+
+/* All options of one transfer. What libcurl doesn't copy (body, header lines, `t` itself) lives as long as the transfer. */
+dpg_status dpg_curl_set_options(transfer *t, const dpg_request *request, const char *text, const dpg_url *url,
+                                dpg_error *err)
+{
+    const curl_transport *c = t->owner;
+    bool http2 = c->http2 && url->https && !request->once;
+    dpg_status status;
+
+    SET(CURLOPT_PRIVATE, t);
+    SET(CURLOPT_ERRORBUFFER, t->says);
+    SET(CURLOPT_NOSIGNAL, 1L);
+#if DPG_CURL_QUICK_EXIT
+    SET_IF_KNOWN(CURLOPT_QUICK_EXIT, 1L);
+#endif
+
+    /* where to, and nowhere else */
+    SET(CURLOPT_URL, text);
+    SET(CURLOPT_PATH_AS_IS, 1L);
+    SET(DPG_CURL_PROTOCOLS_OPTION, DPG_CURL_PROTOCOLS);
+    SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+    SET(CURLOPT_FOLLOWLOCATION, 0L);
+    SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    if (url->loopback) SET(CURLOPT_PROXY, "");
+    else if (c->proxy) SET(CURLOPT_PROXY, c->proxy);
+    SET(CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE); /* a proxy is not told our headers */
+    SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+
+    /*
+     * No timeouts of libcurl's: it judges them before it reads, so that a program which was busy or stopped for longer
+     * would see an answer thrown away that lies in the socket (seen). The one for connecting has a default of 300 s.
+     */
+    SET(CURLOPT_TIMEOUT_MS, 0L);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)INT_MAX);
+
+    /* TLS: CAPATH must be unset for libcurl to keep the parsed bundle (else 31 to 37 ms of CPU for each new connection) */
+    SET(CURLOPT_SSL_VERIFYPEER, 1L);
+    SET(CURLOPT_SSL_VERIFYHOST, 2L);
+    SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    if (c->ca_file) {
+        SET(CURLOPT_CAINFO, c->ca_file);
+        SET_IF_KNOWN(CURLOPT_CAPATH, NULL);
+        SET_IF_KNOWN(CURLOPT_PROXY_CAINFO, c->ca_file);
+        SET_IF_KNOWN(CURLOPT_PROXY_CAPATH, NULL);
+    }
+
+    /* HTTP */
+    SET(CURLOPT_HTTP_VERSION, http2 ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
+    SET(CURLOPT_HTTP09_ALLOWED, 0L);
+    /*
+     * Many at once to a server that is new to us: the first one connects and the others wait to hear whether it speaks
+     * HTTP/2, rather than make a connection each. For a server known to have HTTP/1.1 only libcurl doesn't wait.
+     */
+    SET(CURLOPT_PIPEWAIT, http2 ? 1L : 0L);
+    SET(CURLOPT_ACCEPT_ENCODING, ""); /* all that libcurl can decode; on_body counts decoded bytes */
+    SET(CURLOPT_HTTPHEADER, t->lines);
+    if (c->user_agent) SET(CURLOPT_USERAGENT, c->user_agent);
+    if ((status = set_method(t, request, err)) != DPG_OK) return status;
+
+    /* connections */
+    SET(CURLOPT_OPENSOCKETFUNCTION, on_socket);
+    SET(CURLOPT_TCP_KEEPALIVE, 1L);
+    if (request->once) {
+        SET(CURLOPT_FRESH_CONNECT, 1L);
+        SET(CURLOPT_FORBID_REUSE, 1L);
+    }
+#if DPG_CURL_PREREQ
+    if (c->proof) {
+        SET(CURLOPT_PREREQFUNCTION, on_prereq);
+        SET(CURLOPT_PREREQDATA, t);
+    }
+#endif
+
+    SET(CURLOPT_HEADERFUNCTION, on_header);
+    SET(CURLOPT_HEADERDATA, t);
+    SET(CURLOPT_WRITEFUNCTION, on_body);
+    SET(CURLOPT_WRITEDATA, t);
+    return DPG_OK;
+}

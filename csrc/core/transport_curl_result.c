@@ -1,0 +1,198 @@
+/*
+ * How a transfer ended: libcurl's result code and words become an error's kind, code and message, or a response with its
+ * headers; and how far the request had gone. Used by transport_curl.c.
+ */
+#include "transport_curl_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What an end means. `text` goes before the host's name. */
+typedef struct verdict {
+    dpg_kind kind;
+    bool unsent; /* it can only happen before the request is written */
+    const char *code, *text;
+} verdict;
+
+static const verdict no_address = {DPG_KIND_NETWORK, true, "resolve_failed", "there is no address to be had for"};
+static const verdict no_proxy = {DPG_KIND_NETWORK, true, "resolve_failed",
+                                 "there is no address to be had for the proxy to"};
+static const verdict no_connection = {DPG_KIND_NETWORK, true, "connect_failed", "could not connect to"};
+static const verdict lost = {DPG_KIND_NETWORK, false, "connection_lost",
+                             "the connection was lost before the answer of"};
+static const verdict cut = {DPG_KIND_NETWORK, false, "answer_cut", "only a part of the answer came from"};
+static const verdict unknown = {DPG_KIND_NETWORK, false, "transfer_failed", "the transfer failed, with"};
+static const verdict bad_bundle = {DPG_KIND_TLS, true, "ca_file_invalid",
+                                   "the certificates in ca_file can't be used for"};
+static const verdict unproven = {DPG_KIND_TLS, true, "certificate_invalid",
+                                 "the certificate does not prove that this is"};
+static const verdict insecure = {DPG_KIND_TLS, true, "tls_failed", "no secure connection to"};
+static const verdict wants_certificate = {DPG_KIND_TLS, false, "tls_failed", "a client certificate is wanted by"};
+static const verdict unsupported = {DPG_KIND_USAGE, false, "unsupported",
+                                    "this libcurl, or the proxy setting, allows no connection to"};
+static const verdict not_http = {DPG_KIND_PROTOCOL, false, "bad_http", "what came is not proper HTTP, from"};
+static const verdict body_too_large = {DPG_KIND_PROTOCOL, false, "response_too_large", "the answer is too large, from"};
+static const verdict head_too_large = {DPG_KIND_PROTOCOL, false, "headers_too_large",
+                                       "the headers are too large, from"};
+
+static const struct {
+    CURLcode result;
+    const verdict *means;
+} meanings[] = {
+    {CURLE_COULDNT_RESOLVE_HOST, &no_address},
+    {CURLE_COULDNT_RESOLVE_PROXY, &no_proxy},
+    {CURLE_COULDNT_CONNECT, &no_connection},
+    {DPG_CURLE_PROXY, &no_connection},
+    {CURLE_GOT_NOTHING, &lost},
+    {CURLE_SEND_ERROR, &lost},
+    {CURLE_RECV_ERROR, &lost},
+    {CURLE_HTTP2, &lost},
+    {CURLE_HTTP2_STREAM, &lost},
+    {CURLE_OPERATION_TIMEDOUT, &lost},
+    {CURLE_ABORTED_BY_CALLBACK, &lost}, /* on_prereq refused to send a second time */
+    {CURLE_PARTIAL_FILE, &cut},
+    {CURLE_SSL_CACERT_BADFILE, &bad_bundle},
+    {CURLE_PEER_FAILED_VERIFICATION, &unproven},
+    {CURLE_SSL_ISSUER_ERROR, &unproven},
+    {CURLE_SSL_INVALIDCERTSTATUS, &unproven},
+    {CURLE_SSL_CONNECT_ERROR, &insecure},
+    {CURLE_SSL_CERTPROBLEM, &insecure},
+    {CURLE_SSL_CIPHER, &insecure},
+    {CURLE_SSL_ENGINE_INITFAILED, &insecure},
+    {CURLE_SSL_ENGINE_NOTFOUND, &insecure},
+    {CURLE_SSL_ENGINE_SETFAILED, &insecure},
+    {CURLE_USE_SSL_FAILED, &insecure},
+    {DPG_CURLE_SSL_CLIENTCERT, &wants_certificate}, /* TLS 1.3 says so only after the request */
+    {CURLE_UNSUPPORTED_PROTOCOL, &unsupported},
+    {CURLE_URL_MALFORMAT, &unsupported},
+    {CURLE_NOT_BUILT_IN, &unsupported},
+    {CURLE_WEIRD_SERVER_REPLY, &not_http},
+    {CURLE_BAD_CONTENT_ENCODING, &not_http},
+    {CURLE_WRITE_ERROR,
+     &not_http}, /* newer versions, of a body that can't be decoded: our own refusals are seen before */
+    {DPG_CURLE_TOO_LARGE, &head_too_large},
+};
+
+static const verdict *judge(const transfer *t, CURLcode result)
+{
+    const char *says = t->says;
+    const verdict *v = &unknown;
+    bool unsent = t->owner->proof && !t->left;
+
+    for (size_t i = 0; i < sizeof meanings / sizeof *meanings; i++)
+        if (meanings[i].result == result) v = meanings[i].means;
+
+    /* where libcurl has one code for several things */
+    if (v == &insecure && (strstr(says, "SSL_ERROR_SYSCALL") || strstr(says, "unexpected eof") ||
+                           strstr(says, "reset by peer") || strstr(says, "Broken pipe")))
+        return &no_connection; /* the other side went away during the handshake; nothing is wrong with its TLS */
+    if (result == CURLE_UNSUPPORTED_PROTOCOL && !unsent) return &not_http;       /* HTTP/0.9 */
+    if (result == CURLE_RECV_ERROR && strstr(says, "chunked")) return &not_http; /* a bad chunk, in 7.88 */
+    if (result == CURLE_RECV_ERROR && strstr(says, "response headers")) return &head_too_large; /* its limit: 300 KB */
+    if (v == &lost && unsent) return &no_connection; /* a proxy, say, that hung up */
+    if (v == &lost && t->head_total) return &cut;
+    return v;
+}
+
+/*
+ * libcurl's words where they are fit to be shown: never when they quote a URL (it quotes a proxy's, password and all),
+ * and without control characters (it quotes names from certificates).
+ */
+static void quote(const transfer *t, CURLcode result, char *out, size_t size)
+{
+    const char *says = t->says;
+    size_t len;
+
+    if (!says[0] || strstr(says, "://") || strchr(says, '@')) says = curl_easy_strerror(result);
+    snprintf(out, size, "%s", says);
+    for (len = 0; out[len]; len++)
+        if ((unsigned char)out[len] < ' ' || out[len] == 0x7f) out[len] = ' ';
+    while (len && (out[len - 1] == ' ' || out[len - 1] == '.')) out[--len] = '\0';
+}
+
+/* The lines of the head as headers; false without memory. Lines that are no field are left out. */
+static bool read_head(dpg_response *response, bool *too_many)
+{
+    char *at = response->head.ptr, *end = at + response->head.len;
+    size_t lines = 0;
+
+    *too_many = false;
+    if (!at) return true;
+    for (const char *p = at; p < end; p++) lines += *p == '\n';
+    if (lines > HEADERS_MAX) {
+        *too_many = true;
+        return true;
+    }
+    response->headers = dpg_calloc(lines, sizeof *response->headers);
+    if (!response->headers) return false;
+    while (at < end) {
+        char *stop = memchr(at, '\n', (size_t)(end - at));
+        dpg_header *h = &response->headers[response->header_count];
+
+        if (dpg_header_line(dpg_str_of(at, (size_t)(stop - at)), &h->name, &h->value)) {
+            for (char *c = at; c < at + h->name.len; c++)
+                if (*c >= 'A' && *c <= 'Z') *c = (char)(*c + ('a' - 'A'));
+            response->header_count++;
+        }
+        at = stop + 1;
+    }
+    return true;
+}
+
+static dpg_sent how_far(const transfer *t, const verdict *v)
+{
+    if (t->owner->proof) return t->left ? DPG_SENT_MAYBE : DPG_SENT_NOT;
+    /* libcurl resends only on connections that it reuses, so on a fresh one these failures came before the first byte */
+    return t->once && v && v->unsent ? DPG_SENT_NOT : DPG_SENT_MAYBE;
+}
+
+dpg_sent dpg_curl_how_far(const transfer *t)
+{
+    return how_far(t, NULL);
+}
+
+void dpg_curl_conclude(transfer *t, CURLcode result)
+{
+    dpg_response *r = &t->response;
+    const verdict *v = NULL;
+    char words[CURL_ERROR_SIZE];
+    bool nomem = false, too_many = false;
+    long status = 0;
+
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (r->head.failed || r->body.failed) {
+        nomem = r->head.failed == DPG_BUF_NO_MEMORY || r->body.failed == DPG_BUF_NO_MEMORY;
+        v = r->head.failed ? &head_too_large : &body_too_large;
+        snprintf(words, sizeof words, "more than %zu bytes", r->head.failed ? (size_t)HEAD_MAX : r->body.max);
+    } else if (result == CURLE_OUT_OF_MEMORY) {
+        /* also what it says (before 8.6) of one header line above its own limit of 100 KB */
+        nomem = t->head_total == 0 || t->final;
+        v = &head_too_large;
+        quote(t, DPG_CURLE_TOO_LARGE, words, sizeof words);
+    } else if (result != CURLE_OK) {
+        v = judge(t, result);
+        quote(t, result, words, sizeof words);
+    } else if (!t->final) { /* 7.88 takes a head that was cut for a whole answer */
+        v = &cut;
+        snprintf(words, sizeof words, "the head has no end");
+    } else if (status < 200 || status > 999) {
+        v = &not_http;
+        snprintf(words, sizeof words, "no status");
+    } else if (!read_head(r, &too_many)) {
+        nomem = true;
+    } else if (too_many) {
+        v = &head_too_large;
+        snprintf(words, sizeof words, "more than %d of them", HEADERS_MAX);
+    }
+
+    r->sent = how_far(t, v);
+    if (!v && !nomem) {
+        r->status = (int)status;
+        return;
+    }
+    dpg_buf_clear(&r->head);
+    dpg_buf_clear(&r->body);
+    if (nomem) dpg_fail_nomem(&r->error);
+    else dpg_fail(&r->error, DPG_E_SYSTEM, v->kind, v->code, "%s %s: %s", v->text, t->host, words);
+    if (t->final && status >= 200 && status <= 999) r->error.http_status = (int)status;
+}
