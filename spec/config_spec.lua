@@ -18,7 +18,7 @@ describe("options", function()
 
   local session = assert(dpg.service { token = "abcdefgh" })
   local slips = { -- name, function, what is named
-    { "an engine's option for one call", function() session.images:list { ca_file = "x" } end, "where the session is made" },
+    { "an engine's option for one call", function() session.images:list { ca_file = "x" } end, "session is made" },
     { "a retry budget for one call", function() session.images:list { retry = { budget = 1 } } end, "budget" },
     { "an unknown field of retry", function() dpg.service { token = "t", retry = { attempt = 1 } } end, "attempt" },
     { "no attempts", function() dpg.service { token = "t", retry = { attempts = 0 } } end, "attempts" },
@@ -30,17 +30,22 @@ describe("options", function()
     { "a key for a read", function() session.images:list { idempotency_key = "k" } end, "idempotency_key" },
     { "an ETag for a write", function() session.images:update("x", { title = "t" }, { if_none_match = "e" }) end,
       "if_none_match" },
-    { "a key with a line end", function() session.images:update("x", { title = "t" }, { idempotency_key = "a\r\nb: c" }) end,
-      "idempotency_key" },
+    { "a key with a line end", function()
+      session.images:update("x", { title = "t" }, { idempotency_key = "a\r\nb: c" })
+    end, "idempotency_key" },
     { "a user agent with a line end", function() dpg.service { token = "t", user_agent = "a\r\nb" } end, "user_agent" },
     { "options that are no table", function() session.images:list(7) end, "table" },
     { "a uuid that is no text", function() session.images:get(7) end, "public_uuid" },
     { "no uuid", function() session.images:get() end, "public_uuid" },
     { "fields that are no table", function() session.images:update("x", "title") end, "table of fields" },
     { "a method nobody knows", function() session:request("FETCH", "/x") end, "FETCH" },
-    { "our own headers", function() session:request("GET", "/x", { headers = { authorization = "x" } }) end, "authorization" },
+    { "our own headers", function()
+      session:request("GET", "/x", { headers = { authorization = "x" } })
+    end, "authorization" },
     { "a body that can't be JSON", function() session:request("POST", "/x", { body = { f = print } }) end, "function" },
-    { "a query that holds a table of tables", function() session:request("GET", "/x", { query = { a = { {} } } }) end, "a" },
+    { "a query that holds a table of tables", function()
+      session:request("GET", "/x", { query = { a = { {} } } })
+    end, "'a'" },
     { "a scope that is no text", function() session:can(7) end, "scope" },
     { "dpg.spawn outside of dpg.run", function() dpg.spawn(print) end, "dpg.run" },
     { "dpg.run without a function", function() dpg.run(7) end, "function" },

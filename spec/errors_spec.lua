@@ -2,7 +2,8 @@
 local errors = require "dpg.errors"
 
 describe("dpg.errors.from_response", function()
-  local dpg_error = '{"error":{"code":"validation","message":"no","detail":"title is long","field":"title","request_id":"r"}}'
+  local dpg_error = '{"error":{"code":"validation","message":"no","detail":"title is long","field":"title",'
+    .. '"request_id":"r"}}'
   local cases = { -- name, status, body, kind, code
     { "calls a 200 that holds HTML a protocol error", 200, "<html>", "protocol", "unreadable" },
     { "calls an empty 200 a protocol error", 200, "", "protocol", "unreadable" },
@@ -57,8 +58,8 @@ describe("dpg.errors.from_response", function()
 end)
 
 describe("an error object", function()
-  local err = errors.from_response(400, '{"error":{"code":"validation","message":"a\\nb","field":"title","request_id":"r-1"}}',
-    { method = "PATCH", path = "/images/x", attempts = 2 })
+  local body = '{"error":{"code":"validation","message":"a\\nb","field":"title","request_id":"r-1"}}'
+  local err = errors.from_response(400, body, { method = "PATCH", path = "/images/x", attempts = 2 })
 
   it("is one line as text, with the facts", function()
     local text = tostring(err)

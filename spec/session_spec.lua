@@ -162,7 +162,8 @@ describe("a service session", function()
 
   it("updates an image, and the write is an Operation", function()
     local first = dpg.assert(gallery.images:list { limit = 1 }).items[1]
-    local operation, answer = dpg.assert(gallery.images:update(first.public_uuid, { title = "Main Stage", rotation = 90 }))
+    local fields = { title = "Main Stage", rotation = 90 }
+    local operation, answer = dpg.assert(gallery.images:update(first.public_uuid, fields))
     assert.equal(202, answer.status)
     assert.equal(operation, dpg.assert(operation:wait { timeout = 30 }))
     assert.equal("succeeded", operation.status)
@@ -197,7 +198,8 @@ describe("a service session", function()
     local first = dpg.assert(gallery.images:list { limit = 1 }).items[1]
     dpg.assert(gallery.images:update(first.public_uuid, { title = "A" }, { idempotency_key = "key-1" }))
     local _, err = gallery.images:update(first.public_uuid, { title = "B" }, { idempotency_key = "key-1" })
-    assert.same({ "api", 409, "idempotency_key_conflict", "key-1" }, { err.kind, err.status, err.code, err.idempotency_key })
+    assert.same({ "api", 409, "idempotency_key_conflict" }, { err.kind, err.status, err.code })
+    assert.equal("key-1", err.idempotency_key)
   end)
 
   it("asks a session's function for keys", function()
@@ -268,8 +270,8 @@ describe("a service session", function()
   end)
 
   it("keeps DPG's own words of a validation error", function()
-    local _, err = gallery:request("PATCH", "/images/" .. dpg.assert(gallery.images:list { limit = 1 }).items[1].public_uuid,
-      { body = { title = ("x"):rep(192) } })
+    local first = dpg.assert(gallery.images:list { limit = 1 }).items[1]
+    local _, err = gallery:request("PATCH", "/images/" .. first.public_uuid, { body = { title = ("x"):rep(192) } })
     assert.same({ "api", "validation", 400, "title" }, { err.kind, err.code, err.status, err.field })
     assert.is_string(err.detail)
     assert.is_string(err.request_id)
@@ -340,7 +342,8 @@ describe("session:request", function()
   end)
 
   it("adds headers, and encodes what is in the query", function()
-    dpg.assert(gallery:request("GET", "/images", { headers = { ["X-Trace"] = "t-1" }, query = { query = "a&b=c d/ü" } }))
+    local query = { query = "a&b=c d/ü" }
+    dpg.assert(gallery:request("GET", "/images", { headers = { ["X-Trace"] = "t-1" }, query = query }))
     local seen = box:seen {}[1]
     assert.equal("t-1", seen.headers["x-trace"])
     assert.equal("query=a%26b%3Dc%20d%2F%C3%BC", seen.query)

@@ -2,7 +2,7 @@
 -- The shapes that dpg takes and gives, for LuaLS. Behaviour is in lua/dpg/; what the fields mean on the wire is the
 -- API's documentation. Unknown fields of what the server sends are kept, here and in the objects.
 
--- --- configuration: call beats session beats default ------------------------------------------------------------------
+-- --- configuration: call beats session beats default --------------------------------------------------------------
 
 ---@class dpg.Retry
 ---@field attempts? integer  how often a request is sent at most (6)
@@ -84,7 +84,7 @@
 ---@field name string
 ---@field platform string
 
--- --- results ------------------------------------------------------------------------------------------------------------
+-- --- results ------------------------------------------------------------------------------------------------------
 
 ---What the second result tells of the answer.
 ---@class dpg.Answer

@@ -142,7 +142,8 @@ end
 ---@param options dpg.SignInOptions
 ---@return dpg.User? user
 ---@return dpg.Error? err  kind "auth": code "unauthorized" (wrong password), or "mfa_required" with `err.challenge`
----  when no `mfa` function is given; kind "api", code "rate_limited" with `retry_after`; kind "storage": nothing was sent
+---  when no `mfa` function is given; kind "api", code "rate_limited" with `retry_after`; kind "storage": nothing was
+---  sent
 function M.sign_in(options)
   local where = "dpg.sign_in"
   options = config.check(where, options, SIGN_IN, STORE, config.SESSION)

@@ -71,7 +71,7 @@ local function quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
----Starts another process of the same Lua, which runs `script`; reads what it prints with `:read`, and ends with `:close`.
+---Starts another process of the same Lua, which runs `script`; what it prints is read with `:read`.
 ---@param script string
 ---@param pid_file? string  where its pid is written before it begins
 function M.child(script, pid_file)

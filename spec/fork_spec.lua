@@ -1,0 +1,75 @@
+-- A child made by fork: a session goes on there with handles of its own. Needs luaposix, which Debian has for 5.1 to
+-- 5.3 and LuaJIT.
+local boxes = require "support.box"
+local client = require "support.client"
+local dpg = require "dpg"
+
+local has_posix, unistd = pcall(require, "posix.unistd")
+local wait = has_posix and require "posix.sys.wait"
+
+-- Runs `fn` in a child; its text comes back.
+local function in_child(fn)
+  local path = os.tmpname()
+  local pid = assert(unistd.fork())
+  if pid == 0 then
+    local ok, said = pcall(fn)
+    local file = io.open(path, "w")
+    file:write(ok and said or "raised " .. tostring(said))
+    file:close()
+    unistd._exit(0)
+  end
+  wait.wait(pid)
+  local file = io.open(path)
+  local said = file:read "*a"
+  file:close()
+  os.remove(path)
+  return said
+end
+
+describe("after fork", function()
+  if not has_posix then
+    pending "a session goes on in the child (this Lua has no luaposix)"
+    return
+  end
+
+  local box, folder
+  before_each(function()
+    box = boxes.start()
+    folder = client.folder()
+  end)
+  after_each(function()
+    client.close()
+    box:stop()
+    os.execute("rm -rf '" .. folder .. "'")
+  end)
+
+  it("a service session works in the child, and goes on working in the parent", function()
+    local gallery = client.service(box)
+    dpg.assert(gallery:me())
+    assert.equal("Northlight Festival", in_child(function() return dpg.assert(gallery:me()).account.name end))
+    dpg.assert(gallery:me())
+    client.nothing_left()
+  end)
+
+  it("a person's session with a file goes on in both, and no refresh token is presented twice", function()
+    local session, user = client.person(box, "jane", { store = dpg.store.file(folder .. "/session") })
+    dpg.assert(session:me())
+    box:set { access_token_life = 0.05 }
+    for _ = 1, 3 do
+      assert.equal("Northlight Festival", in_child(function() return dpg.assert(session:me()).account.name end))
+      dpg.assert(session:me())
+      dpg.assert(user:account(user.accounts[2].uuid):me())
+    end
+    assert.equal(0, box:report().presented_more_than_once)
+  end)
+
+  it("a person's session in memory is refused in the child: it would spend the parent's token", function()
+    local session = client.person(box, "jane")
+    dpg.assert(session:me())
+    assert.truthy(in_child(function()
+      local _, err = session:me()
+      return err.kind .. " " .. tostring(err)
+    end):find("^usage "))
+    dpg.assert(session:me())
+  end)
+end)

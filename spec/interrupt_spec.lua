@@ -1,0 +1,82 @@
+-- Ctrl-C: an interrupted wait leaves nothing broken, and is heard soon.
+local boxes = require "support.box"
+local client = require "support.client"
+local dpg = require "dpg"
+
+-- Raises an error inside the code that runs, some instructions from now, as lua's handler for SIGINT does.
+local function interrupt_after(count)
+  debug.sethook(function()
+    debug.sethook()
+    error("interrupted!", 0)
+  end, "", count)
+end
+
+describe("an interrupted wait", function()
+  local box, gallery
+
+  local jit = rawget(_G, "jit") -- compiled code runs no hooks
+
+  before_each(function()
+    if jit then jit.off() end
+    box = boxes.start()
+    gallery = client.service(box)
+  end)
+  after_each(function()
+    debug.sethook()
+    if jit then jit.on() end
+    client.nothing_left()
+    client.close()
+    box:stop()
+  end)
+
+  it("raises what interrupted it, and the next call works", function()
+    dpg.assert(gallery:me())
+    box:fault { path = "/me", hold = true }
+    for _, count in ipairs { 400, 900, 1500 } do
+      interrupt_after(count)
+      local ok, problem = pcall(function()
+        gallery:me { deadline = 3 }
+        for _ = 1, 1e6 do local _ = 0 end
+      end)
+      debug.sethook()
+      assert.is_false(ok)
+      assert.truthy(tostring(problem):find("interrupted!", 1, true))
+      dpg.assert(gallery.images:list { limit = 1 })
+    end
+    box:release()
+    dpg.assert(gallery:me())
+  end)
+
+  it("in dpg.run ends the run, and the next one works", function()
+    box:fault { path = "/me", hold = true, times = "always" }
+    local ok = pcall(dpg.run, function()
+      dpg.spawn(function() gallery:me() end)
+      dpg.spawn(function() gallery:me() end)
+      dpg.assert(gallery.images:list { limit = 1 })
+      error("interrupted!", 0)
+    end)
+    assert.is_false(ok)
+    box:clear_faults()
+    assert.is_table(dpg.run(function() return dpg.assert(gallery:me()) end))
+  end)
+
+  it("of a script ends it within a moment after SIGINT", function()
+    box:fault { path = "/me", hold = true, times = "always" }
+    local note = os.tmpname()
+    local pipe = client.child(string.format([[
+      local dpg = require "dpg"
+      dpg.assert(dpg.service { token = %q, base_url = %q }:me { deadline = 60, timeout = 60 })
+    ]], box.token, box.base_url), note)
+    assert(box:wait_seen({ path = "/me" }, 1, 20))
+    local file = assert(io.open(note))
+    local pid = file:read "*n"
+    file:close()
+    os.remove(note)
+    local begun = box:now()
+    os.execute("kill -INT " .. string.format("%d", pid))
+    local said = pipe:read "*a"
+    pipe:close()
+    assert.truthy(said:find("interrupted", 1, true), said)
+    assert.is_true(box:now() - begun < 2)
+  end)
+end)
