@@ -176,6 +176,19 @@ describe("on_event", function()
     assert.equal(1, names.rotated)
   end)
 
+  it("of one person hears nothing of another's rotations", function()
+    local heard = {}
+    local function listener(name)
+      return function(event) heard[name .. " " .. event] = (heard[name .. " " .. event] or 0) + 1 end
+    end
+    local jane = client.person(box, "jane", { on_event = listener "jane" })
+    local solo = client.person(box, "solo", { on_event = listener "solo" })
+    dpg.assert(jane:me())
+    dpg.assert(solo:me())
+    dpg.assert(jane:me())
+    assert.same({ 1, 1 }, { heard["jane rotated"], heard["solo rotated"] })
+  end)
+
   it("of one call hears that call alone", function()
     local n = 0
     local gallery = client.service(box)

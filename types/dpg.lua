@@ -120,6 +120,7 @@
 
 ---@class dpg.Event
 ---@field id? integer  the call's number; nil for what concerns no single call
+---@field credential? integer  which credential of the engine's, by number
 ---@field attempt? integer
 ---@field status? integer
 ---@field wait? number  seconds

@@ -162,7 +162,7 @@ static void set_json(lua_State *L, const char *key, const char *text)
     else lua_pop(L, pushed);
 }
 
-/* credential:info() -> { person, state, reason, generation, rotations, accounts, user } | nil when closed */
+/* credential:info() -> { number, person, state, reason, generation, rotations, accounts, user } | nil when closed */
 static int l_info(lua_State *L)
 {
     dpg_credential_box *box = check_open(L);
@@ -170,7 +170,8 @@ static int l_info(lua_State *L)
 
     if (!box) return 0;
     info = dpg_credential_get_info(box->credential);
-    lua_createtable(L, 0, 7);
+    lua_createtable(L, 0, 8);
+    dpg_set_whole(L, "number", (int64_t)info.number);
     lua_pushboolean(L, info.person);
     lua_setfield(L, -2, "person");
     dpg_set_str(L, "state", dpg_cstr(info.state));

@@ -366,8 +366,9 @@ static int l_wait(lua_State *L)
 
 static void push_event(lua_State *L, const dpg_note *note)
 {
-    lua_createtable(L, 0, 10);
+    lua_createtable(L, 0, 11);
     if (note->id) dpg_set_whole(L, "id", (int64_t)note->id);
+    if (note->credential) dpg_set_whole(L, "credential", (int64_t)note->credential);
     if (note->attempt) dpg_set_whole(L, "attempt", note->attempt);
     if (note->http_status) dpg_set_whole(L, "status", note->http_status);
     if (note->event == DPG_EVENT_RETRY || note->event == DPG_EVENT_GATE_CLOSED)

@@ -177,6 +177,7 @@ const char *dpg_event_name(dpg_event event); /* "start", "response" … */
 typedef struct dpg_note {
     dpg_note_type type;
     dpg_id id;         /* the call, or 0 */
+    uint64_t credential; /* whose event it is: dpg_credential_info.number, or 0 */
     dpg_event event;
     int attempt;
     int http_status;
@@ -263,6 +264,7 @@ dpg_status dpg_credential_sign_in(dpg_credential *credential, const dpg_spec *sp
 dpg_status dpg_credential_forget(dpg_credential *credential, dpg_id *out, dpg_error *err);
 
 typedef struct dpg_credential_info {
+    uint64_t number;      /* unique in its engine; never 0 */
     bool person;
     const char *state;    /* a static name: "ready", "empty", "exchanging", "sign_in" … */
     const char *reason;   /* why the person must sign in again, or "" */

@@ -127,6 +127,7 @@ struct dpg_credential {
     dpg_list link; /* engine->credentials */
     int refs;
     dpg_engine *engine;
+    uint64_t number; /* unique in its engine; events name it */
     bool person;
     char *base_url;
     char origin[300];
@@ -154,6 +155,7 @@ struct dpg_engine {
     double budget;
     dpg_id last_id;
     uint64_t last_ask;
+    uint64_t last_credential;
     int64_t retries, sent;
 
     dpg_list inbox;  /* calls that were started, and not begun */

@@ -19,6 +19,7 @@ static void say(dpg_flow *f, dpg_event event, int64_t wait_ms, const char *code)
     dpg_moment now;
 
     if (!f->engine->events) return;
+    if (f->credential) note.credential = f->credential->number;
     if (event == DPG_EVENT_RESPONSE || event == DPG_EVENT_RETRY) {
         dpg_engine_now(f->engine, &now);
         note.http_status = f->response.status;
@@ -133,6 +134,8 @@ static void finish(dpg_flow *f)
 /* End it from outside: whatever it is in the middle of is undone first. */
 static void stop(dpg_flow *f, dpg_ending why, const dpg_error *err)
 {
+    dpg_engine *e = f->engine;
+
     f->error = *err;
     if (f->transferring) {
         if (f->engine->drivers.transport.abort(f->engine->drivers.transport.self, f->id) == DPG_SENT_MAYBE) f->call.sent++;
@@ -142,8 +145,8 @@ static void stop(dpg_flow *f, dpg_ending why, const dpg_error *err)
     dpg_list_remove(&f->queue);
     if (f->type == DPG_FLOW_CALL && f->credential && f->credential->person)
         dpg_cred_leave(&f->credential->cred, &f->as.waiter);
-    run(f, dpg_call_stop(&f->call, why));
-    dpg_queue_pump(f->engine);
+    run(f, dpg_call_stop(&f->call, why)); /* an abandoned one is gone afterwards */
+    dpg_queue_pump(e);
 }
 
 /* A job can be left while it waits; once it is being done, its end comes soon, and is the end. */
@@ -329,6 +332,7 @@ static dpg_call_step send(dpg_flow *f)
 
 void dpg_flow_responded(dpg_flow *f, dpg_response *response)
 {
+    dpg_engine *e = f->engine;
     dpg_moment now;
     dpg_outcome outcome;
 
@@ -345,7 +349,7 @@ void dpg_flow_responded(dpg_flow *f, dpg_response *response)
     outcome.retry_after_ms =
         outcome.status ? dpg_headers_retry_after(response->headers, response->header_count, now.unix_ms) : -1;
     run(f, ended(f, &outcome));
-    dpg_queue_pump(f->engine);
+    dpg_queue_pump(e);
 }
 
 /* --- waiting ---------------------------------------------------------------------------------------------------------------------- */
@@ -504,17 +508,12 @@ static void fire(dpg_engine *e, void *owner)
 
 void dpg_flow_begin(dpg_flow *f)
 {
-    dpg_moment now;
-
-    dpg_engine_now(f->engine, &now);
     f->timer.fire = fire;
     f->timer.owner = f;
-    f->deadline_boot_ms = f->deadline_ms < 0 ? INT64_MAX : now.boot_ms + f->deadline_ms;
     f->call.policy.deadline_boot_ms = f->deadline_boot_ms;
     f->call.wake_boot_ms = INT64_MAX;
     switch (f->type) {
     case DPG_FLOW_TIMER:
-        f->deadline_boot_ms = now.boot_ms + f->timer_ms;
         arm(f);
         break;
     case DPG_FLOW_LOAD:

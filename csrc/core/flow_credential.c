@@ -62,7 +62,10 @@ dpg_str dpg_credential_service_token(const dpg_credential *c)
 
 static void say(dpg_credential *c, const dpg_action *action)
 {
-    dpg_note note = {.type = DPG_NOTE_EVENT, .event = action->event, .generation = action->generation};
+    dpg_note note = {.type = DPG_NOTE_EVENT,
+                     .event = action->event,
+                     .credential = c->number,
+                     .generation = action->generation};
 
     snprintf(note.code, sizeof note.code, "%s", action->code);
     snprintf(note.message, sizeof note.message, "%s", action->message);
@@ -126,7 +129,11 @@ static void exchange_failed(dpg_credential *c, dpg_sent sent, const dpg_error *e
 
 static void say_exchange(dpg_credential *c, dpg_event event, int status, const char *code)
 {
-    dpg_note note = {.type = DPG_NOTE_EVENT, .event = event, .http_status = status, .attempt = c->cred.tries};
+    dpg_note note = {.type = DPG_NOTE_EVENT,
+                     .event = event,
+                     .credential = c->number,
+                     .http_status = status,
+                     .attempt = c->cred.tries};
     dpg_moment now;
     dpg_url url;
 
@@ -297,6 +304,7 @@ static dpg_status new_credential(dpg_engine *engine, dpg_str base_url, dpg_crede
     }
     c->refs = 1;
     c->engine = engine;
+    c->number = ++engine->last_credential;
     memcpy(c->origin, url.origin, sizeof c->origin);
     dpg_buf_init(&c->exchange_url, 8192);
     dpg_buf_init_secret(&c->exchange_body, 256 * 1024);
@@ -368,6 +376,7 @@ dpg_credential_info dpg_credential_get_info(const dpg_credential *c)
     dpg_credential_info info = {.state = "ready", .reason = "", .accounts_json = "", .person_json = ""};
     const dpg_cred *cred = &c->cred;
 
+    info.number = c->number;
     info.person = c->person;
     if (!c->person) return info;
     if (cred->state != DPG_CRED_IDLE)

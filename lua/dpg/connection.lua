@@ -24,7 +24,7 @@ function Connection:open()
   credential, err = self._make(hub.engine)
   if not credential then return nil, errors.from_core(err) end
   self._hub, self._credential = hub, credential
-  if self._config.on_event then hub.listeners[self._config.on_event] = true end
+  if self._config.on_event then hub:listen(self._config.on_event, credential) end
   return hub, credential
 end
 

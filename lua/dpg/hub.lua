@@ -11,7 +11,7 @@ local M = {}
 ---@class dpg.Hub
 ---@field engine userdata
 ---@field entries table<integer, table>  calls that somebody waits for, by id
----@field listeners table<function, boolean>  the sessions' on_event: they also hear events that belong to no call
+---@field listeners table<function, table<integer, boolean>>  the sessions' on_event, and whose credentials they hear of
 ---@field watched integer  how many waited-for calls have an on_event
 local Hub = {}
 Hub.__index = Hub
@@ -84,7 +84,9 @@ function Hub:_event(name, fields)
     if entry.on_event then tell(entry.on_event, name, fields) end
   elseif not fields.id then
     local all = {}
-    for on_event in pairs(self.listeners) do all[#all + 1] = on_event end
+    for on_event, credentials in pairs(self.listeners) do
+      if credentials[fields.credential] then all[#all + 1] = on_event end
+    end
     for _, on_event in ipairs(all) do tell(on_event, name, copy(fields)) end
   end
 end
@@ -103,6 +105,15 @@ function Hub:_done(id)
     return
   end
   finish(self, entry)
+end
+
+---`on_event` hears of what a credential does beside calls: rotations, the store.
+---@param on_event function
+---@param credential userdata
+function Hub:listen(on_event, credential)
+  local credentials = self.listeners[on_event] or {}
+  credentials[credential:info().number] = true
+  self.listeners[on_event] = credentials
 end
 
 ---Hands out everything that is in the engine's outbox.
