@@ -1035,7 +1035,8 @@ static void *break_pipe(void *unused)
     char path[64], line[128];
 
     snprintf(path, sizeof path, "/proc/self/task/%d/status", (int)stepping_id);
-    while (!(blocked >> (SIGPIPE - 1) & 1)) {
+    /* that alone: pthread_create blocks all signals for a moment */
+    while (!(blocked >> (SIGPIPE - 1) & 1) || blocked >> (SIGTERM - 1) & 1) {
         FILE *status = fopen(path, "re");
 
         while (status && fgets(line, sizeof line, status)) sscanf(line, "SigBlk: %llx", &blocked);
