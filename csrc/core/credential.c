@@ -97,7 +97,7 @@ static void say(dpg_cred *c, dpg_event event, const char *code, const char *mess
     c->events[i].event = event;
     c->events[i].generation = c->record.generation;
     snprintf(c->events[i].code, sizeof c->events[i].code, "%s", code);
-    snprintf(c->events[i].message, sizeof c->events[i].message, "%s", message);
+    snprintf(c->events[i].message, sizeof c->events[i].message, "%.159s", message);
 }
 
 /* --- access tokens ---------------------------------------------------------------------------------------------------- */

@@ -330,6 +330,11 @@ static void copy_numbers(dpg_flow *f, const dpg_spec *spec)
     f->timer_ms = spec->timer_ms > 0 ? spec->timer_ms : 0;
     f->max_response_bytes = spec->max_response_bytes ? spec->max_response_bytes : MAX_BODY;
     dpg_buf_init_secret(&f->authorization, 32 * 1024);
+    /* from here on, and not from when somebody next turns the engine */
+    f->deadline_boot_ms = dpg_engine_now_ms(f->engine);
+    if (f->type == DPG_FLOW_TIMER) f->deadline_boot_ms += f->timer_ms;
+    else if (f->deadline_ms < 0) f->deadline_boot_ms = INT64_MAX;
+    else f->deadline_boot_ms += f->deadline_ms;
 }
 
 /* Whatever can fail for memory fails here: once a call is in the inbox, its end can always be told. */

@@ -333,6 +333,7 @@ static dpg_call_step send(dpg_flow *f)
 void dpg_flow_responded(dpg_flow *f, dpg_response *response)
 {
     dpg_engine *e = f->engine;
+    dpg_engine *e = f->engine;
     dpg_moment now;
     dpg_outcome outcome;
 
