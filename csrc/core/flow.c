@@ -333,7 +333,6 @@ static dpg_call_step send(dpg_flow *f)
 void dpg_flow_responded(dpg_flow *f, dpg_response *response)
 {
     dpg_engine *e = f->engine;
-    dpg_engine *e = f->engine;
     dpg_moment now;
     dpg_outcome outcome;
 
