@@ -1,0 +1,187 @@
+-- Child processes for specs: another process of the same Lua runs a script, and what it prints is read line by line, so
+-- that a spec waits for a word instead of sleeping. It can be sent signals. All through io.popen and sh, alike on every
+-- Lua; what a spec leaves running is killed when the suite ends, and all temporary folders go.
+local M = {}
+
+local function quote(text)
+  return "'" .. tostring(text):gsub("'", "'\\''") .. "'"
+end
+
+local function interpreter()
+  local lowest = "lua"
+  for index = -1, -20, -1 do
+    if not (arg and arg[index]) then break end
+    lowest = arg[index]
+  end
+  return lowest
+end
+
+---The interpreter that runs this: "lua5.4" …
+M.lua = interpreter()
+
+---Its name alone: "lua5.4", "luajit" …
+M.name = M.lua:match "[^/\\]+$"
+
+---The heaviest tests run in full on two of the five Luas, and shortened on the others.
+M.is_heavy = M.name == "lua5.4" or M.name == "luajit"
+
+-- --- leaving nothing behind ----------------------------------------------------------------------------------------
+
+local running, folders, subscribed = {}, {}, false
+
+local function clean_up()
+  for child in pairs(running) do child:stop() end
+  for _, folder in ipairs(folders) do os.execute("rm -rf " .. quote(folder)) end
+  folders = {}
+end
+
+local function subscribe()
+  if subscribed then return end
+  subscribed = true
+  require "busted".subscribe({ "exit" }, function()
+    clean_up()
+    return nil, true -- others hear of it, too
+  end)
+end
+
+---A new temporary folder (0700).
+---@return string path
+function M.folder()
+  subscribe()
+  local pipe = assert(io.popen [[mktemp -d "${TMPDIR:-/tmp}/dpg-spec.XXXXXX"]])
+  local path = pipe:read "*l"
+  pipe:close()
+  folders[#folders + 1] = assert(path, "no temporary folder can be made")
+  return path
+end
+
+---@return string? bytes  nil: there is no such file
+function M.read_file(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local bytes = file:read "*a"
+  file:close()
+  return bytes
+end
+
+function M.write_file(path, bytes)
+  local file = assert(io.open(path, "wb"))
+  file:write(bytes)
+  assert(file:close())
+end
+
+---What a shell command prints, without the line end; "" when nothing.
+function M.shell(command)
+  local pipe = assert(io.popen(command .. " 2>&1"))
+  local text = pipe:read "*a"
+  pipe:close()
+  return (text:gsub("\n$", ""))
+end
+
+-- --- signals -------------------------------------------------------------------------------------------------------
+
+-- One shell that is told whom to signal: a process for each signal would take longer than what is to be interrupted.
+local signaller
+
+---@param pid integer
+---@param signal string  "KILL", "INT" …
+function M.signal(pid, signal)
+  signaller = signaller or assert(io.popen("exec 2>/dev/null; exec sh", "w"))
+  signaller:write("kill -", signal, " ", pid, "\n")
+  signaller:flush()
+end
+
+-- --- a child -------------------------------------------------------------------------------------------------------
+
+---@class spec.Child
+---@field pid integer
+---@field status? integer  once it has ended: its exit status, or 128 and the signal's number
+local Child = {}
+Child.__index = Child
+
+-- The outer shell stays to tell how the inner one, which becomes Lua, has ended.
+local command = [[exec 2>/dev/null; LUA_PATH=%s LUA_CPATH=%s sh -c 'echo $$; exec "$@"' sh %s </dev/null 2>%s
+printf '\nended %%s\n' $?]]
+
+local started = 0
+
+---Keeps a script as a file, for start(). It prints line by line, also on 5.1, where print alone does not.
+---@param text string
+---@return string path
+function M.script(text)
+  local path = M.folder() .. "/script.lua"
+  M.write_file(path, 'io.stdout:setvbuf "line" ' .. text)
+  return path
+end
+
+---Starts a script in a process of its own; returns once that is there.
+---@param script string  the path of one (see script), or its text
+---@param ... any  its arguments
+---@return spec.Child
+function M.start(script, ...)
+  subscribe()
+  local path = script:find("\n", 1, true) and M.script(script) or script
+  started = started + 1
+  local errors = path .. "." .. started .. ".stderr"
+  local words = { quote(M.lua), quote(path) }
+  for i = 1, select("#", ...) do words[#words + 1] = quote((select(i, ...))) end
+  local text = command:format(quote(package.path), quote(package.cpath), table.concat(words, " "), quote(errors))
+  local child = setmetatable({ _pipe = assert(io.popen(text)), _errors = errors }, Child)
+  child.pid = tonumber(child._pipe:read "*l")
+  running[child] = true
+  return child
+end
+
+---The next line that the child prints; blocks until there is one. Blank lines don't count.
+---@return string? line  nil: it has ended
+function Child:read()
+  if self.status then return nil end
+  local line
+  repeat line = self._pipe:read "*l" until line ~= ""
+  local status = line and line:match "^ended (%d+)$"
+  if line and not status then return line end
+  self.status = tonumber(status) or -1
+  self._pipe:close()
+  running[self] = nil
+  return nil
+end
+
+---Blocks until the child prints this very line; raises when it ends before, and says what it printed instead.
+---@param wanted string
+function Child:expect(wanted)
+  local others = {}
+  for line in self.read, self do
+    if line == wanted then return end
+    others[#others + 1] = line
+  end
+  error(("the child ended (%s) before it said '%s'; it said: %s %s"):format(self.status, wanted,
+    table.concat(others, " | "), self:stderr()), 2)
+end
+
+---Blocks until the child has ended.
+---@return integer status
+---@return string[] lines  what it still printed
+function Child:wait()
+  local lines = {}
+  for line in self.read, self do lines[#lines + 1] = line end
+  return self.status, lines
+end
+
+---@param name string  "KILL", "INT" …
+function Child:signal(name)
+  if not self.status then M.signal(self.pid, name) end
+end
+
+---Kills it, if it still runs, and waits for its end.
+function Child:stop()
+  self:signal "KILL"
+  self:wait()
+end
+
+---What it has written to stderr.
+---@return string
+function Child:stderr()
+  return M.read_file(self._errors) or ""
+end
+
+return M
