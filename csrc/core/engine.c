@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define HOLD_MS 5000       /* how long a turn goes on while a refresh token is between its mark and its save */
-#define STILL_TURNS 16     /* turns without time or anything else moving, after which a turn ends all the same */
+#define STILL_TURNS 10000  /* in one and the same millisecond: then something is wrong, and nobody spins for ever */
 #define MAX_BODY ((size_t)64 << 20)
 
 void dpg_engine_now(const dpg_engine *e, dpg_moment *out)
@@ -171,12 +171,12 @@ static void cancel_all(dpg_engine *e)
     }
 }
 
-static void turn(dpg_engine *e, int64_t timeout_ms);
+static dpg_status turn(dpg_engine *e, int64_t timeout_ms, dpg_error *err);
 
 void dpg_engine_free(dpg_engine *e, int64_t grace_ms)
 {
     int64_t until, before;
-    int still = 0;
+    int still = 0, most = 0;
 
     if (!e) return;
     if (!dpg_engine_is_mine(e)) {
@@ -187,8 +187,9 @@ void dpg_engine_free(dpg_engine *e, int64_t grace_ms)
     cancel_all(e);
     until = dpg_engine_now_ms(e) + grace_ms;
     /* an exchange that has left is finished, and its successor saved: nothing else is waited for */
-    while (has_locks(e, INT64_MIN) && (before = dpg_engine_now_ms(e)) < until && still < STILL_TURNS) {
-        turn(e, until - before);
+    most = e->drivers.virtual_time ? 16 : STILL_TURNS;
+    while (has_locks(e, INT64_MIN) && (before = dpg_engine_now_ms(e)) < until && still < most) {
+        turn(e, until - before, NULL);
         still = dpg_engine_now_ms(e) == before ? still + 1 : 0;
     }
     e->drivers.transport.free(e->drivers.transport.self);
@@ -461,10 +462,11 @@ static void fire_timers(dpg_engine *e)
 }
 
 /* Bytes first, timers last: an answer that lay in the socket while nobody turned the engine is used, not timed out. */
-static void turn(dpg_engine *e, int64_t timeout_ms)
+static dpg_status turn(dpg_engine *e, int64_t timeout_ms, dpg_error *err)
 {
     dpg_transport *t = &e->drivers.transport;
     dpg_response response;
+    dpg_status status;
     int64_t left;
 
     drain_inbox(e);
@@ -473,15 +475,17 @@ static void turn(dpg_engine *e, int64_t timeout_ms)
         left -= dpg_engine_now_ms(e);
         if (left < timeout_ms) timeout_ms = left > 0 ? left : 0;
     }
-    t->step(t->self, timeout_ms, NULL);
+    status = t->step(t->self, timeout_ms, err);
     while (t->next(t->self, &response)) deliver(e, &response);
     fire_timers(e);
+    return status;
 }
 
 dpg_status dpg_engine_wait(dpg_engine *e, int64_t ms, dpg_error *err)
 {
     int64_t begun = dpg_engine_now_ms(e), now = begun, before, left;
-    int still = 0;
+    int still = 0, most = e->drivers.virtual_time ? 1 : STILL_TURNS;
+    dpg_status status;
     bool hold;
 
     if (e->closed || !dpg_engine_is_mine(e)) return closed(err);
@@ -489,12 +493,12 @@ dpg_status dpg_engine_wait(dpg_engine *e, int64_t ms, dpg_error *err)
         hold = has_locks(e, now - HOLD_MS);
         left = hold ? HOLD_MS : e->outbox_count ? 0 : begun + ms - now;
         before = now;
-        turn(e, left > 0 ? left : 0);
+        status = turn(e, left > 0 ? left : 0, err);
         now = dpg_engine_now_ms(e);
-        still = now == before ? still + 1 : 0; /* a clock that stands still is a simulated one */
+        still = now == before ? still + 1 : 0;
         hold = has_locks(e, now - HOLD_MS);
-    } while (still < STILL_TURNS && (hold || (!e->outbox_count && now - begun < ms)));
-    return DPG_OK;
+    } while (status == DPG_OK && still < most && (hold || (!e->outbox_count && now - begun < ms)));
+    return status;
 }
 
 /* --- the outbox ------------------------------------------------------------------------------------------------------------------ */

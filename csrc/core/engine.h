@@ -13,6 +13,7 @@
 typedef struct dpg_drivers {
     dpg_clock clock;
     dpg_random random;
+    bool virtual_time;       /* the clock moves between turns alone, not while one waits */
     dpg_transport transport; /* taken: freed with the engine, also when making it fails */
 } dpg_drivers;
 

@@ -127,7 +127,7 @@ void proc_spawn(sim *w, proc *p)
 {
     dpg_engine_options options = DPG_ENGINE_OPTIONS_INIT;
     dpg_error err = DPG_ERROR_INIT;
-    dpg_drivers drivers = {{p, boot_ms, unix_ms, boot_id}, {p, dice}, net_transport(p)};
+    dpg_drivers drivers = {{p, boot_ms, unix_ms, boot_id}, {p, dice}, true, net_transport(p)};
     int index = p->index, at = p->machine;
 
     memset(p, 0, sizeof *p);
