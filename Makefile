@@ -91,6 +91,12 @@ $(BUILD)/fuzz_%: $(BUILD)/obj/test/fuzz/fuzz_%.o $(CORE_O)
 	$(call say,link $@)
 	$(Q)$(CC) -pthread $(EXTRA) -fsanitize=fuzzer -o $@ $^ $(CURL_LIBS)
 
+# What test/run preloads besides the sanitizer.
+$(BUILD)/asan_lua_only.so: test/asan_lua_only.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(FLAGS) -shared -o $@ $<
+asan_lua_only = $(if $(filter asan,$(CHECKER)),$(BUILD)/asan_lua_only.so)
+
 # The core is compiled once for all Luas; only the binding sees lua.h.
 define lua_rules
 $(BUILD)/$(1)/obj/%.o: csrc/binding/%.c $(BUILD)/flags
@@ -159,14 +165,14 @@ valgrind: ## C tests and specs under valgrind
 	@CHECKER=valgrind $(MAKE) BUILD=build SIM_C= checked
 
 checked:
-	$(call build,$(C_PROGS) $(SIM) $(addsuffix /dpg/core.so,$(addprefix $(BUILD)/,$(call have,$(CHECKED_LUAS)))))
+	$(call build,$(asan_lua_only) $(C_PROGS) $(SIM) $(addsuffix /dpg/core.so,$(addprefix $(BUILD)/,$(call have,$(CHECKED_LUAS)))))
 	@$(run) $(C_SUITES) $(SIM_SUITE) $(if $(SPECS),$(CHECKED_LUAS:%=spec/%))
 
 torture: ## the 1st, 2nd, 3rd … allocation fails (test/torture), under ASan
 	@CHECKER=asan $(MAKE) BUILD=build/torture CFLAGS='-O1 -g' EXTRA='-DDPG_TORTURE $(SANITIZE)' tortured
 
 tortured:
-	$(call build,$(TORTURES:%=$(BUILD)/torture/%) $(if $(TORTURE_L),$(MODULE)))
+	$(call build,$(asan_lua_only) $(TORTURES:%=$(BUILD)/torture/%) $(if $(TORTURE_L),$(MODULE)))
 	@$(run) $(TORTURES:%=torture/%) $(TORTURE_L:%=torture/$(LUA)/%)
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (10); finds are kept in build/fuzz
