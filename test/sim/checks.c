@@ -296,14 +296,15 @@ void check_save(sim *w, proc *p, int who, int old_family, int old_token)
         if ((c->kind == CALL_SIGN_IN || c->kind == CALL_MFA) && c->p == p && c->life == p->life && c->person == who)
             c->saved = true;
     }
+    if (old_family != d->family || old_token != d->token) {
+        /* another session has a lane of its own, and with a successor the server has said that it goes on */
+        memset(d->gate_until, 0, sizeof d->gate_until);
+        for (int i = 0; i < w->proc_count; i++)
+            w->procs[i].gates[who][GATE_EXCHANGE] = w->procs[i].exchange_wait[who] = 0;
+    }
     if (p->exchange_wait[who] > w->now) { /* whoever reads the record now, under this boot, knows of it */
         d->gate_until[m] = p->exchange_wait[who];
         d->gate_boot[m] = w->machines[m].boot;
-    }
-    if (old_family != d->family ||
-        old_token != d->token) { /* another session has a lane of its own; the server has said yes */
-        memset(d->gate_until, 0, sizeof d->gate_until);
-        for (int i = 0; i < w->proc_count; i++) w->procs[i].gates[who][GATE_EXCHANGE] = 0;
     }
     p->exchange_wait[who] = 0;
 }

@@ -287,7 +287,7 @@ void server_serve(sim *w, transfer *t, fault trouble)
     if (trouble == F_GARBAGE_AFTER && t->answer.len > 2) {
         t->answer.len /= 2;
         t->answer.ptr[t->answer.len] = '\0';
-        t->means = MEANS_DOUBT;
+        t->means = t->status < 400 ? MEANS_DOUBT : MEANS_NOT_TAKEN; /* half a "no" is nobody's word */
         t->new_family = t->new_token = t->new_access = -1;
     }
 }
