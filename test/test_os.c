@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* --- a world that can refuse: these stand before the C library's own ------------------------------------------------------ */
+/* --- a world that can refuse: these stand before the C library's own ---------------------------------------------- */
 
 static bool no_getrandom, no_device;
 
@@ -60,7 +60,7 @@ int flock(int fd, int operation)
 }
 #endif
 
-/* --- process, clock, random -------------------------------------------------------------------------------------------------- */
+/* --- process, clock, random --------------------------------------------------------------------------------------- */
 
 TEST("a process is another one after a fork, and stays itself otherwise")
 {
@@ -159,7 +159,7 @@ TEST("without any source, random bytes fail aloud and random numbers stop the pr
 }
 #endif
 
-/* --- paths ------------------------------------------------------------------------------------------------------------------------- */
+/* --- paths -------------------------------------------------------------------------------------------------------- */
 
 TEST("paths become absolute and real, as far as they exist")
 {
@@ -194,7 +194,7 @@ TEST("paths become absolute and real, as far as they exist")
     files_remove(scratch);
 }
 
-/* --- locks ---------------------------------------------------------------------------------------------------------------------------- */
+/* --- locks -------------------------------------------------------------------------------------------------------- */
 
 TEST("a lock is busy for a second holder, who learns the first one's process")
 {
@@ -337,7 +337,7 @@ TEST("a lock file that is taken away between open and lock is made anew, so that
 }
 #endif
 
-/* --- folders -------------------------------------------------------------------------------------------------------------------------- */
+/* --- folders ------------------------------------------------------------------------------------------------------ */
 
 TEST("folders that are missing are made for their owner alone, whatever the umask")
 {

@@ -1,6 +1,6 @@
 /*
- * The stores in memory and in a file: what they keep, what they refuse, and with what words. What happens when a process is
- * killed or a system call fails is test_store_kill.c's.
+ * The stores in memory and in a file: what they keep, what they refuse, and with what words. What happens when a
+ * process is killed or a system call fails is test_store_kill.c's.
  */
 #include "check.h"
 #include "drivers.h"
@@ -118,7 +118,7 @@ static void missing(const char *what)
     else printf("# not tried here: %s\n", what);
 }
 
-/* --- both -------------------------------------------------------------------------------------------------------------------- */
+/* --- both --------------------------------------------------------------------------------------------------------- */
 
 static void check_keeping(void)
 {
@@ -207,7 +207,7 @@ TEST("a store lives as long as somebody refers to it")
     end();
 }
 
-/* --- the file's path ------------------------------------------------------------------------------------------------------------ */
+/* --- the file's path ---------------------------------------------------------------------------------------------- */
 
 TEST("file: paths that can't be one are refused at once")
 {
@@ -344,7 +344,7 @@ TEST("file: two ways to write one path have one identity, before and after its f
     end();
 }
 
-/* --- who else could meddle ---------------------------------------------------------------------------------------------------------- */
+/* --- who else could meddle ---------------------------------------------------------------------------------------- */
 
 TEST("file: a folder that others can write to is refused, for every use, and left as it is")
 {
@@ -574,7 +574,7 @@ TEST("file: a record that can't be renamed over is found out by the mark, before
     end();
 }
 
-/* --- more than one ---------------------------------------------------------------------------------------------------------------------- */
+/* --- more than one ------------------------------------------------------------------------------------------------ */
 
 TEST("file: processes that fight for the lock lose no generation and spend none twice")
 {
@@ -704,7 +704,7 @@ TEST("file: a store that goes away gives its lock back")
     end();
 }
 
-/* --- damaged, newer, left over -------------------------------------------------------------------------------------------------------------- */
+/* --- damaged, newer, left over ------------------------------------------------------------------------------------ */
 
 TEST("file: a record of a newer version is left as it is, and told")
 {
@@ -959,7 +959,7 @@ TEST("file: a record that is too large is refused, and nothing is written")
     end();
 }
 
-/* --- disks that have no room ------------------------------------------------------------------------------------------------------------------ */
+/* --- disks that have no room -------------------------------------------------------------------------------------- */
 
 #ifdef __linux__
 static bool put_text(const char *name, const char *text)
@@ -1028,7 +1028,7 @@ static void fill(int pages)
     close(fd);
 }
 
-/* Whatever room there is: either the mark is refused and nothing has changed, or the successor fits however full it gets. */
+/* Whatever room there is: the mark is refused and nothing has changed, or the successor fits however full it gets. */
 static void full_disk(void)
 {
     int refused = 0, done = 0;

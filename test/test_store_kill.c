@@ -1,6 +1,6 @@
 /*
- * The file store when things break under it: the process is killed before and after every system call, the calls fail one
- * by one and all from one on, writes come out short, signals interrupt. Whatever happens, a whole record is loaded
+ * The file store when things break under it: the process is killed before and after every system call, the calls fail
+ * one by one and all from one on, writes come out short, signals interrupt. Whatever happens, a whole record is loaded
  * afterwards, never an older one than somebody was promised.
  */
 #include "check.h"
@@ -28,7 +28,7 @@ TEST("kills and faults are tried on Linux")
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 
-/* --- system calls that fail on demand: these stand before the C library's own --------------------------------------------------- */
+/* --- system calls that fail on demand: these stand before the C library's own ------------------------------------- */
 
 typedef enum fault_mode {
     FAULT_NONE,
@@ -178,7 +178,7 @@ int flock(int fd, int operation)
     return taking && fault.mode != FAULT_SHORT && fails("flock", true) ? -1 : (int)syscall(SYS_flock, fd, operation);
 }
 
-/* --- a world to start from ------------------------------------------------------------------------------------------------------------ */
+/* --- a world to start from ---------------------------------------------------------------------------------------- */
 
 static char *scratch;
 static char path[4400];
@@ -381,11 +381,11 @@ static void recover(const scene *s, int64_t generation, const char *when, int nu
     dpg_store_free(store);
 }
 
-/* --- killed ----------------------------------------------------------------------------------------------------------------------------- */
+/* --- killed ------------------------------------------------------------------------------------------------------- */
 
 /*
- * A child rotates once, and is killed as it goes into its `at`th system call, which is as good as when it comes out of the
- * one before (0: never). Gives the number of calls that it came to; -1: this can't be done here.
+ * A child rotates once, and is killed as it goes into its `at`th system call, which is as good as when it comes out of
+ * the one before (0: never). Gives the number of calls that it came to; -1: this can't be done here.
  */
 static int rotate_and_kill(int at)
 {
@@ -518,7 +518,7 @@ TEST("killed at random moments of rotating on and on, two processes lose no gene
     end();
 }
 
-/* --- calls that fail ------------------------------------------------------------------------------------------------------------------------ */
+/* --- calls that fail ---------------------------------------------------------------------------------------------- */
 
 /* The record at PATH, byte for byte. */
 static bool is_record(int64_t generation, bool in_flight)

@@ -1,8 +1,8 @@
 /*
  * The operating system, as far as the core needs it: which process this is, random bytes, and the few file operations
- * that a store stands on. os_posix.c is the whole of it for Linux, macOS and the BSDs, so that another system is one more
- * file beside it. No policy here: which file is written when, and why, is store_file.c's. (The clock and the random
- * numbers of the engine are dpg_clock_os and dpg_random_os, in drivers.h.)
+ * that a store stands on. os_posix.c is the whole of it for Linux, macOS and the BSDs, so that another system is one
+ * more file beside it. No policy here: which file is written when, and why, is store_file.c's. (The clock and the
+ * random numbers of the engine are dpg_clock_os and dpg_random_os, in drivers.h.)
  */
 #ifndef DPG_OS_H
 #define DPG_OS_H
@@ -13,7 +13,7 @@
 #pragma GCC visibility push(hidden)
 #endif
 
-/* --- process and random -------------------------------------------------------------------------------------------- */
+/* --- process and random ------------------------------------------------------------------------------------------- */
 
 /* Equal as long as it is the same process: another number in a child made by fork, also when process ids come round. */
 uint64_t dpg_os_process(void);
@@ -22,7 +22,7 @@ int64_t dpg_os_pid(void); /* for people */
 /* Fill `out` with random bytes from the system. Fails with DPG_E_SYSTEM, code "no_random"; never with weak numbers. */
 dpg_status dpg_os_random(void *out, size_t len, dpg_error *err);
 
-/* --- what can go wrong with a file ---------------------------------------------------------------------------------- */
+/* --- what can go wrong with a file -------------------------------------------------------------------------------- */
 
 typedef enum dpg_os_trouble {
     DPG_OS_FINE = 0,
@@ -42,13 +42,13 @@ typedef enum dpg_os_trouble {
     DPG_OS_FAILED /* anything else: text says what */
 } dpg_os_trouble;
 
-/* What went wrong and in the system's words: "No space left on device". Filled whenever something but FINE is returned. */
+/* What went wrong, and in the system's words: "No space left on device". Filled whenever it was not FINE. */
 typedef struct dpg_os_fault {
     dpg_os_trouble trouble;
     char text[112];
 } dpg_os_fault;
 
-/* --- folders and the files in them ---------------------------------------------------------------------------------- */
+/* --- folders and the files in them -------------------------------------------------------------------------------- */
 
 /* An open folder: what is done in it stays in it, wherever its path leads meanwhile. -1: none. */
 typedef struct dpg_os_folder {
@@ -86,8 +86,8 @@ dpg_os_trouble dpg_os_read(const dpg_os_folder *folder, const char *name, size_t
                            dpg_os_fault *fault);
 
 /*
- * Make `name` hold `bytes`, then `zeros` zero bytes, and no more, durably. What is there already is written over in place,
- * so that no new room is needed for what fits in the old.
+ * Make `name` hold `bytes`, then `zeros` zero bytes, and no more, durably. What is there already is written over in
+ * place, so that no new room is needed for what fits in the old.
  */
 dpg_os_trouble dpg_os_write(const dpg_os_folder *folder, const char *name, dpg_str bytes, size_t zeros,
                             dpg_os_fault *fault);
@@ -106,7 +106,7 @@ dpg_os_trouble dpg_os_keep(const dpg_os_folder *folder, const char *name, const 
 
 dpg_os_trouble dpg_os_remove(const dpg_os_folder *folder, const char *name, dpg_os_fault *fault);
 
-/* --- the lock ---------------------------------------------------------------------------------------------------------- */
+/* --- the lock ----------------------------------------------------------------------------------------------------- */
 
 /*
  * A lock that dies with its process, and that a child made by fork does not share: its descriptor is closed there. The

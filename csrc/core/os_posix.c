@@ -36,11 +36,11 @@
 #define PATH_MAX 4096
 #endif
 
-/* --- process, and what a fork does to locks ------------------------------------------------------------------------- */
+/* --- process, and what a fork does to locks ----------------------------------------------------------------------- */
 
 /*
- * Held while a lock descriptor is opened, closed or handed to a child, so that a child never inherits one that is not in
- * the list: with it, the child would hold its parent's lock.
+ * Held while a lock descriptor is opened, closed or handed to a child, so that a child never inherits one that is not
+ * in the list: with it, the child would hold its parent's lock.
  */
 static pthread_mutex_t locks_mutex = PTHREAD_MUTEX_INITIALIZER;
 static dpg_os_lock *locks;
@@ -106,7 +106,7 @@ int64_t dpg_os_pid(void)
     return (int64_t)getpid();
 }
 
-/* --- clock ----------------------------------------------------------------------------------------------------------- */
+/* --- clock -------------------------------------------------------------------------------------------------------- */
 
 static int64_t clock_ms(clockid_t id)
 {
@@ -150,7 +150,7 @@ static const char *os_boot_id(void *self)
 
 const dpg_clock dpg_clock_os = {NULL, os_boot_ms, os_unix_ms, os_boot_id};
 
-/* --- random ---------------------------------------------------------------------------------------------------------- */
+/* --- random ------------------------------------------------------------------------------------------------------- */
 
 /* What the system's own call gives, 256 bytes at most; false: there is no such call here, or it is not allowed. */
 static bool random_call(unsigned char *out, size_t len)
@@ -222,7 +222,7 @@ static uint64_t os_u64(void *self)
 
 const dpg_random dpg_random_os = {NULL, os_u64};
 
-/* --- what can go wrong ------------------------------------------------------------------------------------------------- */
+/* --- what can go wrong -------------------------------------------------------------------------------------------- */
 
 /* strerror_r has two shapes; which one depends on the C library, not on a macro that all of them share. */
 static const char *gnu_text(char *text, const char *buf)
@@ -235,7 +235,8 @@ static const char *xsi_text(int failed, const char *buf)
     return failed ? "unknown error" : buf;
 }
 #define SYSTEM_TEXT(number, buf) \
-    _Generic(strerror_r(number, buf, sizeof(buf)), char *: gnu_text, int: xsi_text)(strerror_r(number, buf, sizeof(buf)), buf)
+    _Generic(strerror_r(number, buf, sizeof(buf)), char *: gnu_text, int: xsi_text)(                                   \
+        strerror_r(number, buf, sizeof(buf)), buf)
 
 static dpg_os_trouble trouble_of(int number)
 {
@@ -279,7 +280,7 @@ static dpg_os_trouble fault_of(dpg_os_fault *fault, dpg_os_trouble trouble, cons
     return trouble;
 }
 
-/* --- calls that a signal may interrupt ------------------------------------------------------------------------------------ */
+/* --- calls that a signal may interrupt ---------------------------------------------------------------------------- */
 
 static int open_at(int folder, const char *name, int flags)
 {
@@ -339,7 +340,7 @@ static int write_at(int fd, const char *bytes, size_t len, size_t at)
     return 0;
 }
 
-/* --- paths ------------------------------------------------------------------------------------------------------------------ */
+/* --- paths -------------------------------------------------------------------------------------------------------- */
 
 char *dpg_os_absolute(const char *path, dpg_os_fault *fault)
 {
@@ -418,7 +419,7 @@ char *dpg_os_real(const char *path, dpg_os_fault *fault)
     return b.ptr;
 }
 
-/* --- folders ---------------------------------------------------------------------------------------------------------------- */
+/* --- folders ------------------------------------------------------------------------------------------------------ */
 
 static int open_folder(const char *path)
 {
@@ -513,7 +514,7 @@ dpg_os_trouble dpg_os_folder_sync(const dpg_os_folder *folder, dpg_os_fault *fau
     return sync_folder_fd((int)folder->handle) < 0 ? fault_errno(fault, errno) : DPG_OS_FINE;
 }
 
-/* --- files ---------------------------------------------------------------------------------------------------------------------- */
+/* --- files -------------------------------------------------------------------------------------------------------- */
 
 /*
  * Open a regular file of ours; *out is its descriptor. Never waits for the other end of a pipe, never follows a link.
@@ -532,11 +533,12 @@ static dpg_os_trouble open_ours(const dpg_os_folder *folder, const char *name, i
             else if (!S_ISREG(st.st_mode)) number = EISDIR;
         }
         fault_errno(fault, number);
-        if (number == EISDIR) fault_of(fault, DPG_OS_NOT_A_FILE, "not a regular file");
+        if (fault->trouble == DPG_OS_SYMLINK) fault_of(fault, DPG_OS_SYMLINK, "it is a symbolic link");
+        if (fault->trouble == DPG_OS_NOT_A_FILE) fault_of(fault, DPG_OS_NOT_A_FILE, "it is not a regular file");
         return fault->trouble;
     }
     if (fstat(fd, &st) < 0) fault_errno(fault, errno);
-    else if (!S_ISREG(st.st_mode)) fault_of(fault, DPG_OS_NOT_A_FILE, "not a regular file");
+    else if (!S_ISREG(st.st_mode)) fault_of(fault, DPG_OS_NOT_A_FILE, "it is not a regular file");
     else if (st.st_uid != geteuid()) fault_of(fault, DPG_OS_NOT_OURS, "it belongs to another user");
     else {
         /* can fail on a read-only disk alone, where it is no reason not to read */
@@ -633,7 +635,7 @@ dpg_os_trouble dpg_os_remove(const dpg_os_folder *folder, const char *name, dpg_
     struct stat st;
 
     if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0) return fault_errno(fault, errno);
-    if (!S_ISREG(st.st_mode)) return fault_of(fault, DPG_OS_NOT_A_FILE, "not a regular file");
+    if (!S_ISREG(st.st_mode)) return fault_of(fault, DPG_OS_NOT_A_FILE, "it is not a regular file");
     if (st.st_uid != geteuid()) return fault_of(fault, DPG_OS_NOT_OURS, "it belongs to another user");
     return unlinkat(at, name, 0) < 0 ? fault_errno(fault, errno) : DPG_OS_FINE;
 }
@@ -653,7 +655,7 @@ dpg_os_trouble dpg_os_keep(const dpg_os_folder *folder, const char *name, const 
     return fault->trouble;
 }
 
-/* --- the lock ---------------------------------------------------------------------------------------------------------------------- */
+/* --- the lock ----------------------------------------------------------------------------------------------------- */
 
 /* "process 4711" from what the holder wrote; empty when that isn't a process id. */
 static void read_holder(int fd, char holder[32])
@@ -668,7 +670,7 @@ static void read_holder(int fd, char holder[32])
     snprintf(holder, 32, "process %.*s", digits, text);
 }
 
-/* For people who look into the file, and for the error of whoever finds it locked. A full disk is no reason not to lock. */
+/* For people, and for the error of whoever finds it locked. A full disk is no reason not to lock. */
 static void write_holder(int fd)
 {
     char text[16], old[16];

@@ -34,7 +34,7 @@ typedef struct file_store {
     bool save_failed;   /* since the lock was taken: the spare may hold what is being saved again */
 } file_store;
 
-/* --- errors ------------------------------------------------------------------------------------------------------------ */
+/* --- errors ------------------------------------------------------------------------------------------------------- */
 
 /* The end of a path, from a whole character on. */
 static const char *shown(const char *path)
@@ -111,7 +111,7 @@ static void fail(const file_store *f, dpg_store_reply *reply, const char *doing,
     if (fault->trouble == DPG_OS_NO_MEMORY) reply->error.status = DPG_E_NOMEM;
 }
 
-/* --- what is there ------------------------------------------------------------------------------------------------------- */
+/* --- what is there ------------------------------------------------------------------------------------------------ */
 
 typedef struct seen {
     dpg_buf bytes;
@@ -153,8 +153,8 @@ static void see(const file_store *f, const dpg_os_folder *folder, const char *na
 
 /*
  * May the spare take PATH's place? Where PATH is damaged, any whole one. Else only a later generation of the same
- * session: it was written by somebody who was killed before the rename. A tombstone belongs to no session, and a PATH that
- * somebody took away is gone on purpose: neither is undone by a spare.
+ * session: it was written by somebody who was killed before the rename. A tombstone belongs to no session, and a PATH
+ * that somebody took away is gone on purpose: neither is undone by a spare.
  */
 static bool is_successor(const seen *spare, const seen *path)
 {
@@ -163,7 +163,7 @@ static bool is_successor(const seen *spare, const seen *path)
     return path->family[0] && strcmp(path->family, spare->family) == 0 && spare->generation > path->generation;
 }
 
-/* --- putting right what a crash or a bad disk left ---------------------------------------------------------------------------- */
+/* --- putting right what a crash or a bad disk left ---------------------------------------------------------------- */
 
 /* Give the damaged PATH a second name that nothing has had before. */
 static void keep_damaged(const file_store *f, const dpg_os_folder *folder, const seen *path, char *kept, size_t size,
@@ -227,9 +227,9 @@ static void fail_newer(const file_store *f, const char *name, dpg_store_reply *r
 }
 
 /*
- * Look at PATH and at what a killed process may have left, and say what the record is now. With `repair` (and the lock) a
- * successor is adopted and damage set aside; without, *wanted says that there is something of the kind to do, and the
- * record is told as PATH has it.
+ * Look at PATH and at what a killed process may have left, and say what the record is now. With `repair` (and the
+ * lock) a successor is adopted and damage set aside; without, *wanted says that there is something of the kind to do,
+ * and the record is told as PATH has it.
  */
 static void settle(const file_store *f, const dpg_os_folder *folder, bool repair, bool *wanted, seen *path,
                    dpg_store_reply *reply)
@@ -264,7 +264,7 @@ static void settle(const file_store *f, const dpg_os_folder *folder, bool repair
     dpg_buf_clear(&spare.bytes);
 }
 
-/* --- lock ------------------------------------------------------------------------------------------------------------------------ */
+/* --- lock --------------------------------------------------------------------------------------------------------- */
 
 /* In a child made by fork nothing of this is ours: the lock is its parent's. */
 static void drop_if_lost(file_store *f)
@@ -307,9 +307,9 @@ static void lock(file_store *f, dpg_store_reply *reply)
     dpg_os_folder_close(&f->held);
 }
 
-/* --- load --------------------------------------------------------------------------------------------------------------------------- */
+/* --- load --------------------------------------------------------------------------------------------------------- */
 
-/* Under the lock, leftovers are put right. Without it PATH is told as it is, unless the lock can be had for a moment. */
+/* Under the lock, leftovers are put right. Without it PATH is told as it is, or the lock had for a moment. */
 static void load(file_store *f, dpg_store_reply *reply)
 {
     bool held = dpg_os_lock_is_held(&f->lock), wanted;
@@ -351,11 +351,11 @@ static void load(file_store *f, dpg_store_reply *reply)
     reply->bytes = path.bytes;
 }
 
-/* --- save ----------------------------------------------------------------------------------------------------------------------------- */
+/* --- save --------------------------------------------------------------------------------------------------------- */
 
 /*
- * The record with its mark, by the very path that its successor will take; but first the successor's room. Whatever fails,
- * PATH is afterwards what it was, and no room is left taken.
+ * The record with its mark, by the very path that its successor will take; but first the successor's room. Whatever
+ * fails, PATH is afterwards what it was, and no room is left taken.
  */
 static void save_reserving(file_store *f, const dpg_store_request *request, dpg_store_reply *reply)
 {
@@ -380,8 +380,8 @@ static void save_reserving(file_store *f, const dpg_store_request *request, dpg_
 }
 
 /*
- * A record that is not followed by another: written into the spare, where there may be room for it, and renamed. On failure
- * the spare stays: if it is whole, it is all that is left of a session whose process dies now.
+ * A record that is not followed by another: written into the spare, where there may be room for it, and renamed. On
+ * failure the spare stays: if it is whole, it is all that is left of a session whose process dies now.
  */
 static void save_last(file_store *f, const dpg_store_request *request, dpg_store_reply *reply)
 {
@@ -447,7 +447,7 @@ static void save(file_store *f, const dpg_store_request *request, dpg_store_repl
     f->save_failed = failed(reply);
 }
 
-/* --- the store ---------------------------------------------------------------------------------------------------------------------------- */
+/* --- the store ---------------------------------------------------------------------------------------------------- */
 
 static bool file_ask(dpg_store *store, const dpg_store_request *request, dpg_store_reply *reply)
 {

@@ -1,7 +1,7 @@
 /*
- * A person's record in memory, for one process: four workers that each present the one token that they were born with are
- * one spent token, so in a child made by fork every ask is refused. Here too: the counting of references that all stores
- * share.
+ * A person's record in memory, for one process: four workers that each present the one token that they were born with
+ * are one spent token, so in a child made by fork every ask is refused. Here too: the counting of references that all
+ * stores share.
  */
 #include "drivers.h"
 #include "os.h"
@@ -12,7 +12,7 @@
 #define AGAIN_MS 20
 #define ROOM_MIN 16384
 
-/* --- all stores ------------------------------------------------------------------------------------------------------ */
+/* --- all stores --------------------------------------------------------------------------------------------------- */
 
 dpg_store *dpg_store_ref(dpg_store *store)
 {
@@ -25,7 +25,7 @@ void dpg_store_free(dpg_store *store)
     if (store && --store->refs == 0) store->free(store);
 }
 
-/* --- this one -------------------------------------------------------------------------------------------------------- */
+/* --- this one ----------------------------------------------------------------------------------------------------- */
 
 typedef struct room { /* a piece of memory of our own, wiped when freed */
     char *ptr;

@@ -1,6 +1,6 @@
 /*
- * Folders, files and processes for tests of what is on disk: a scratch folder that goes away with all that is in it, and
- * children whose failed checks count for the test that forked them.
+ * Folders, files and processes for tests of what is on disk: a scratch folder that goes away with all that is in it,
+ * and children whose failed checks count for the test that forked them.
  */
 #ifndef FILES_H
 #define FILES_H
@@ -11,7 +11,7 @@
 
 #include "base.h"
 
-/* A new folder of ours (0700), up to four at once; to be removed with files_remove(). Dies when there is none to be had. */
+/* A new folder of ours (0700), up to four at once, for files_remove(). Dies when there is none to be had. */
 char *files_scratch(void);
 char *files_scratch_in_memory(void); /* the same on a disk of memory, where there is one: for thousands of fsyncs */
 void files_remove(char *scratch);    /* with all that is in it, whatever its modes */

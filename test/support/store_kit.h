@@ -13,7 +13,7 @@
 #define KIT_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" /* two families */
 #define KIT_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 
-/* A whole record; its refresh token is "token-<generation>". Without a family: a tombstone. End it with dpg_buf_clear(). */
+/* A whole record; its refresh token is "token-<generation>". Without a family: a tombstone. Ends in dpg_buf_clear(). */
 static inline dpg_buf kit_record(const char *family, int64_t generation, bool in_flight)
 {
     char token[32];

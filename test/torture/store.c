@@ -1,6 +1,6 @@
 /*
- * The 1st, 2nd, 3rd … allocation of a store's work fails: it is told as that, nothing is lost or taken for damage, and the
- * next try goes well. Built with DPG_TORTURE.
+ * The 1st, 2nd, 3rd … allocation of a store's work fails: it is told as that, nothing is lost or taken for damage, and
+ * the next try goes well. Built with DPG_TORTURE.
  */
 #include "check.h"
 #include "drivers.h"
