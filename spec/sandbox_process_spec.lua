@@ -97,9 +97,9 @@ describe("dpg.sandbox.start", function()
   -- The child inherits the pipe that ties the sandbox to its program.
   local leave_child = ("os.execute 'sleep %d >/dev/null 2>&1 &' "):format(CHILD_LIFE_S)
   local endings = {
-    { "returns", "" }, { "exits", "os.exit(0)" }, { "is killed by kill -9", kill_9 },
-    { "is killed while a child of its lives on", leave_child .. kill_9 },
-    { "returns while a child of its lives on", leave_child },
+    { "returns", "", 0 }, { "exits", "os.exit(0)", 0 }, { "is killed by kill -9", kill_9, 137 },
+    { "is killed while a child of its lives on", leave_child .. kill_9, 137 },
+    { "returns while a child of its lives on", leave_child, 0 },
   }
   for _, ending in ipairs(endings) do
     it("ends, and leaves no file, with a program that " .. ending[1], function()
@@ -107,8 +107,9 @@ describe("dpg.sandbox.start", function()
       local output = run_lua([[
         local box = require("dpg.sandbox").start{ tls = true }
         io.stdout:write(box.pid, " ", box.ca_file, "\n")
-        io.stdout:flush() ]] .. ending[2], "2>/dev/null")
+        io.stdout:flush() ]] .. ending[2], "2>/dev/null; echo \"ended $?\"")
       local pid, ca_file = output:match "^(%d+) (%S+)\n"
+      assert.equal(tostring(ending[3]), output:match "ended (%d+)\n$") -- a crash at the very end would show here
       assert.is_true(is_soon_gone(("/proc/%s/stat"):format(pid)))
       assert.is_true(is_soon_gone(ca_file))
       assert.is_true(socket.gettime() - began < CHILD_LIFE_S, "it waited for somebody else's child")

@@ -107,17 +107,23 @@ local function own_pid()
   return pid
 end
 
--- At the end of the Lua state the box is stopped before its pipe is closed: closing waits for the child, and a pipe
--- whose other end somebody inherited would not tell it. A fork of this process that ends stops nothing.
-local function guard(box)
-  local pid = own_pid()
-  local function stop()
-    if own_pid() == pid then box:stop() end
+-- At the end of the Lua state the box is ended before its pipe is closed: closing waits for the child, and a pipe
+-- whose other end somebody inherited would not tell it. Not by its control port: a socket made now would outlive
+-- LuaSocket's own code on LuaJIT, which crashes then. A fork of this process that ends ends nothing.
+local function guard(box, folder)
+  local parent = own_pid()
+  local command = "kill " .. string.format("%d", box.pid) .. " 2>/dev/null; rm -rf " .. quote(folder)
+  local function finish()
+    local pipe = own_pid() == parent and box._pipe
+    if not pipe then return end
+    box._pipe = nil
+    os.execute(command)
+    pcall(pipe.close, pipe)
   end
   local newproxy = rawget(_G, "newproxy")
-  if not newproxy then return setmetatable({}, { __gc = stop }) end
+  if not newproxy then return setmetatable({}, { __gc = finish }) end
   local proxy = newproxy(true)
-  getmetatable(proxy).__gc = stop
+  getmetatable(proxy).__gc = finish
   return proxy
 end
 
@@ -150,7 +156,7 @@ function M.start(given)
   end
   facts._pipe = pipe
   local box = setmetatable(facts, Box)
-  box._guard = guard(box)
+  box._guard = guard(box, folder)
   return box
 end
 
