@@ -79,9 +79,11 @@ dpg_status dpg_engine_new(const dpg_engine_options *options, dpg_engine **out, d
                                        .no_http2 = options->no_http2,
                                        .max_connections = options->max_connections > 0 ? options->max_connections : 16};
     dpg_drivers drivers = {.clock = dpg_clock_os, .random = dpg_random_os};
+    uint64_t probe;
     dpg_status status;
 
     if (!transport.user_agent.len) transport.user_agent = DPG_LIT("libdpg/" DPG_VERSION);
+    if ((status = dpg_os_random(&probe, sizeof probe, err)) != DPG_OK) return status; /* now, and not in the middle */
     status = dpg_transport_curl_new(&transport, &drivers.transport, err);
     return status == DPG_OK ? dpg_engine_new_with(options, &drivers, out, err) : status;
 }
