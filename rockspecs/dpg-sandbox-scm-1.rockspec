@@ -3,7 +3,7 @@ package = "dpg-sandbox"
 version = "scm-1"
 
 source = {
-  url = "git+https://github.com/digitalphotogallery/dpg-lua.git",
+  url = "git+file://.", -- built from a checkout, as `luarocks make` does; a release will name its archive,
 }
 
 description = {

@@ -1,4 +1,4 @@
--- Every example is run as its first lines say, by the Lua that runs this suite, and so is every snippet of the README.
+-- Every example is run as its first lines say, by the Lua that runs this suite; so is every snippet of the README.
 -- luacheck: globals setfenv loadstring load
 local boxes = require "support.box"
 
@@ -13,7 +13,7 @@ local function quoted(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
--- Runs a command; its output, and whether it exited with 0.
+-- Runs a command: its output, and whether it exited with 0.
 local function run(environment, command)
   local line = {}
   for name, value in pairs(environment) do line[#line + 1] = name .. "=" .. quoted(value) end
@@ -89,7 +89,7 @@ describe("the examples", function()
   end)
 end)
 
--- The README's Lua blocks, in their order, share their locals like one program; the real API's address is the sandbox's.
+-- The README's Lua blocks, in their order, share their locals like one program; the API's address is the sandbox's.
 describe("the README's snippets", function()
   local box
   setup(function() box = boxes.start() end)
@@ -114,7 +114,9 @@ describe("the README's snippets", function()
     local shown = setmetatable({
       service = at_the_box(dpg.service), sign_in = at_the_box(dpg.sign_in), resume = at_the_box(dpg.resume),
     }, { __index = dpg })
-    local values = { DPG_TOKEN = box.token, HOME = "/nowhere", DPG_LOGIN = person.login, DPG_PASSWORD = person.password }
+    local values = {
+      DPG_TOKEN = box.token, HOME = "/nowhere", DPG_LOGIN = person.login, DPG_PASSWORD = person.password,
+    }
     local environment = setmetatable({
       require = function(name) return name == "dpg" and shown or require(name) end,
       os = { getenv = function(name) return values[name] end },
