@@ -11,10 +11,12 @@
 #include <string.h>
 
 #define LOCK_LIMIT_MS 75000     /* longer than an exchange may take a sibling */
+#define LOCK_AGAIN_MS 200
 #define EXCHANGE_LIMIT_MS 60000 /* one walk's exchange, replays included */
 #define UNSENT_TRIES 6
 #define MARGIN_MS 60000         /* refresh this long before the end, but never earlier than a fraction of the life */
 #define YOUNG_MS 60000          /* a 401 to a bearer this young is about something else than its age */
+#define EARLY_WAIT_MS 3000      /* so long a call with a good token in hand waits for a better one */
 #define MEMO_MS 1000            /* how long a "no" to an exchange that is no refusal answers those who come next */
 #define CHANGED_MOST 3
 #define SAVE_BASE_MS 100
@@ -35,7 +37,8 @@ static const unsigned may_follow[] = {
                             BIT(DPG_CRED_UNLOCKING),
     [DPG_CRED_AGAIN] = BIT(DPG_CRED_EXCHANGING),
     [DPG_CRED_SAVING] = BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_LOADING),
-    [DPG_CRED_SAVE_AGAIN] = BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_UNLOCKING),
+    [DPG_CRED_SAVE_AGAIN] = BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_LOADING) |
+                            BIT(DPG_CRED_UNLOCKING),
     [DPG_CRED_NOTING] = BIT(DPG_CRED_UNLOCKING),
     [DPG_CRED_UNLOCKING] = BIT(DPG_CRED_IDLE),
     [DPG_CRED_PAUSED] = BIT(DPG_CRED_IDLE),
@@ -86,8 +89,9 @@ void dpg_cred_clear(dpg_cred *c)
     dpg_buf_clear(&c->next_bytes);
     dpg_buf_clear(&c->stored);
     dpg_free(c->exchange_account);
+    dpg_free(c->failed_account);
     dpg_free(c->origin);
-    c->exchange_account = c->origin = NULL;
+    c->exchange_account = c->failed_account = c->origin = NULL;
 }
 
 static void say(dpg_cred *c, dpg_event event, const char *code, const char *message)
@@ -183,8 +187,24 @@ static void give_error(dpg_cred *c, dpg_waiter *w, const dpg_error *err)
     settle(c, w);
 }
 
-/* Everybody whose access token still lives goes on with it; true when somebody is left waiting. */
-static bool serve_living(dpg_cred *c, const dpg_moment *now)
+static int64_t pause_left(const dpg_cred *c, const dpg_moment *now)
+{
+    int64_t left = c->record.not_before_unix_ms ? c->record.not_before_boot_ms - now->boot_ms : 0;
+
+    return left > 0 ? left : 0;
+}
+
+/* Is it time to ask for the next token, though this one still lives? */
+static bool is_due_early(const dpg_cred *c, const dpg_access *a, const dpg_moment *now)
+{
+    return ends_soon(a, now) && now->boot_ms >= c->early_not_before && !pause_left(c, now) && dpg_cred_has_session(c);
+}
+
+/*
+ * Everybody whose access token still lives goes on with it; true when somebody is left waiting. With `early`, who came
+ * when it was time for the next one is left, too.
+ */
+static bool serve(dpg_cred *c, bool early, const dpg_moment *now)
 {
     dpg_list *node, *next;
 
@@ -193,10 +213,16 @@ static bool serve_living(dpg_cred *c, const dpg_moment *now)
         const dpg_access *a = dpg_record_access(&c->record, w->account);
 
         next = node->next;
-        if (is_usable(a, w, now) || (a && c->fresh_serial && a->serial == c->fresh_serial && a->serial != w->rejected))
+        if (is_usable(a, w, now) ? !(early && is_due_early(c, a, now))
+                                 : a && c->fresh_serial && a->serial == c->fresh_serial && a->serial != w->rejected)
             give_bearer(c, w, a);
     }
     return !dpg_list_empty(&c->waiters);
+}
+
+static void serve_living(dpg_cred *c, const dpg_moment *now)
+{
+    serve(c, false, now);
 }
 
 static void settle_job(dpg_cred *c, dpg_job *job, const dpg_error *err) /* err NULL: done */
@@ -209,26 +235,53 @@ static void settle_job(dpg_cred *c, dpg_job *job, const dpg_error *err) /* err N
     dpg_list_push(&c->settled_jobs, &job->link);
 }
 
-/* There is no token to be had: a good one in hand is never taken away by that; who has none hears why. */
-static void fail_waiters(dpg_cred *c, const dpg_error *err, const dpg_moment *now)
+/*
+ * There is no token to be had: a good one in hand is never taken away by that; who has none hears why. `account` not NULL:
+ * for this one alone.
+ */
+static void fail_waiters(dpg_cred *c, const dpg_error *err, const char *account, const dpg_moment *now)
 {
     dpg_error copy = *err; /* it may be one that settling changes */
-    dpg_list *node;
+    dpg_list *node, *next;
 
     c->early_not_before = now->boot_ms + 1000 + (int64_t)(now->random % 4000);
     serve_living(c, now);
-    while ((node = dpg_list_first(&c->waiters)) != NULL) give_error(c, DPG_LIST_ITEM(node, dpg_waiter, link), &copy);
+    for (node = c->waiters.next; node != &c->waiters; node = next) {
+        dpg_waiter *w = DPG_LIST_ITEM(node, dpg_waiter, link);
+
+        next = node->next;
+        if (!account || dpg_str_eq(w->account, dpg_cstr(account))) give_error(c, w, &copy);
+    }
 }
 
-/* Nor does the store do what it is asked. */
-static void fail_all(dpg_cred *c, const dpg_error *err, const dpg_moment *now)
+/* The store has failed. What a sign-in brought is given up only with `adopt_too`: these tokens are nowhere else. */
+static void fail_jobs(dpg_cred *c, const dpg_error *err, bool adopt_too)
 {
     dpg_error copy = *err;
-    dpg_list *node;
+    dpg_list *node, *next;
 
-    fail_waiters(c, &copy, now);
-    while ((node = dpg_list_first(&c->jobs)) != NULL) settle_job(c, DPG_LIST_ITEM(node, dpg_job, link), &copy);
-    c->job = NULL;
+    for (node = c->jobs.next; node != &c->jobs; node = next) {
+        dpg_job *job = DPG_LIST_ITEM(node, dpg_job, link);
+
+        next = node->next;
+        if (adopt_too || job->type != DPG_JOB_ADOPT) settle_job(c, job, &copy);
+    }
+}
+
+/* A sign-in whose tokens have yet to be saved; NULL: none. */
+static dpg_job *adopting(const dpg_cred *c)
+{
+    for (dpg_list *node = c->jobs.next; node != &c->jobs; node = node->next) {
+        dpg_job *job = DPG_LIST_ITEM(node, dpg_job, link);
+
+        if (job->type == DPG_JOB_ADOPT) return job;
+    }
+    return NULL;
+}
+
+bool dpg_cred_must_finish(const dpg_cred *c)
+{
+    return dpg_cred_is_locked(c) || adopting(c);
 }
 
 static void put_history(const dpg_cred *c, dpg_error *err)
@@ -271,14 +324,8 @@ static void start_walk(dpg_cred *c, const dpg_moment *now)
     c->op = DPG_OP_LOCK;
     c->walk_since = now->boot_ms;
     c->changed = 0;
-    c->trouble.kind = DPG_KIND_NONE;
-}
-
-static int64_t pause_left(const dpg_cred *c, const dpg_moment *now)
-{
-    int64_t left = c->record.not_before_unix_ms ? c->record.not_before_boot_ms - now->boot_ms : 0;
-
-    return left > 0 ? left : 0;
+    memset(&c->trouble, 0, sizeof c->trouble);
+    c->trouble.retry_after_ms = -1;
 }
 
 /* A wait that would pass the deadline is not begun. */
@@ -326,26 +373,34 @@ static void unlock(dpg_cred *c)
     c->op = DPG_OP_UNLOCK;
 }
 
+static void let_stand(dpg_cred *c, dpg_waiter *w) /* its 401 is the answer */
+{
+    w->verdict = DPG_STANDS;
+    settle(c, w);
+}
+
 static void unlocked(dpg_cred *c, const dpg_moment *now)
 {
+    dpg_list *node, *next;
+
     if (c->job && c->job_done) settle_job(c, c->job, NULL);
     c->job = NULL;
     c->job_done = false;
     serve_living(c, now);
+    for (node = c->waiters.next; c->fresh_serial && node != &c->waiters; node = next) {
+        dpg_waiter *w = DPG_LIST_ITEM(node, dpg_waiter, link);
+
+        next = node->next;
+        if (w->rejected == c->fresh_serial) let_stand(c, w); /* the exchange has brought the very same token again */
+    }
     c->fresh_serial = 0;
     rest(c, now);
 }
 
+/* Jobs that came meanwhile go on to a walk of their own: a sign-in that has been answered has a session to save. */
 static void fail_walk(dpg_cred *c, const dpg_error *err, const dpg_moment *now)
 {
-    fail_all(c, err, now);
-    unlock(c);
-}
-
-/* Jobs that came meanwhile go on to a walk of their own: a sign-in that has been answered has a session to save. */
-static void fail_exchange(dpg_cred *c, const dpg_error *err, const dpg_moment *now)
-{
-    fail_waiters(c, err, now);
+    fail_waiters(c, err, NULL, now);
     unlock(c);
 }
 
@@ -400,7 +455,10 @@ static void ingest(dpg_cred *c, dpg_record *r, const dpg_moment *now)
     normalise(r, now);
     if (!r->tombstone && had && same && r->generation == before) keep_what_we_know(c, r);
     replace_record(c, r);
-    if (had && (!same || c->record.generation > before)) say(c, DPG_EVENT_ADOPTED, "", "");
+    if (had && c->record.tombstone)
+        say(c, DPG_EVENT_SIGNED_OUT, c->reason, "");
+    else if (had && (!same || c->record.generation > before))
+        say(c, DPG_EVENT_ADOPTED, "", "");
 }
 
 static void write_next(dpg_cred *c, const dpg_record *r)
@@ -506,7 +564,11 @@ static void save_failed(dpg_cred *c, const dpg_error *err, const dpg_moment *now
     if (must_keep(c)) {
         if (c->save_tries == 0) say(c, DPG_EVENT_STORAGE, copy.code, copy.message);
         c->trouble = copy;
-        if (whole) fail_all(c, &copy, now);
+        /* a moment without memory is nobody's failure yet */
+        if (whole && (copy.status != DPG_E_NOMEM || c->save_tries > 3)) {
+            fail_waiters(c, &copy, NULL, now);
+            fail_jobs(c, &copy, true);
+        }
         save_again(c, now);
         return;
     }
@@ -597,13 +659,13 @@ static void do_waiters(dpg_cred *c, const dpg_moment *now)
     dpg_list *node, *next;
     dpg_error err;
 
-    if (!serve_living(c, now)) {
+    if (!serve(c, true, now)) {
         unlock(c);
         return;
     }
     if (!dpg_cred_has_session(c)) {
         auth_error(c, &err);
-        fail_exchange(c, &err, now);
+        fail_walk(c, &err, now);
         return;
     }
     for (node = c->waiters.next; node != &c->waiters; node = next) {
@@ -612,10 +674,7 @@ static void do_waiters(dpg_cred *c, const dpg_moment *now)
         int64_t young = a && a->life_ms < YOUNG_MS ? a->life_ms : YOUNG_MS;
 
         next = node->next;
-        if (a && w->rejected && a->serial == w->rejected && lives(a, now) && age_ms(a, now) < young) {
-            w->verdict = DPG_STANDS;
-            settle(c, w);
-        }
+        if (a && w->rejected && a->serial == w->rejected && lives(a, now) && age_ms(a, now) < young) let_stand(c, w);
     }
     node = dpg_list_first(&c->waiters);
     if (!node || pause_left(c, now))
@@ -650,9 +709,22 @@ static bool read_stored(dpg_cred *c, dpg_record *r, dpg_error *err)
     return false;
 }
 
+static void load(dpg_cred *c)
+{
+    enter(c, DPG_CRED_LOADING);
+    c->op = DPG_OP_LOAD;
+    c->reload = false;
+}
+
+static bool may_pass(const dpg_error *err)
+{
+    return err->status == DPG_E_NOMEM || (err->kind == DPG_KIND_STORAGE && strcmp(err->code, "store_newer") != 0);
+}
+
 static void loaded(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
 {
     dpg_record r = {0};
+    dpg_job *job;
     dpg_error err = DPG_ERROR_INIT;
     bool fine = reply->outcome == DPG_STORE_DONE, newer;
 
@@ -667,10 +739,18 @@ static void loaded(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         err = reply->error;
     }
     if (!fine) {
-        if (must_keep(c))
+        /* a sign-in's tokens are kept through a store that fails for a while, but never put over what isn't ours */
+        if (!must_keep(c) && (job = adopting(c)) != NULL && may_pass(&err)) {
+            c->job = job;
+            c->purpose = DPG_NEXT_ADOPT;
+        }
+        if (must_keep(c)) {
+            c->reload = reply->outcome != DPG_STORE_DONE || err.status == DPG_E_NOMEM; /* else: it goes over what is damaged */
             save_failed(c, &err, now);
-        else
-            fail_walk(c, &err, now);
+            return;
+        }
+        fail_jobs(c, &err, true);
+        fail_walk(c, &err, now);
         return;
     }
     if (must_keep(c)) { /* our successor met a record that is not the one we marked */
@@ -678,7 +758,7 @@ static void loaded(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         if (newer && c->purpose == DPG_NEXT_SUCCESSOR) {
             drop_next(c);
         } else {
-            if (newer) { /* the last sign-in wins */
+            if (newer && c->built) { /* the last sign-in wins */
                 c->next.generation = r.generation + 1;
                 write_next(c, &c->next);
             }
@@ -717,7 +797,7 @@ static void begin_mark(dpg_cred *c, dpg_str account, const dpg_moment *now)
     if (!copy || !c->written) {
         c->record.in_flight = was;
         dpg_fail_nomem(&err);
-        fail_exchange(c, &err, now);
+        fail_walk(c, &err, now);
         return;
     }
     enter(c, DPG_CRED_MARKING);
@@ -734,12 +814,12 @@ static void marked(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         c->exchange_since = now->boot_ms;
         enter(c, DPG_CRED_EXCHANGING);
         c->op = DPG_OP_EXCHANGE;
+        c->timer_boot_ms = now->boot_ms + EARLY_WAIT_MS;
         return;
     }
     c->record.in_flight = c->in_doubt;
     if (reply->outcome == DPG_STORE_CHANGED && ++c->changed <= CHANGED_MOST) {
-        enter(c, DPG_CRED_LOADING);
-        c->op = DPG_OP_LOAD;
+        load(c);
         return;
     }
     if (reply->outcome == DPG_STORE_FAILED)
@@ -747,7 +827,7 @@ static void marked(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
     else
         dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_changed", "the stored record keeps changing under our lock");
     say(c, DPG_EVENT_STORAGE, err.code, err.message);
-    fail_exchange(c, &err, now);
+    fail_walk(c, &err, now);
 }
 
 /* The session is over: nobody presents this refresh token again, here or elsewhere. */
@@ -762,14 +842,14 @@ static void lose(dpg_cred *c, const char *reason, const dpg_moment *now)
     if (c->trouble.request_id[0]) snprintf(err.request_id, sizeof err.request_id, "%s", c->trouble.request_id);
     err.http_status = c->trouble.http_status;
     say(c, DPG_EVENT_SIGNED_OUT, reason, "");
-    fail_waiters(c, &err, now);
+    fail_waiters(c, &err, NULL, now);
     note(c);
 }
 
 /* End this walk without a token. Where the mark tells the truth it stays, so that the next walk asks about the same token. */
-static void give_up(dpg_cred *c, const dpg_error *err, const dpg_moment *now)
+static void give_up(dpg_cred *c, const dpg_error *err, const char *account, const dpg_moment *now)
 {
-    fail_waiters(c, err, now);
+    fail_waiters(c, err, account, now);
     if (c->in_doubt) {
         unlock(c);
         return;
@@ -813,7 +893,9 @@ static void not_taken(dpg_cred *c, const dpg_exchange *x, const dpg_moment *now)
     if (x->error.http_status != 429) {
         c->failed_until = now->boot_ms + MEMO_MS;
         c->failure = x->error;
-        give_up(c, &x->error, now);
+        dpg_free(c->failed_account);
+        c->failed_account = dpg_strndup(dpg_cstr(c->exchange_account)); /* NULL: then the next one asks again */
+        give_up(c, &x->error, c->exchange_account, now); /* it may be about this account alone */
         return;
     }
     wait_as_told(c, wait, now);
@@ -838,7 +920,7 @@ static void exchange_failed(dpg_cred *c, const dpg_exchange *x, const dpg_moment
     wait = !unsent && c->tries == 1 ? 0 : dpg_backoff_ms(200, 5000, c->tries, now->random);
     if (!has_time(c, wait, now) ||
         (!c->in_doubt && (c->tries >= UNSENT_TRIES || (dpg_list_empty(&c->waiters) && dpg_list_empty(&c->jobs))))) {
-        give_up(c, &x->error, now);
+        give_up(c, &x->error, NULL, now);
         return;
     }
     again(c, wait, now);
@@ -879,8 +961,7 @@ static void saved(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
 
     if (reply->outcome == DPG_STORE_CHANGED && (must_keep(c) || ++c->changed <= CHANGED_MOST)) {
         if (!must_keep(c)) drop_next(c);
-        enter(c, DPG_CRED_LOADING);
-        c->op = DPG_OP_LOAD;
+        load(c);
         return;
     }
     if (reply->outcome != DPG_STORE_DONE) {
@@ -912,30 +993,33 @@ static void saved(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
 
 static void locked(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
 {
+    int64_t wait = reply->again_ms > 0 ? reply->again_ms : 1;
+
     if (reply->outcome == DPG_STORE_DONE) {
         c->hold_since = now->boot_ms;
-        enter(c, DPG_CRED_LOADING);
-        c->op = DPG_OP_LOAD;
+        load(c);
         return;
     }
     if (reply->outcome == DPG_STORE_BUSY) {
         dpg_fail(&c->trouble, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_busy", "the store is locked%s%s", reply->holder[0] ? " by " : "",
                  reply->holder);
         serve_living(c, now);
-        if (dpg_list_empty(&c->waiters) && dpg_list_empty(&c->jobs)) {
-            rest(c, now);
-            return;
-        }
-        if (now->boot_ms - c->walk_since < LOCK_LIMIT_MS) {
-            int64_t wait = reply->again_ms > 0 ? reply->again_ms : 1;
-
-            c->timer_boot_ms = now->boot_ms + wait + (int64_t)(now->random % (uint64_t)(wait / 2 + 1));
-            return;
-        }
-        fail_all(c, &c->trouble, now);
-    } else {
-        fail_all(c, &reply->error, now);
+    } else { /* only what a sign-in brought is worth another try */
+        wait = LOCK_AGAIN_MS;
+        c->trouble = reply->error;
+        fail_waiters(c, &c->trouble, NULL, now);
+        fail_jobs(c, &c->trouble, !may_pass(&c->trouble));
     }
+    if (dpg_list_empty(&c->waiters) && dpg_list_empty(&c->jobs)) {
+        rest(c, now);
+        return;
+    }
+    if (now->boot_ms - c->walk_since < LOCK_LIMIT_MS) {
+        c->timer_boot_ms = now->boot_ms + wait + (int64_t)(now->random % (uint64_t)(wait / 2 + 1));
+        return;
+    }
+    fail_waiters(c, &c->trouble, NULL, now);
+    fail_jobs(c, &c->trouble, true);
     rest(c, now);
 }
 
@@ -982,7 +1066,13 @@ void dpg_cred_timer(dpg_cred *c, const dpg_moment *now)
         c->op = DPG_OP_EXCHANGE;
         break;
     case DPG_CRED_SAVE_AGAIN:
-        save_next(c, now);
+        if (c->reload)
+            load(c);
+        else
+            save_next(c, now);
+        break;
+    case DPG_CRED_EXCHANGING: /* a token endpoint that takes its time takes nobody's good token away */
+        serve_living(c, now);
         break;
     case DPG_CRED_PAUSED:
         say(c, DPG_EVENT_GATE_OPEN, "", "");
@@ -1001,12 +1091,13 @@ void dpg_cred_want(dpg_cred *c, dpg_waiter *w, const dpg_moment *now)
     w->verdict = DPG_WAITING;
     dpg_list_push(&c->waiters, &w->link);
     if (is_usable(a, w, now)) {
-        if (!(idle && ends_soon(a, now) && now->boot_ms >= c->early_not_before && !pause_left(c, now) &&
-              dpg_cred_has_session(c))) {
+        if (c->fresh_serial && a->serial == c->fresh_serial) return; /* saved, and handed out when the lock is back */
+        if (!(idle && is_due_early(c, a, now))) {
             give_bearer(c, w, a);
             return;
         }
-    } else if (now->boot_ms < c->failed_until) {
+    } else if (now->boot_ms < c->failed_until && c->failed_account &&
+               dpg_str_eq(w->account, dpg_cstr(c->failed_account))) {
         give_error(c, w, &c->failure);
         return;
     }

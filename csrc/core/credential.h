@@ -100,7 +100,8 @@ typedef struct dpg_cred {
     bool in_doubt;                   /* the refresh token may have been spent by an exchange whose answer is lost */
     int64_t early_not_before;        /* no early refresh before this: the last one failed */
     int64_t failed_until;            /* who comes before this gets the same failure … */
-    dpg_error failure;               /* … this one */
+    dpg_error failure;               /* … this one, if it is about … */
+    char *failed_account;            /* … this account */
     dpg_error trouble;               /* the last thing that went wrong in this walk; kind NONE: nothing */
 
     char *exchange_account;          /* copied: the waiter may leave */
@@ -108,6 +109,7 @@ typedef struct dpg_cred {
     dpg_record next;                 /* what is being saved … */
     enum { DPG_NEXT_NONE, DPG_NEXT_TRIAL, DPG_NEXT_FORGET, DPG_NEXT_ADOPT, DPG_NEXT_SUCCESSOR } purpose;
     bool built, written;             /* `next` is whole; `next_bytes` are */
+    bool reload;                     /* … once we know again what is stored */
     int save_tries;
     dpg_buf next_bytes, stored;      /* secret; `stored`: the store's bytes as we last saw or wrote them */
     bool stored_found;
@@ -144,7 +146,8 @@ bool dpg_cred_next(dpg_cred *c, dpg_action *action);
 /* The bearer in hand for an account, an empty view when there is none; *lives: it has not run out. */
 dpg_str dpg_cred_bearer(const dpg_cred *c, dpg_str account, const dpg_moment *now, uint64_t *serial, bool *lives);
 
-bool dpg_cred_is_locked(const dpg_cred *c); /* is the lock held, so that siblings wait and work must be finished? */
+bool dpg_cred_is_locked(const dpg_cred *c);   /* is the lock held, so that siblings wait? */
+bool dpg_cred_must_finish(const dpg_cred *c); /* is something under way that would be lost, or leave a mark? */
 bool dpg_cred_has_session(const dpg_cred *c);
 
 #if defined(__GNUC__)
