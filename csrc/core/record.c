@@ -11,6 +11,7 @@
 static const char magic[] = "dpg-record ";
 #define VERSION 1
 #define MAX_ACCESS 512
+#define LATEST_MS (INT64_C(1) << 60)
 
 /* --- the head line ------------------------------------------------------------------------------------------------- */
 
@@ -57,6 +58,14 @@ static int64_t get_integer(const dpg_json *j, uint32_t object, const char *key)
     uint32_t i = dpg_json_member(j, object, key);
 
     return i && j->values[i].type == DPG_JSON_INTEGER ? j->values[i].as.integer : 0;
+}
+
+/* A moment or a span: what no clock of ours could have said is none, so that no sum of two overflows. */
+static int64_t get_ms(const dpg_json *j, uint32_t object, const char *key)
+{
+    int64_t n = get_integer(j, object, key);
+
+    return n < LATEST_MS && n > -LATEST_MS ? n : 0;
 }
 
 static bool get_true(const dpg_json *j, uint32_t object, const char *key)
@@ -112,9 +121,9 @@ static bool read_access(const dpg_json *j, uint32_t list, dpg_record *r)
         r->access_count++; /* from here on dpg_record_clear() knows it */
         if (!get_string(j, i, "account", &a->account) || !get_string(j, i, "token", &a->token)) return false;
         if (!get_short(j, i, "boot_id", a->boot_id, sizeof a->boot_id)) return false;
-        a->got_boot_ms = get_integer(j, i, "got_boot_ms");
-        a->got_unix_ms = get_integer(j, i, "got_unix_ms");
-        a->life_ms = get_integer(j, i, "life_ms");
+        a->got_boot_ms = get_ms(j, i, "got_boot_ms");
+        a->got_unix_ms = get_ms(j, i, "got_unix_ms");
+        a->life_ms = get_ms(j, i, "life_ms");
         if (!a->account || !a->token) {
             if (a->account) dpg_free(a->account);
             if (a->token) dpg_free_secret(a->token, strlen(a->token));
@@ -135,7 +144,7 @@ static bool read_past(const dpg_json *j, uint32_t list, dpg_record *r)
         if (j->values[i].type != DPG_JSON_OBJECT) continue;
         if (!get_short(j, i, "digest", past->digest, sizeof past->digest)) return false;
         past->generation = get_integer(j, i, "generation");
-        past->unix_ms = get_integer(j, i, "unix_ms");
+        past->unix_ms = get_ms(j, i, "unix_ms");
         r->past_count++;
     }
     return true;
@@ -148,11 +157,11 @@ static bool read_members(const dpg_json *j, dpg_record *r)
 
     r->generation = get_integer(j, 0, "generation");
     r->in_flight = get_true(j, 0, "in_flight");
-    r->in_flight_unix_ms = get_integer(j, 0, "in_flight_unix_ms");
+    r->in_flight_unix_ms = get_ms(j, 0, "in_flight_unix_ms");
     r->in_flight_id = get_integer(j, 0, "in_flight_id");
-    r->not_before_unix_ms = get_integer(j, 0, "exchange_not_before_unix_ms");
-    r->not_before_boot_ms = get_integer(j, 0, "exchange_not_before_boot_ms");
-    r->not_before_wait_ms = get_integer(j, 0, "exchange_not_before_wait_ms");
+    r->not_before_unix_ms = get_ms(j, 0, "exchange_not_before_unix_ms");
+    r->not_before_boot_ms = get_ms(j, 0, "exchange_not_before_boot_ms");
+    r->not_before_wait_ms = get_ms(j, 0, "exchange_not_before_wait_ms");
     r->tombstone = get_true(j, 0, "signed_out");
     if (!get_string(j, 0, "origin", &r->origin) || !get_short(j, 0, "family", r->family, sizeof r->family) ||
         !get_string(j, 0, "refresh_token", &r->refresh_token) ||
@@ -183,7 +192,7 @@ dpg_status dpg_record_read(dpg_str bytes, dpg_record *out)
         status = DPG_E_INVALID;
     } else if (!read_members(&j, &r)) {
         status = DPG_E_NOMEM;
-    } else if (r.generation < 0 || !r.origin || (!r.tombstone && (!r.refresh_token || !r.family[0]))) {
+    } else if (r.generation < 0 || r.generation > LATEST_MS || !r.origin || (!r.tombstone && (!r.refresh_token || !r.family[0]))) {
         status = DPG_E_INVALID;
     }
 done:
@@ -381,7 +390,9 @@ bool dpg_record_put_access(dpg_record *r, dpg_str account, dpg_str token, const 
     if (r->access_count >= MAX_ACCESS) { /* the oldest makes room */
         free_text(r->access[0].account);
         free_text(r->access[0].token);
-        memmove(r->access, r->access + 1, --r->access_count * sizeof *r->access);
+        memmove(r->access, r->access + 1, (r->access_count - 1) * sizeof *r->access);
+        r->access[r->access_count - 1] = fresh;
+        return true;
     }
     grown = dpg_realloc(r->access, (r->access_count + 1) * sizeof *grown);
     if (!grown) goto fail;

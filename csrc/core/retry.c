@@ -7,7 +7,7 @@ int64_t dpg_backoff_ms(int64_t base_ms, int64_t cap_ms, int attempt, uint64_t ra
 {
     int64_t most = base_ms;
 
-    for (int i = 1; i < attempt && most < cap_ms; i++) most *= 2;
+    for (int i = 1; i < attempt && most > 0 && most < cap_ms; i++) most = most < INT64_MAX / 2 ? most * 2 : cap_ms;
     if (most > cap_ms) most = cap_ms;
     return most > 0 ? (int64_t)(random % ((uint64_t)most + 1)) : 0;
 }

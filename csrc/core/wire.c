@@ -57,13 +57,15 @@ static uint32_t string_member(const dpg_json *j, uint32_t object, const char *ke
     return i && j->values[i].type == DPG_JSON_STRING ? i : 0;
 }
 
-static void put_short(const dpg_json *j, uint32_t object, const char *key, char *out, size_t size)
+/* As much of the string as fits; false without memory. */
+static bool put_short(const dpg_json *j, uint32_t object, const char *key, char *out, size_t size)
 {
     uint32_t i = string_member(j, object, key);
+    bool fine = true;
     dpg_buf text;
     size_t len;
 
-    if (!i) return;
+    if (!i) return true;
     dpg_buf_init(&text, 64 * 1024);
     if (dpg_json_unescape(j, i, &text)) {
         len = text.len < size - 1 ? text.len : size - 1;
@@ -71,8 +73,11 @@ static void put_short(const dpg_json *j, uint32_t object, const char *key, char 
         /* not in the middle of a character */
         while (len < text.len && len && ((unsigned char)text.ptr[len] & 0xc0) == 0x80) len--;
         out[len] = '\0';
+    } else {
+        fine = text.failed != DPG_BUF_NO_MEMORY;
     }
     dpg_buf_clear(&text);
+    return fine;
 }
 
 /* 1: there, and a token. 0: absent. -1: something else stands there. -2: no memory. */
@@ -133,24 +138,24 @@ static int64_t read_life(const dpg_json *j, const dpg_header *headers, size_t n,
     return life < (double)DPG_RETRY_AFTER_MAX_MS ? (int64_t)life : DPG_RETRY_AFTER_MAX_MS;
 }
 
-bool dpg_wire_read_error(dpg_str body, dpg_error *err)
+dpg_status dpg_wire_read_error(dpg_str body, dpg_error *err)
 {
     dpg_json j = {0};
+    dpg_status status = dpg_json_read(&j, body);
     uint32_t e = 0;
-    bool found = false;
 
-    if (dpg_json_read(&j, body) == DPG_OK && j.values[0].type == DPG_JSON_OBJECT) {
-        e = dpg_json_member(&j, 0, "error");
-        found = e && j.values[e].type == DPG_JSON_OBJECT && string_member(&j, e, "code");
-    }
-    if (found) {
-        put_short(&j, e, "code", err->code, sizeof err->code);
-        put_short(&j, e, "message", err->message, sizeof err->message);
-        put_short(&j, e, "detail", err->detail, sizeof err->detail);
-        put_short(&j, e, "request_id", err->request_id, sizeof err->request_id);
+    if (status == DPG_OK) {
+        if (j.values[0].type == DPG_JSON_OBJECT) e = dpg_json_member(&j, 0, "error");
+        if (!e || j.values[e].type != DPG_JSON_OBJECT || !string_member(&j, e, "code"))
+            status = DPG_E_INVALID;
+        else if (!put_short(&j, e, "code", err->code, sizeof err->code) ||
+                 !put_short(&j, e, "message", err->message, sizeof err->message) ||
+                 !put_short(&j, e, "detail", err->detail, sizeof err->detail) ||
+                 !put_short(&j, e, "request_id", err->request_id, sizeof err->request_id))
+            status = DPG_E_NOMEM;
     }
     dpg_json_clear(&j);
-    return found;
+    return status;
 }
 
 /* --- the token endpoint ------------------------------------------------------------------------------------------------ */
@@ -184,7 +189,7 @@ dpg_status dpg_wire_read_exchange(int status, const dpg_header *headers, size_t 
                                   int64_t now_unix_ms, dpg_exchange *out)
 {
     const dpg_header *id = dpg_headers_find(headers, header_count, "x-request-id", NULL);
-    bool ours;
+    dpg_status read;
 
     dpg_buf_init_secret(&out->access_token, 32 * 1024);
     dpg_buf_init_secret(&out->refresh_token, 32 * 1024);
@@ -200,8 +205,12 @@ dpg_status dpg_wire_read_exchange(int status, const dpg_header *headers, size_t 
     } else {
         dpg_fail(&out->error, DPG_E_SYSTEM, DPG_KIND_API, status == 429 ? "rate_limited" : "http_error",
                  "the token endpoint answered %d", status);
-        ours = dpg_wire_read_error(body, &out->error);
-        if (ours && (status == 401 || ((status == 400 || status == 403) && is_named(refusals, dpg_cstr(out->error.code)))))
+        if ((read = dpg_wire_read_error(body, &out->error)) == DPG_E_NOMEM) {
+            dpg_exchange_clear(out);
+            return DPG_E_NOMEM;
+        }
+        if (read == DPG_OK &&
+            (status == 401 || ((status == 400 || status == 403) && is_named(refusals, dpg_cstr(out->error.code)))))
             out->verdict = DPG_VERDICT_REFUSED;
         else /* 408: the server gave up on a request that it may have had */
             out->verdict = status >= 400 && status < 500 && status != 408 ? DPG_VERDICT_NOT_TAKEN : DPG_VERDICT_IN_DOUBT;

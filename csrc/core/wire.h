@@ -57,8 +57,11 @@ typedef enum dpg_sign_in_answer {
 /* Judge the body of a 2xx to sign_in or mfa. */
 dpg_sign_in_answer dpg_wire_read_sign_in(dpg_str body, dpg_signed_in *out);
 
-/* The code of an error in DPG's shape, or false: for telling a server's own "no" from a middlebox's. Fills what it finds in *err. */
-bool dpg_wire_read_error(dpg_str body, dpg_error *err);
+/*
+ * An error in DPG's shape, for telling a server's own "no" from a middlebox's: DPG_OK, with what it says in *err;
+ * DPG_E_INVALID: it is something else; DPG_E_NOMEM: ask again.
+ */
+dpg_status dpg_wire_read_error(dpg_str body, dpg_error *err);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop
