@@ -1,5 +1,6 @@
 -- Ctrl-C: an interrupted wait leaves nothing broken, and is heard soon.
 local boxes = require "support.box"
+local call = require "dpg.call"
 local client = require "support.client"
 local dpg = require "dpg"
 
@@ -45,6 +46,24 @@ describe("an interrupted wait", function()
     end
     box:release()
     dpg.assert(gallery:me())
+  end)
+
+  it("at whatever instruction leaves no call behind, and the next call works", function()
+    dpg.assert(gallery:me())
+    for count = 15, 1500, 5 do
+      pcall(function()
+        interrupt_after(count)
+        gallery:me()
+        debug.sethook()
+      end)
+      debug.sethook()
+      assert.is_table(dpg.assert(gallery:me()))
+    end
+    -- one that was interrupted before anybody knew its number ends by itself
+    for _ = 1, 200 do
+      if pcall(client.nothing_left) then break end
+      assert(call.sleep(gallery._connection, 0.01))
+    end
   end)
 
   it("in dpg.run ends the run, and the next one works", function()

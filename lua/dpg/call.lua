@@ -22,9 +22,7 @@ local function finish(hub, id, on_event)
     hub:drop(entry)
     return nil, err
   end
-  hub.entries[id] = nil
-  if entry.failure then return nil, entry.failure end
-  return hub.engine:take(id)
+  return hub:take(entry)
 end
 
 -- The parts of a spec that settings say.

@@ -11,6 +11,7 @@ local M = {}
 ---@class dpg.Hub
 ---@field engine userdata
 ---@field entries table<integer, table>  calls that somebody waits for, by id
+---@field waiting table<any, table>  the same by who waits: a coroutine waits for one call at a time
 ---@field listeners table<function, table<integer, boolean>>  the sessions' on_event, and whose credentials they hear of
 ---@field watched integer  how many waited-for calls have an on_event
 local Hub = {}
@@ -32,7 +33,7 @@ function M.get(settings)
   local engine, err = core.engine(options)
   if not engine then return nil, errors.from_core(err) end
   hub = setmetatable({
-    engine = engine, entries = {}, listeners = setmetatable({}, { __mode = "k" }), watched = 0,
+    engine = engine, entries = {}, waiting = {}, listeners = setmetatable({}, { __mode = "k" }), watched = 0,
   }, Hub)
   hubs[key] = hub
   return hub
@@ -152,16 +153,40 @@ end
 ---@param on_event? function
 ---@return table entry
 function Hub:expect(id, on_event)
-  local entry = { id = id, hub = self, done = false, on_event = on_event }
+  local who = coroutine.running() or "main"
+  local orphan = self.waiting[who] -- an interrupt (Ctrl-C) came between its end and its taking
+  if orphan then self:drop(orphan) end
+  local entry = { id = id, hub = self, who = who, done = false, on_event = on_event }
+  self.waiting[who] = entry
   if on_event then self.watched = self.watched + 1 end
   self.entries[id] = entry
   return entry
+end
+
+---The call has ended, and whoever waited goes on: what it came to is handed out, once.
+---@param entry table
+---@return integer? status
+---@return table headers_or_err
+---@return string? body
+---@return table? info
+function Hub:take(entry)
+  local status, headers, body, info
+  if entry.failure then
+    self:drop(entry)
+    headers = entry.failure
+  else
+    status, headers, body, info = self.engine:take(entry.id)
+  end
+  -- last, so that an interrupt in here leaves something for expect() to find
+  self.entries[entry.id], self.waiting[entry.who] = nil, nil
+  return status, headers, body, info
 end
 
 ---Nobody waits for this call any more: it is cancelled, and frees itself.
 ---@param entry table
 function Hub:drop(entry)
   self.entries[entry.id] = nil
+  if self.waiting[entry.who] == entry then self.waiting[entry.who] = nil end
   if entry.on_event and not entry.done then self.watched = self.watched - 1 end
   entry.done = true
   if self.engine:is_mine() then
