@@ -11,6 +11,7 @@
 
 #define HOLD_MS 5000       /* how long a turn goes on while a refresh token is between its mark and its save */
 #define STILL_TURNS 10000  /* in one and the same millisecond: then something is wrong, and nobody spins for ever */
+#define FOREVER_MS (INT64_C(36525) * 24 * 3600 * 1000) /* a hundred years: no sum of times overflows */
 #define MAX_BODY ((size_t)64 << 20)
 
 void dpg_engine_now(const dpg_engine *e, dpg_moment *out)
@@ -132,32 +133,54 @@ void dpg_engine_forget(dpg_engine *e)
     free_memory(e);
 }
 
-/* Is somebody's lock held, by a walk that began to hold it after `since`? */
-static bool has_locks(const dpg_engine *e, int64_t since)
+/* For how long a turn goes on, since somebody's lock is held; 0: it need not. */
+static int64_t hold_left(const dpg_engine *e, int64_t now_ms)
 {
+    int64_t most = 0;
+
     for (const dpg_list *node = e->credentials.next; node != &e->credentials; node = node->next) {
         const dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, link);
+        int64_t left = c->person && dpg_cred_is_locked(&c->cred) ? c->cred.hold_since + HOLD_MS - now_ms : 0;
 
-        if (c->person && dpg_cred_is_locked(&c->cred) && c->cred.hold_since > since) return true;
+        if (left > most) most = left;
     }
-    return false;
+    return most;
 }
 
 bool dpg_engine_is_holding(const dpg_engine *e)
 {
-    return has_locks(e, INT64_MIN);
+    for (const dpg_list *node = e->credentials.next; node != &e->credentials; node = node->next) {
+        const dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, link);
+
+        if (c->person && dpg_cred_is_locked(&c->cred)) return true;
+    }
+    return false;
+}
+
+/* Is something under way that a closed engine still has to bring to its end? */
+static bool must_finish(const dpg_engine *e)
+{
+    for (const dpg_list *node = e->credentials.next; node != &e->credentials; node = node->next) {
+        const dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, link);
+
+        if (c->person && dpg_cred_must_finish(&c->cred)) return true;
+    }
+    return false;
+}
+
+/* A call that was not begun has to be, so that its end is told like any other's. */
+static void bring_in(dpg_engine *e, dpg_flow *f)
+{
+    dpg_list_remove(&f->inbox);
+    dpg_list_push(&e->calls, &f->link);
+    f->deadline_boot_ms = INT64_MAX;
 }
 
 static void cancel_all(dpg_engine *e)
 {
     dpg_list *node, *next;
 
-    while ((node = dpg_list_first(&e->inbox)) != NULL) {
-        dpg_flow *f = DPG_LIST_ITEM(node, dpg_flow, inbox);
-
-        dpg_list_remove(node);
-        dpg_flow_free(f);
-    }
+    while ((node = dpg_list_first(&e->inbox)) != NULL) bring_in(e, DPG_LIST_ITEM(node, dpg_flow, inbox));
     for (node = e->calls.next; node != &e->calls; node = next) {
         next = node->next;
         DPG_LIST_ITEM(node, dpg_flow, link)->abandoned = true;
@@ -188,9 +211,9 @@ void dpg_engine_free(dpg_engine *e, int64_t grace_ms)
     e->closed = true;
     cancel_all(e);
     until = dpg_engine_now_ms(e) + grace_ms;
-    /* an exchange that has left is finished, and its successor saved: nothing else is waited for */
+    /* an exchange that has left is finished, and its successor saved, as is what a sign-in brought: nothing else is waited for */
     most = e->drivers.virtual_time ? 16 : STILL_TURNS;
-    while (has_locks(e, INT64_MIN) && (before = dpg_engine_now_ms(e)) < until && still < most) {
+    while (must_finish(e) && (before = dpg_engine_now_ms(e)) < until && still < most) {
         turn(e, until - before, NULL);
         still = dpg_engine_now_ms(e) == before ? still + 1 : 0;
     }
@@ -222,7 +245,8 @@ static dpg_status check_headers(const dpg_spec *spec, dpg_error *err)
     return DPG_OK;
 }
 
-static dpg_status check_spec(const dpg_spec *spec, const dpg_credential *credential, dpg_url *url, dpg_error *err)
+static dpg_status check_spec(const dpg_engine *e, const dpg_spec *spec, const dpg_credential *credential, dpg_url *url,
+                             dpg_error *err)
 {
     if (!dpg_header_name_ok(spec->method) || spec->method.len > 32)
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "method", "the method is not one: expected GET, POST or the like");
@@ -233,6 +257,12 @@ static dpg_status check_spec(const dpg_spec *spec, const dpg_credential *credent
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "insecure_url",
                         "plain http to %.*s: only a loopback address may be spoken to without TLS",
                         (int)(url->host.len < 100 ? url->host.len : 100), url->host.ptr);
+    for (size_t i = 0; i < spec->account.len; i++) /* it is a part of the record, and of the exchange */
+        if (spec->account.ptr[i] <= 0x20 || spec->account.ptr[i] >= 0x7f || i > 200)
+            return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "account",
+                            "the account is not one: expected a uuid, at most 200 visible ASCII characters");
+    if (credential && credential->engine != e)
+        return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "other_engine", "this credential belongs to another engine");
     if (credential && strcmp(credential->origin, url->origin) != 0)
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "other_origin",
                         "a token for %.100s does not go to %.100s", credential->origin, url->origin);
@@ -317,7 +347,8 @@ static bool copy_spec(dpg_flow *f, const dpg_spec *spec)
 
 static int64_t or_default(int64_t value, int64_t standard)
 {
-    return value ? value : standard;
+    if (!value) return standard;
+    return value < FOREVER_MS ? value : FOREVER_MS;
 }
 
 static void copy_numbers(dpg_flow *f, const dpg_spec *spec)
@@ -330,7 +361,7 @@ static void copy_numbers(dpg_flow *f, const dpg_spec *spec)
     p->cap_ms = or_default(spec->cap_ms, 20000);
     f->call.timeout_ms = spec->timeout_ms < 0 ? INT64_MAX : or_default(spec->timeout_ms, 30000);
     f->deadline_ms = or_default(spec->deadline_ms, 120000);
-    f->timer_ms = spec->timer_ms > 0 ? spec->timer_ms : 0;
+    f->timer_ms = spec->timer_ms > 0 ? or_default(spec->timer_ms, 0) : 0;
     f->max_response_bytes = spec->max_response_bytes ? spec->max_response_bytes : MAX_BODY;
     dpg_buf_init_secret(&f->authorization, 32 * 1024);
     /* from here on, and not from when somebody next turns the engine */
@@ -350,7 +381,7 @@ static dpg_status start(dpg_engine *e, dpg_flow_type type, const dpg_spec *spec,
     bool sends = type == DPG_FLOW_CALL || type == DPG_FLOW_PROVING;
 
     if (e->closed || !dpg_engine_is_mine(e)) return closed(err);
-    if (sends && (status = check_spec(spec, credential, &url, err)) != DPG_OK) return status;
+    if (sends && (status = check_spec(e, spec, credential, &url, err)) != DPG_OK) return status;
     f = dpg_calloc(1, sizeof *f);
     if (!f) return dpg_fail_nomem(err);
     f->engine = e;
@@ -485,20 +516,20 @@ static dpg_status turn(dpg_engine *e, int64_t timeout_ms, dpg_error *err)
 
 dpg_status dpg_engine_wait(dpg_engine *e, int64_t ms, dpg_error *err)
 {
-    int64_t begun = dpg_engine_now_ms(e), now = begun, before, left;
+    int64_t begun = dpg_engine_now_ms(e), now = begun, before, left, hold;
     int still = 0, most = e->drivers.virtual_time ? 1 : STILL_TURNS;
     dpg_status status;
-    bool hold;
 
     if (e->closed || !dpg_engine_is_mine(e)) return closed(err);
     do {
-        hold = has_locks(e, now - HOLD_MS);
-        left = hold ? HOLD_MS : e->outbox_count ? 0 : begun + ms - now;
+        drain_inbox(e); /* first, since some may end at once: then there is nothing to wait for */
+        hold = hold_left(e, now);
+        left = hold ? hold : e->outbox_count ? 0 : ms - (now - begun);
         before = now;
         status = turn(e, left > 0 ? left : 0, err);
         now = dpg_engine_now_ms(e);
         still = now == before ? still + 1 : 0;
-        hold = has_locks(e, now - HOLD_MS);
+        hold = hold_left(e, now);
     } while (status == DPG_OK && still < most && (hold || (!e->outbox_count && now - begun < ms)));
     return status;
 }
@@ -561,11 +592,7 @@ void dpg_engine_cancel(dpg_engine *e, dpg_id id)
     dpg_flow *f = dpg_ids_find(&e->live, id);
 
     if (!f || f->cancelled || !dpg_engine_is_mine(e)) return;
-    if (dpg_list_linked(&f->inbox)) { /* not begun: it has to be, so that its end is told like any other's */
-        dpg_list_remove(&f->inbox);
-        dpg_list_push(&e->calls, &f->link);
-        f->deadline_boot_ms = INT64_MAX;
-    }
+    if (dpg_list_linked(&f->inbox)) bring_in(e, f);
     dpg_flow_cancel(f);
 }
 

@@ -93,6 +93,7 @@ typedef struct dpg_flow {
     dpg_flow_type type;
     dpg_call call;
     bool transferring, abandoned, cancelled, ended;
+    bool stopped;     /* as `error` says, when its job has let go of it */
 
     char *arena;      /* the copied spec; wiped */
     size_t arena_size;

@@ -86,6 +86,16 @@ static void complete_with_error(dpg_flow *f, const dpg_error *err)
 
 static const char *doing(const dpg_flow *f)
 {
+    switch (f->type) {
+    case DPG_FLOW_LOAD:
+        return "while the session was being read from its store";
+    case DPG_FLOW_FORGET:
+        return "while the session was being taken out of its store";
+    case DPG_FLOW_PROVING:
+        return "while the store was being tried, and before anything was sent";
+    default:
+        break;
+    }
     switch (f->call.state) {
     case DPG_CALL_AUTHORIZING:
         return "while its credential was being refreshed";
@@ -152,7 +162,13 @@ static void stop(dpg_flow *f, dpg_ending why, const dpg_error *err)
 /* A job can be left while it waits; once it is being done, its end comes soon, and is the end. */
 static void stop_job(dpg_flow *f, const dpg_error *err)
 {
-    if (f->type != DPG_FLOW_ADOPTING && dpg_cred_leave_job(&f->credential->cred, &f->as.job)) complete_with_error(f, err);
+    if (f->type == DPG_FLOW_ADOPTING) return;
+    if (dpg_cred_leave_job(&f->credential->cred, &f->as.job)) {
+        complete_with_error(f, err);
+    } else if (f->type == DPG_FLOW_PROVING && !f->stopped) { /* but what was to follow does not */
+        f->stopped = true;
+        f->error = *err;
+    }
 }
 
 static void stop_any(dpg_flow *f, dpg_ending why, const dpg_error *err)
@@ -221,6 +237,10 @@ void dpg_flow_job_settled(dpg_flow *f)
 {
     if (!f->as.job.done) {
         dpg_error err = f->as.job.error;
+
+        complete_with_error(f, &err);
+    } else if (f->stopped) {
+        dpg_error err = f->error;
 
         complete_with_error(f, &err);
     } else if (f->type == DPG_FLOW_PROVING) {
@@ -464,7 +484,7 @@ static void deadline(dpg_flow *f)
 
     dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_TIMEOUT, "deadline", "the call's deadline of %.4g s passed %s",
              (double)f->deadline_ms / 1000, doing(f));
-    if (f->credential && f->credential->person && f->call.state == DPG_CALL_AUTHORIZING) {
+    if (f->credential && f->credential->person && (f->call.state == DPG_CALL_AUTHORIZING || f->call.state == DPG_CALL_NEW)) {
         const dpg_error *trouble = &f->credential->cred.trouble;
 
         if (trouble->kind == DPG_KIND_STORAGE) { /* what stands in the way is the better name */
