@@ -122,7 +122,7 @@ static void start_request(sim *w, proc *p, int who, call_kind kind, int person, 
         spec.timer_ms = c->timer_ms = sim_spread(w, 1, 20000);
     } else {
         spec.url = dpg_cstr(url);
-        spec.credential = kind == CALL_SERVICE ? p->service : p->credentials[person];
+        spec.credential = kind == CALL_SERVICE ? p->service : p->credentials[person][account];
         if (kind != CALL_SERVICE) spec.account = dpg_cstr(accounts[account]);
         if (sim_chance(w, 250) && !w->calm) spec.deadline_ms = sim_spread(w, 300, 20000);
         else if (sim_chance(w, 50) && !w->calm) spec.deadline_ms = -1;
@@ -155,7 +155,7 @@ static void start_sign_in(sim *w, proc *p, int who, int person, bool second)
     spec.has_body = true;
     spec.gate = dpg_cstr(gate);
     spec.repeat = DPG_REPEAT_UNSENT;
-    begun(w, p, c, dpg_credential_sign_in(p->credentials[person], &spec, &c->id, &err), &err);
+    begun(w, p, c, dpg_credential_sign_in(p->credentials[person][c->number % SIM_ACCOUNTS], &spec, &c->id, &err), &err);
 }
 
 static void start_plain(sim *w, proc *p, int who, call_kind kind, int person)
@@ -165,9 +165,9 @@ static void start_plain(sim *w, proc *p, int who, call_kind kind, int person)
 
     if (kind == CALL_FORGET) {
         c->family = w->disks[person].family;
-        begun(w, p, c, dpg_credential_forget(p->credentials[person], &c->id, &err), &err);
+        begun(w, p, c, dpg_credential_forget(p->credentials[person][c->number % SIM_ACCOUNTS], &c->id, &err), &err);
     } else {
-        begun(w, p, c, dpg_credential_load(p->credentials[person], &c->id, &err), &err);
+        begun(w, p, c, dpg_credential_load(p->credentials[person][c->number % SIM_ACCOUNTS], &c->id, &err), &err);
     }
 }
 

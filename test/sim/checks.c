@@ -281,7 +281,7 @@ static void check_saved_token(sim *w, proc *p, int who, int old_family, int old_
         sim_fail(w, p, "takes the mark away while token %d.%d.%d is in doubt", who, d->family, d->token);
 }
 
-void check_save(sim *w, proc *p, int who, int old_family, int old_token)
+void check_save(sim *w, proc *p, int who, int old_family, int old_token, bool news)
 {
     disk *d = &w->disks[who];
     int m = p->machine;
@@ -296,6 +296,7 @@ void check_save(sim *w, proc *p, int who, int old_family, int old_token)
         if ((c->kind == CALL_SIGN_IN || c->kind == CALL_MFA) && c->p == p && c->life == p->life && c->person == who)
             c->saved = true;
     }
+    if (!news) return; /* a trial */
     if (old_family != d->family || old_token != d->token) {
         /* another session has a lane of its own, and with a successor the server has said that it goes on */
         memset(d->gate_until, 0, sizeof d->gate_until);

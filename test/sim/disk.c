@@ -55,7 +55,7 @@ static void save(sim *w, proc *p, int who, const dpg_store_request *request, dpg
 {
     disk *d = &w->disks[who];
     int family = d->family, token = d->token;
-    bool spare = d->spare_of == p;
+    bool spare = d->spare_of == p, news = !d->found || !dpg_str_eq(request->bytes, request->expected);
 
     if (d->found != request->had ||
         (d->found && (d->len != request->expected.len || memcmp(d->bytes, request->expected.ptr, d->len) != 0))) {
@@ -83,7 +83,7 @@ static void save(sim *w, proc *p, int who, const dpg_store_request *request, dpg
     read_record(w, p, who);
     if (d->family >= 0) p->seen_family[who] = d->family;
     check_seen(w, p, who);
-    check_save(w, p, who, family, token);
+    check_save(w, p, who, family, token, news);
 }
 
 static void load(sim *w, proc *p, int who, dpg_store_reply *reply)

@@ -123,6 +123,24 @@ static void must(sim *w, proc *p, dpg_status status, const dpg_error *err)
     if (status != DPG_OK) sim_fail(w, p, "can't begin: %s", err->message);
 }
 
+static void get_handle(sim *w, proc *p, int who, int account)
+{
+    dpg_person_options options = {w->persons[who].no_replay};
+    dpg_error err = DPG_ERROR_INIT;
+
+    p->stores[who][account] = disk_store_new(p, who);
+    must(w, p,
+         dpg_credential_person(p->engine, dpg_cstr(SIM_ORIGIN), p->stores[who][account], &options,
+                               &p->credentials[who][account], &err),
+         &err);
+}
+
+static void free_stores(sim *w, proc *p)
+{
+    for (int i = 0; i < w->person_count; i++)
+        for (int k = 0; k < SIM_ACCOUNTS; k++) dpg_store_free(p->stores[i][k]);
+}
+
 void proc_spawn(sim *w, proc *p)
 {
     dpg_engine_options options = DPG_ENGINE_OPTIONS_INIT;
@@ -143,15 +161,10 @@ void proc_spawn(sim *w, proc *p)
     sim_trace(w, p, "begins, on machine %d", p->machine);
     proc_enter(p);
     must(w, p, dpg_engine_new_with(&options, &drivers, &p->engine, &err), &err);
-    for (int i = 0; i < w->person_count && !w->failed; i++) {
-        dpg_person_options person = {w->persons[i].no_replay};
-
+    for (int i = 0; i < w->person_count; i++) {
         p->seen_family[i] = -1;
         p->saw_lost_at[i] = -1;
-        p->stores[i] = disk_store_new(p, i);
-        must(w, p,
-             dpg_credential_person(p->engine, dpg_cstr(SIM_ORIGIN), p->stores[i], &person, &p->credentials[i], &err),
-             &err);
+        for (int k = 0; k < SIM_ACCOUNTS; k++) get_handle(w, p, i, k);
     }
     if (!w->failed)
         must(w, p, dpg_credential_service(p->engine, dpg_cstr(SIM_ORIGIN), DPG_LIT("st~5eed"), &p->service, &err),
@@ -208,7 +221,7 @@ void proc_bury(sim *w, proc *p)
 {
     if (!p->life) return;
     dpg_engine_forget(p->engine);
-    for (int i = 0; i < w->person_count; i++) dpg_store_free(p->stores[i]);
+    free_stores(w, p);
     p->engine = NULL;
     p->life = 0;
     p->doomed = false;
@@ -228,7 +241,8 @@ void proc_exit(sim *w, proc *p)
     p->exiting = true;
     p->exit_until = w->now + SIM_CLOSE_GRACE_MS;
     proc_enter(p);
-    for (int i = 0; i < w->person_count; i++) dpg_credential_free(p->credentials[i]);
+    for (int i = 0; i < w->person_count; i++)
+        for (int k = 0; k < SIM_ACCOUNTS; k++) dpg_credential_free(p->credentials[i][k]);
     dpg_credential_free(p->service);
     dpg_engine_free(p->engine, SIM_CLOSE_GRACE_MS);
     p->engine = NULL;
@@ -236,7 +250,7 @@ void proc_exit(sim *w, proc *p)
         if (!w->failed) check_exited(w, p);
         vanish(w, p);
     }
-    for (int i = 0; i < w->person_count; i++) dpg_store_free(p->stores[i]);
+    free_stores(w, p);
     p->depth--;
     p->life = 0;
     p->doomed = false;

@@ -150,8 +150,9 @@ struct proc {
     int turns_now; /* turns at this very moment */
     uint64_t random;
     dpg_engine *engine;
-    dpg_store *stores[SIM_PERSONS];
-    dpg_credential *credentials[SIM_PERSONS], *service;
+    /* a handle for each account, as programs get them: the core must see one person in them */
+    dpg_store *stores[SIM_PERSONS][SIM_ACCOUNTS];
+    dpg_credential *credentials[SIM_PERSONS][SIM_ACCOUNTS], *service;
     caller callers[SIM_CALLERS];
     int seen_family[SIM_PERSONS];     /* the newest that it has read or written; -1: none */
     int64_t saw_lost_at[SIM_PERSONS]; /* when it last learned that there is no session to go on with */
@@ -340,7 +341,7 @@ void check_leaving(sim *w, transfer *t);
 void check_reuse(sim *w, const transfer *t);
 void check_handed_over(sim *w, transfer *t);
 void check_aborted(sim *w, transfer *t);
-void check_save(sim *w, proc *p, int who, int old_family, int old_token);
+void check_save(sim *w, proc *p, int who, int old_family, int old_token, bool news);
 void check_done(sim *w, call *c, const dpg_completion *done);
 void check_seen(sim *w, proc *p, int who); /* it has read the record, or written it, or heard of its session's end */
 void check_turned(sim *w, proc *p);
