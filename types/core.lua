@@ -1,0 +1,116 @@
+---@meta dpg.core
+-- luacheck: no unused
+-- The C core as Lua sees it (csrc/binding). Only lua/dpg/ uses it: hub, call, connection, store, json. Times are
+-- seconds, but for engine:wait. `err` is a plain table of an error's fields, which dpg.errors makes an object.
+
+---@class dpg.core
+---@field version string
+---@field null lightuserdata  JSON's null
+---@field array_mt table  the metatable of empty JSON arrays
+local core = {}
+
+---@param options? table  user_agent, ca_file, proxy (false: none), max_connections, http2, retry_budget, events
+---@return dpg.core.Engine? engine
+---@return table? err
+function core.engine(options) end
+
+---@param engine dpg.core.Engine
+---@param base_url string
+---@param token string
+---@return dpg.core.Credential? credential
+---@return table? err
+function core.service(engine, base_url, token) end
+
+---@param engine dpg.core.Engine
+---@param base_url string
+---@param store userdata
+---@param options? { replay?: boolean }
+---@return dpg.core.Credential? credential  the same for the same base_url and store
+---@return table? err
+function core.person(engine, base_url, store, options) end
+
+---@return userdata? store
+---@return table? err
+function core.memory_store() end
+
+---@param path string
+---@return userdata? store
+---@return table? err
+function core.file_store(path) end
+
+---@param n integer  1 to 1024
+---@return string
+function core.random_bytes(n) end
+
+---@param text string
+---@param null? any  instead of core.null
+---@return any value  nil when the text is no JSON
+---@return string? problem
+---@return integer? at  byte
+function core.decode(text, null) end
+
+---@class dpg.core.Engine
+local engine = {}
+
+---@param spec table  method, url (without: a timer), headers, body, credential, account, gate, repeats ("always" or
+---  "unsent"), attempts, base, cap, timeout, deadline (false: none), timer, max_response_bytes
+---@return integer? id
+---@return table? err
+function engine:start(spec) end
+
+---@param ms number  milliseconds; 0 turns it once
+---@return boolean? ok
+---@return table? err
+function engine:wait(ms) end
+
+---@param quiet? boolean  nobody listens: an event comes without its fields
+---@return "done"|"event"|nil kind
+---@return integer|string|nil id_or_name
+---@return table? fields
+function engine:next(quiet) end
+
+---@param id integer
+---@return integer? status
+---@return table headers_or_err
+---@return string? body
+---@return { attempts: integer, sent: integer, retry_after?: number }? info
+function engine:take(id) end
+
+---@param id integer
+function engine:cancel(id) end
+
+---@param id integer
+function engine:abandon(id) end
+
+---@return table? counts  calls, transfers, timers, notes, untaken, credentials, retries, sent; nil when closed
+function engine:counts() end
+
+---@param grace? number  seconds that an exchange which has left is given (5)
+function engine:close(grace) end
+
+---@return boolean  false in a process made by fork after the engine, and when it is closed
+function engine:is_mine() end
+
+---@return number seconds  only differences mean anything
+function engine:now() end
+
+---@class dpg.core.Credential
+local credential = {}
+
+---@return integer? id
+---@return table? err
+function credential:load() end
+
+---@param spec table
+---@return integer? id
+---@return table? err
+function credential:sign_in(spec) end
+
+---@return integer? id
+---@return table? err
+function credential:forget() end
+
+---@return table? info  number, person, state, reason, generation, rotations, accounts, user; nil when closed
+function credential:info() end
+
+return core
