@@ -3,9 +3,9 @@
 describe("a session whose process is killed at random moments", function()
   local box = require "support.box"
   local client = require "support.client"
-  local digest = require "dpg.sandbox".digest
   local dpg = require "dpg"
   local process = require "support.process"
+  local record_of = require "support.record".read
   local socket = require "socket"
 
   local KILLS = process.name == "lua5.4" and 200 or 40 -- 200 take half a minute
@@ -48,18 +48,6 @@ describe("a session whose process is killed at random moments", function()
     client.close()
   end
 
-  -- The refresh token and the mark in a file of the store; nil where it is no whole record.
-  local function read_record(name)
-    local bytes = process.read_file(name) or ""
-    local length, body = bytes:match "^dpg%-record 1 (%d+) %x+\n(.*)$"
-    if not length or #body ~= tonumber(length) then return nil end
-    return { id = digest(body:match '"(dpg_rt_%x+)"'), marked = body:find('"in_flight":true', 1, true) ~= nil }
-  end
-
-  local function on_disk()
-    return read_record(path), read_record(path .. ".spare")
-  end
-
   local function find(id)
     for _, token in ipairs(sandbox:refresh_tokens()) do
       if token.id == id then return token end
@@ -86,7 +74,7 @@ describe("a session whose process is killed at random moments", function()
       socket.sleep(math.random() * LATEST_S) -- the random moment itself; nothing is waited for
       child:stop()
       assert.equal(128 + 9, child.status)
-      local record, spare = on_disk()
+      local record, spare = record_of(path), record_of(path .. ".spare")
       assert(record, "what is on disk is no whole record")
       if record.marked then counts.marked = counts.marked + 1 end
       if spare and spare.id ~= record.id then counts.spare = counts.spare + 1 end

@@ -78,19 +78,6 @@ function M.shell(command)
   return (text:gsub("\n$", ""))
 end
 
--- --- signals -------------------------------------------------------------------------------------------------------
-
--- One shell that is told whom to signal: a process for each signal would take longer than what is to be interrupted.
-local signaller
-
----@param pid integer
----@param signal string  "KILL", "INT" …
-function M.signal(pid, signal)
-  signaller = signaller or assert(io.popen("exec 2>/dev/null; exec sh", "w"))
-  signaller:write("kill -", signal, " ", pid, "\n")
-  signaller:flush()
-end
-
 -- --- a child -------------------------------------------------------------------------------------------------------
 
 ---@class spec.Child
@@ -167,9 +154,10 @@ function Child:wait()
   return self.status, lines
 end
 
+---Sends it a signal; on return it has been sent.
 ---@param name string  "KILL", "INT" …
 function Child:signal(name)
-  if not self.status then M.signal(self.pid, name) end
+  if not self.status then os.execute("kill -" .. name .. " " .. self.pid .. " 2>/dev/null") end
 end
 
 ---Kills it, if it still runs, and waits for its end.
