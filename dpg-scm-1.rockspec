@@ -69,6 +69,7 @@ build = {
     ["dpg.hub"] = "lua/dpg/hub.lua",
     ["dpg"] = "lua/dpg/init.lua",
     ["dpg.json"] = "lua/dpg/json.lua",
+    ["dpg.methods"] = "lua/dpg/methods.lua",
     ["dpg.operation"] = "lua/dpg/operation.lua",
     ["dpg.page"] = "lua/dpg/page.lua",
     ["dpg.resources.images"] = "lua/dpg/resources/images.lua",

@@ -132,6 +132,13 @@ describe("dpg.sign_in", function()
       dpg.assert(client.sign_in(box, "omar", { mfa = function() return typed end }))
     end)
 
+    it("raises at a callback that returns a number, which has lost its zeros", function()
+      local ok, problem = pcall(client.sign_in, box, "omar", { mfa = function() return 246810 end })
+      assert.is_false(ok)
+      assert.truthy(problem:find("`mfa` function must return the code as a string, got number", 1, true), problem)
+      assert.equal(0, box:count { path = "/auth/mfa" })
+    end)
+
     it("hands the question on when the callback gives up", function()
       local _, err = client.sign_in(box, "omar", { mfa = function() return nil end })
       assert.same({ "auth", "mfa_required" }, { err.kind, err.code })

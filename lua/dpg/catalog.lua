@@ -194,21 +194,24 @@ function M.names(row)
 end
 
 ---The path of a row, its {names} filled in from `values`, in order. Raises at what is no name at all.
+---@param where string  for the message: "images:get"
 ---@param row table
 ---@param values string[]
 ---@return string? path
 ---@return dpg.Error? err
-function M.path(row, values)
+function M.path(where, row, values)
   local named, i, err = {}, 0, nil
   for name in row.path:gmatch("{([%w_]+)}") do
     i = i + 1
     local value = values[i]
     if type(value) ~= "string" then
-      errors.raise("%s expected, got %s", name, value == nil and "nothing" or "a " .. type(value))
+      local has_one = type(value) == "table" and type(value[name]) == "string"
+      errors.raise("%s: a %s (a string) expected, got %s%s", where, name,
+        value == nil and "nothing" or "a " .. type(value), has_one and ": give its field " .. name or "")
     end
     if not url.is_segment(value) then
-      err = err or errors.usage("invalid_value", name .. " can't be " .. (value == "" and "empty" or value),
-        { field = name })
+      err = err or errors.usage("invalid_value", string.format("%s: %s can't be %s", where, name,
+        value == "" and "empty" or value), { field = name })
     end
     named[name] = value
   end
@@ -217,19 +220,20 @@ function M.path(row, values)
 end
 
 ---Checks `values` against the fields of a row. Raises at a wrong type; unknown names are the caller's business.
+---@param where string
 ---@param fields table<string, function>
 ---@param values table
 ---@return table? checked  a new table, as it goes on the wire
 ---@return dpg.Error? err  kind "usage", code "invalid_value", with `field`
-function M.check(fields, values)
+function M.check(where, fields, values)
   local checked = {}
   for _, name in ipairs(sorted(fields)) do
     if values[name] ~= nil then
       local value, problem, expected = fields[name](values[name])
       if problem == "type" then
-        errors.raise("option '%s': %s expected, got a %s", name, expected, type(values[name]))
+        errors.raise("%s: '%s': %s expected, got a %s", where, name, expected, type(values[name]))
       elseif problem then
-        return nil, errors.usage("invalid_value", name .. " " .. expected, { field = name })
+        return nil, errors.usage("invalid_value", string.format("%s: %s %s", where, name, expected), { field = name })
       end
       checked[name] = value
     end
@@ -238,21 +242,24 @@ function M.check(fields, values)
 end
 
 ---Checks a body's fields; raises at an unknown one, and wants at least one.
+---@param where string
 ---@param row table
 ---@param values table
 ---@return table? checked
 ---@return dpg.Error? err
-function M.check_body(row, values)
-  if type(values) ~= "table" then errors.raise("a table of fields expected, got %s", type(values)) end
+function M.check_body(where, row, values)
+  if type(values) ~= "table" then errors.raise("%s: a table of fields expected, got %s", where, type(values)) end
   for name in pairs(values) do
     if not row.body[name] then
-      errors.raise("unknown field '%s': it can be %s", tostring(name), table.concat(sorted(row.body), ", "))
+      errors.raise("%s: field '%s' is unknown; here are: %s (options come in a table of their own, behind the fields)",
+        where, tostring(name), table.concat(sorted(row.body), ", "))
     end
   end
   if next(values) == nil then
-    return nil, errors.usage("nothing_to_do", "no field is given: " .. table.concat(sorted(row.body), ", "))
+    return nil, errors.usage("nothing_to_do", string.format("%s: no field is given; there are: %s", where,
+      table.concat(sorted(row.body), ", ")))
   end
-  return M.check(row.body, values)
+  return M.check(where, row.body, values)
 end
 
 local function matches(template, path)

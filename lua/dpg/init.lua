@@ -8,7 +8,8 @@
 --   dpg.call        starts calls and waits for them              dpg.hub        engines, and pumping their queues
 --   dpg.connection  recipes and handles of credentials           dpg.store      where tokens are kept
 --   dpg.task        coroutines that wait                         dpg.host.*     how a program waits: blocking
---   dpg.json, dpg.url, dpg.uuid, dpg.compat                      dpg.core       the C core (csrc/)
+--   dpg.methods     a dot for a colon is told                    dpg.core       the C core (csrc/)
+--   dpg.json, dpg.url, dpg.uuid, dpg.compat
 local config = require "dpg.config"
 local connection = require "dpg.connection"
 local core = require "dpg.core"

@@ -8,6 +8,7 @@ local images = require "dpg.resources.images"
 local json = require "dpg.json"
 local keywords = require "dpg.resources.keywords"
 local metadata_profiles = require "dpg.resources.metadata_profiles"
+local methods = require "dpg.methods"
 local operation = require "dpg.operation"
 local operations = require "dpg.resources.operations"
 local page = require "dpg.page"
@@ -155,16 +156,16 @@ function Session:_call(where, row, values, fields, options)
   local more = row.method == "GET" and config.READ or config.WRITE
   options = config.check(where, options, catalog.names(row), config.CALL, more)
   config.check_call_retry(where, options)
-  local path, err = catalog.path(row, values)
+  local path, err = catalog.path(where, row, values)
   if not path then return nil, err end
   local request = { method = row.method, path = path, scope = row.scope, result = row.result }
   if row.query then
-    request.query, err = catalog.check(row.query, options)
+    request.query, err = catalog.check(where, row.query, options)
     if not request.query then return nil, err end
   end
   if row.body then
     local checked
-    checked, err = catalog.check_body(row, fields)
+    checked, err = catalog.check_body(where, row, fields)
     if not checked then return nil, err end
     local problem
     request.body, problem = json.encode(checked)
@@ -179,7 +180,7 @@ function Session:_each(where, row, values, options)
   config.check_call_retry(where, options)
   local all = { limit = 200 }
   for name, value in pairs(options) do all[name] = value end
-  catalog.check(row.query, all) -- a wrong type raises here, at the line that says it, not in the loop
+  catalog.check(where, row.query, all) -- a wrong type raises here, at the line that says it, not in the loop
   return page.iterator(function(offset)
     all.offset = offset
     return self:_call(where, row, values, nil, all)
@@ -267,6 +268,19 @@ local function raw_body(body)
   return text
 end
 
+-- What is wrong with a raw path, if anything.
+local function path_problem(path, base_url)
+  if path:sub(1, 1) ~= "/" then return "must begin with a slash, as in /images: it goes on where base_url ends" end
+  if path:find("?", 1, true) then return "can't hold a query: say query = { … }" end
+  local version = base_url:match("/v%d+$")
+  if path == version or path:sub(1, #version + 1) == version .. "/" then
+    return string.format("begins with %s, where base_url ends already: say %s", version, path:sub(#version + 1))
+  end
+  if not url.is_path(path) then
+    return "can't hold blanks, control characters, #, \\, // or dots that climb; percent-encode what stands for a name"
+  end
+end
+
 ---Any request that the API takes: for what has no method here yet. A write carries an Idempotency-Key, as all
 ---others do.
 ---@param method string  "GET", "POST" …
@@ -282,14 +296,17 @@ function Session:request(method, path, options)
   options = config.check("session:request", options, RAW, config.CALL, READS[method] and config.READ or config.WRITE)
   config.check_call_retry("session:request", options)
   if type(path) ~= "string" then errors.raise("session:request: a path expected, got %s", type(path)) end
-  if not url.is_path(path) then
-    return nil, errors.usage("invalid_value", "the path must begin with a slash, and hold no query, no blanks and no "
-      .. "dots that climb", { field = "path", method = method })
+  local problem = path_problem(path, self._connection.base_url)
+  if problem then
+    return nil, errors.usage("invalid_value", "session:request: the path " .. problem,
+      { field = "path", method = method })
   end
   return self:_exchange({
     method = method, path = path, query = raw_query(options.query), headers = raw_headers(options.headers),
     body = raw_body(options.body), scope = catalog.scope(method, path),
   }, options)
 end
+
+methods(Session, "session")
 
 return M

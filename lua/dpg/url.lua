@@ -78,10 +78,16 @@ local LOOPBACK = { ["localhost"] = true, ["[::1]"] = true, ["::1"] = true }
 function M.base(text)
   local scheme, authority, path = text:match("^([A-Za-z]+)://([^/?#]+)(.*)$")
   if not scheme or authority:find("[%c%s@\\]") or path:find("[%c%s?#\\]") then
-    return nil, "it is no absolute URL like https://api.digitalphotogallery.com/v1"
+    return nil, "it is no absolute URL like https://api.digitalphotogallery.com/v1 (without login, query or blanks)"
   end
   scheme = scheme:lower()
-  local host = (authority:match("^(%[.*%])") or authority:match("^([^:]*)")):lower()
+  local host, rest = authority:match("^(%[[^%]]+%])(.*)$")
+  if not host then host, rest = authority:match("^([^:]*)(.*)$") end
+  host = host:lower()
+  local port = tonumber(rest:match("^:(%d+)$"))
+  if host == "" or (rest ~= "" and not port) or (port and (port < 1 or port > 65535)) then
+    return nil, "its host is no name or address with a port of 1 to 65535 behind it"
+  end
   if scheme == "http" then
     if not (LOOPBACK[host] or host:match("^127%.%d+%.%d+%.%d+$")) then
       return nil, "plain http goes to this machine only (127.0.0.1, [::1], localhost): use https"

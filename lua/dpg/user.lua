@@ -3,6 +3,7 @@
 local call = require "dpg.call"
 local config = require "dpg.config"
 local errors = require "dpg.errors"
+local methods = require "dpg.methods"
 local session = require "dpg.session"
 
 local M = {}
@@ -56,5 +57,7 @@ function User:sign_out()
   if not status then return nil, errors.from_core(err) end
   return true
 end
+
+methods(User, "user")
 
 return M

@@ -1,5 +1,6 @@
 -- session.images: read and edit images. Contract: section 4. Each method is a row of dpg.catalog.
 local catalog = require "dpg.catalog"
+local methods = require "dpg.methods"
 
 local M = {}
 
@@ -65,5 +66,7 @@ end
 function Images:update(public_uuid, fields, options)
   return self._session:_call("images:update", catalog.images.update, { public_uuid }, fields, options)
 end
+
+methods(Images, "images")
 
 return M

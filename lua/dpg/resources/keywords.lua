@@ -1,5 +1,6 @@
 -- session.keywords: the vocabulary and its axes. Contract: section 5. Each method is a row of dpg.catalog.
 local catalog = require "dpg.catalog"
+local methods = require "dpg.methods"
 
 local M = {}
 
@@ -36,5 +37,7 @@ end
 function Keywords:namespaces(options)
   return self._session:_call("keywords:namespaces", catalog.keywords.namespaces, {}, nil, options)
 end
+
+methods(Keywords, "keywords")
 
 return M

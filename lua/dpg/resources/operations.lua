@@ -1,5 +1,6 @@
 -- session.operations: what became of a write. Contract: section 1. The Operation object itself is dpg.operation's.
 local catalog = require "dpg.catalog"
+local methods = require "dpg.methods"
 
 local M = {}
 
@@ -22,5 +23,7 @@ end
 function Operations:get(uuid, options)
   return self._session:_call("operations:get", catalog.operations.get, { uuid }, nil, options)
 end
+
+methods(Operations, "operations")
 
 return M

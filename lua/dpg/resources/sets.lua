@@ -1,5 +1,6 @@
 -- session.sets: galleries and their order. Contract: section 6. Each method is a row of dpg.catalog.
 local catalog = require "dpg.catalog"
+local methods = require "dpg.methods"
 
 local M = {}
 
@@ -62,5 +63,7 @@ end
 function Sets:each_image(public_uuid, options)
   return self._session:_each("sets:each_image", catalog.sets.images, { public_uuid }, options)
 end
+
+methods(Sets, "sets")
 
 return M
