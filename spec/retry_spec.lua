@@ -133,6 +133,12 @@ describe("a call", function()
     assert.equal(3, box:count { path = "/me" })
   end)
 
+  it("repeats without a budget when it is false", function()
+    box:fault { path = "/me", status = 503, times = 3 }
+    local _, answer = client.service(box, { retry = { base = 0.01, budget = false } }):me()
+    assert.equal(4, answer.attempts)
+  end)
+
   it("stops repeating when the origin's budget is spent", function()
     local frugal = client.service(box, { retry = { base = 0.01, attempts = 10, budget = 2 } })
     box:fault { path = "/me", status = 500, times = "always" }

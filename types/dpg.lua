@@ -8,7 +8,7 @@
 ---@field attempts? integer  how often a request is sent at most (6)
 ---@field base? number  seconds: the first back-off is drawn from 0 to this (0.2)
 ---@field cap? number  seconds: the longest back-off (20)
----@field budget? number|false  retries in store for each origin (100); said where the session is made
+---@field budget? number|false  retries in store for each origin (100), false: no limit; said where the session is made
 
 ---What one call can be told, and a session for all its calls.
 ---@class dpg.CallOptions

@@ -52,7 +52,7 @@ end
 
 local RETRY = { attempts = whole, base = positive, cap = positive, budget = function(value)
   if value ~= false and (type(value) ~= "number" or not (value >= 0)) then
-    return "a number, or false for none", number_or_kind(value)
+    return "a number of at least 0, or false for no limit", number_or_kind(value)
   end
 end }
 
@@ -191,6 +191,7 @@ end
 function M.engine(config)
   local budget
   if type(config.retry) == "table" then budget = config.retry.budget end
+  if budget == false then budget = math.huge end -- no limit
   local options = {
     user_agent = config.user_agent or string.format("dpg/%s (%s)", core.version, compat.name),
     ca_file = config.ca_file,
