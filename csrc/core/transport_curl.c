@@ -145,6 +145,13 @@ static void transfer_free(transfer *t)
 
 /* --- the door ------------------------------------------------------------------------------------------------------------- */
 
+static bool reserve_answer(dpg_response *r)
+{
+    r->headers = dpg_calloc(ONCE_HEADERS, sizeof *r->headers);
+    return r->headers && dpg_buf_reserve(&r->head, ONCE_HEAD) &&
+           dpg_buf_reserve(&r->body, r->body.max < ONCE_BODY ? r->body.max : ONCE_BODY);
+}
+
 static dpg_status transport_start(void *self, uint64_t id, const dpg_request *request, dpg_error *err)
 {
     curl_transport *c = self;
@@ -174,6 +181,10 @@ static dpg_status transport_start(void *self, uint64_t id, const dpg_request *re
     t->response.error.retry_after_ms = -1;
     dpg_buf_init_secret(&t->response.head, HEAD_MAX);
     dpg_buf_init_secret(&t->response.body, request->max_response_bytes ? request->max_response_bytes : RESPONSE_MAX);
+    if (t->once && !reserve_answer(&t->response)) {
+        status = dpg_fail_nomem(err);
+        goto fail;
+    }
     if (url.port == (url.https ? 443 : 80)) snprintf(t->host, sizeof t->host, "%.*s", (int)url.host.len, url.host.ptr);
     else snprintf(t->host, sizeof t->host, "%.*s:%d", (int)url.host.len, url.host.ptr, url.port);
 

@@ -140,7 +140,8 @@ static size_t on_header(char *bytes, size_t one, size_t len, void *self)
     if (!t->in_head) {         /* a status line */
         const char *blank = memchr(bytes, ' ', text);
 
-        dpg_buf_clear(&t->response.head);
+        if (t->response.head.ptr) dpg_wipe(t->response.head.ptr, t->response.head.len);
+        t->response.head.len = 0; /* its room stays */
         t->in_head = true;
         t->interim = blank && blank + 1 < bytes + text && blank[1] == '1'; /* "HTTP/1.1 103 …", "HTTP/2 103" */
         return line;

@@ -111,7 +111,7 @@ static void quote(const transfer *t, CURLcode result, char *out, size_t size)
 }
 
 /* The lines of the head as headers; false without memory. Lines that are no field are left out. */
-static bool read_head(dpg_response *response, bool *too_many)
+static bool read_head(dpg_response *response, size_t room, bool *too_many)
 {
     char *at = response->head.ptr, *end = at + response->head.len;
     size_t lines = 0;
@@ -123,8 +123,11 @@ static bool read_head(dpg_response *response, bool *too_many)
         *too_many = true;
         return true;
     }
-    response->headers = dpg_calloc(lines, sizeof *response->headers);
-    if (!response->headers) return false;
+    if (!response->headers || lines > room) {
+        dpg_free(response->headers);
+        response->headers = dpg_calloc(lines, sizeof *response->headers);
+        if (!response->headers) return false;
+    }
     while (at < end) {
         char *stop = memchr(at, '\n', (size_t)(end - at));
         dpg_header *h = &response->headers[response->header_count];
@@ -178,7 +181,7 @@ void dpg_curl_conclude(transfer *t, CURLcode result)
     } else if (status < 200 || status > 999) {
         v = &not_http;
         snprintf(words, sizeof words, "no status");
-    } else if (!read_head(r, &too_many)) {
+    } else if (!read_head(r, t->once ? ONCE_HEADERS : 0, &too_many)) {
         nomem = true;
     } else if (too_many) {
         v = &head_too_large;
