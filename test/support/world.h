@@ -80,14 +80,15 @@ struct world {
     int request_count, open_most;
 
     /* the server */
-    int refresh;                     /* the newest: rt-`refresh`; 0: nobody has signed in */
-    int family;                      /* of the newest; rt- numbers of a family go on from family * 1000 */
-    bool revoked, two_factor, keeps; /* keeps: 2xx without a refresh_token, the old one stays good */
-    int grace;                       /* > 0: the token before the newest gets the newest again, so many times */
+    int refresh; /* the newest: rt-`refresh`; 0: nobody has signed in */
+    int family;  /* of the newest; rt- numbers of a family go on from family * 1000 */
+    bool revoked, told, two_factor,
+        keeps; /* told: that it is revoked; keeps: 2xx without a refresh_token, the old one stays good */
+    int grace; /* > 0: the token before the newest gets the newest again, so many times */
     int life_s;
-    int access;             /* serial of the newest access token */
-    const char *bad_bearer; /* this one is answered with 401; "*": all are */
-    int spent_presented, exchanges, replays;
+    int access;                                                 /* serial of the newest access token */
+    const char *bad_bearer;                                     /* this one is answered with 401; "*": all are */
+    int spent_presented, refused_presented, exchanges, replays; /* refused: after it had been told so */
 
     /* the disk */
     char *bytes;
@@ -105,6 +106,9 @@ world *world_new(void);
 void world_free(world *w); /* engines too */
 
 void world_will(world *w, const char *word, world_reply reply);
+
+/* What the server does with a request (url, bearer, body); sets status, head and answer. For a server on a real socket. */
+void world_serve(world *w, world_request *r);
 
 /* An engine with the store, and a person's credential, in place `n`. `options` may be NULL. */
 world_client *world_client_new(world *w, int n, const dpg_engine_options *options, const dpg_person_options *person);
