@@ -24,14 +24,19 @@
 ---@class dpg.WriteOptions: dpg.CallOptions
 ---@field idempotency_key? string|fun(): string  by default a new UUID for each call
 
+---Of a list. Its walk (`each`) takes the same, but for `if_none_match`.
 ---@class dpg.ListOptions: dpg.ReadOptions
 ---@field limit? integer  items a page, 1 to 200
 ---@field offset? integer
----@field namespace? string  keywords
----@field query? string  keywords
----@field parent_public_uuid? string  sets
 
----@class dpg.ImageListOptions: dpg.ListOptions
+---@class dpg.KeywordListOptions: dpg.ListOptions
+---@field namespace? string
+---@field query? string
+
+---@class dpg.SetListOptions: dpg.ListOptions
+---@field parent_public_uuid? string  its children; without: the top level
+
+---@class dpg.ImageFilters: dpg.ReadOptions
 ---@field query? string  full text: `+must -not "a phrase" wild*`
 ---@field keyword? string|string[]
 ---@field namespace? string
@@ -49,6 +54,8 @@
 ---@field has_geo? boolean
 ---@field bbox? string|number[]  west, south, east, north
 
+---@class dpg.ImageListOptions: dpg.ImageFilters, dpg.ListOptions
+
 ---@class dpg.RequestOptions: dpg.CallOptions
 ---@field query? table<string, string|number|boolean|table>
 ---@field body? table|string  a table is sent as JSON
@@ -64,7 +71,7 @@
 ---@field max_connections? integer  16
 ---@field http2? boolean  true
 ---@field host? "blocking"
----@field idempotency_key? fun(): string
+---@field idempotency_key? fun(): string  for a whole session a function only: each write has a key of its own
 
 ---@class dpg.ServiceOptions: dpg.Config
 ---@field token string

@@ -50,7 +50,7 @@ function Images:versions(public_uuid, options)
 end
 
 ---What the library can be narrowed by, with counts.
----@param options? dpg.ImageListOptions
+---@param options? dpg.ImageFilters
 ---@return table? facets
 ---@return dpg.Answer|dpg.Error answer_or_err
 function Images:facets(options)

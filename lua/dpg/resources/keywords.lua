@@ -16,7 +16,7 @@ function M.new(session)
 end
 
 ---One page of the vocabulary, with counts. Needs api.images.read.
----@param options? dpg.ListOptions  `namespace`, `query`, `limit` (50, at most 200), `offset`
+---@param options? dpg.KeywordListOptions  `namespace`, `query`, `limit` (50, at most 200), `offset`
 ---@return dpg.Page? page
 ---@return dpg.Answer|dpg.Error answer_or_err
 function Keywords:list(options)
@@ -24,7 +24,7 @@ function Keywords:list(options)
 end
 
 ---Walks the whole vocabulary.
----@param options? dpg.ListOptions  `limit` is the size of a page (200)
+---@param options? dpg.KeywordListOptions  `limit` is the size of a page (200)
 ---@return dpg.Iterator
 function Keywords:each(options)
   return self._session:_each("keywords:each", catalog.keywords.list, {}, options)

@@ -16,7 +16,7 @@ function M.new(session)
 end
 
 ---One page of sets: the top level, or the children of `parent_public_uuid`. Needs api.images.read.
----@param options? dpg.ListOptions  `parent_public_uuid`, `limit` (50, at most 200), `offset`
+---@param options? dpg.SetListOptions  `parent_public_uuid`, `limit` (50, at most 200), `offset`
 ---@return dpg.Page? page
 ---@return dpg.Answer|dpg.Error answer_or_err
 function Sets:list(options)
@@ -24,7 +24,7 @@ function Sets:list(options)
 end
 
 ---Walks the sets of one level.
----@param options? dpg.ListOptions  `limit` is the size of a page (200)
+---@param options? dpg.SetListOptions  `limit` is the size of a page (200)
 ---@return dpg.Iterator
 function Sets:each(options)
   return self._session:_each("sets:each", catalog.sets.list, {}, options)
