@@ -15,8 +15,8 @@
 ---@field timeout? number|false  seconds for one attempt (30)
 ---@field deadline? number|false  seconds for the whole call, waits included (120)
 ---@field retry? dpg.Retry|false
----@field on_event? fun(name: dpg.EventName, event: dpg.Event)  for logs and metrics; may not make calls. What becomes of a
----  person's tokens (rotated, adopted, storage, signed_out) is told to the one of dpg.sign_in or dpg.resume alone
+---@field on_event? fun(name: dpg.EventName, event: dpg.Event)  for logs and metrics; may not make calls. What becomes
+---  of a person's tokens (rotated, adopted, storage, signed_out) is told to the one of dpg.sign_in or dpg.resume alone
 ---@field max_response_bytes? integer  64 MiB
 
 ---@class dpg.ReadOptions: dpg.CallOptions
