@@ -139,10 +139,8 @@ void dpg_buf_init_secret(dpg_buf *b, size_t max)
 
 void dpg_buf_clear(dpg_buf *b)
 {
-    if (b->secret)
-        dpg_free_secret(b->ptr, b->cap);
-    else
-        dpg_free(b->ptr);
+    if (b->secret) dpg_free_secret(b->ptr, b->cap);
+    else dpg_free(b->ptr);
     b->ptr = NULL;
     b->len = b->cap = 0;
     b->failed = DPG_BUF_FINE;

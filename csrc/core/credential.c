@@ -10,14 +10,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LOCK_LIMIT_MS 75000     /* longer than an exchange may take a sibling */
+#define LOCK_LIMIT_MS 75000 /* longer than an exchange may take a sibling */
 #define LOCK_AGAIN_MS 200
 #define EXCHANGE_LIMIT_MS 60000 /* one walk's exchange, replays included */
 #define UNSENT_TRIES 6
-#define MARGIN_MS 60000         /* refresh this long before the end, but never earlier than a fraction of the life */
-#define YOUNG_MS 60000          /* a 401 to a bearer this young is about something else than its age */
-#define EARLY_WAIT_MS 3000      /* so long a call with a good token in hand waits for a better one */
-#define MEMO_MS 1000            /* how long a "no" to an exchange that is no refusal answers those who come next */
+#define MARGIN_MS 60000    /* refresh this long before the end, but never earlier than a fraction of the life */
+#define YOUNG_MS 60000     /* a 401 to a bearer this young is about something else than its age */
+#define EARLY_WAIT_MS 3000 /* so long a call with a good token in hand waits for a better one */
+#define MEMO_MS 1000       /* how long a "no" to an exchange that is no refusal answers those who come next */
 #define CHANGED_MOST 3
 #define SAVE_BASE_MS 100
 #define SAVE_CAP_MS 5000
@@ -30,15 +30,15 @@ static const char *const state_names[] = {"idle",   "locking",    "loading", "ma
 static const unsigned may_follow[] = {
     [DPG_CRED_IDLE] = BIT(DPG_CRED_LOCKING) | BIT(DPG_CRED_PAUSED),
     [DPG_CRED_LOCKING] = BIT(DPG_CRED_LOADING) | BIT(DPG_CRED_IDLE),
-    [DPG_CRED_LOADING] = BIT(DPG_CRED_MARKING) | BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_NOTING) |
-                         BIT(DPG_CRED_UNLOCKING),
+    [DPG_CRED_LOADING] = BIT(DPG_CRED_MARKING) | BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) |
+                         BIT(DPG_CRED_NOTING) | BIT(DPG_CRED_UNLOCKING),
     [DPG_CRED_MARKING] = BIT(DPG_CRED_EXCHANGING) | BIT(DPG_CRED_LOADING) | BIT(DPG_CRED_UNLOCKING),
-    [DPG_CRED_EXCHANGING] = BIT(DPG_CRED_AGAIN) | BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_NOTING) |
-                            BIT(DPG_CRED_UNLOCKING),
+    [DPG_CRED_EXCHANGING] = BIT(DPG_CRED_AGAIN) | BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) |
+                            BIT(DPG_CRED_NOTING) | BIT(DPG_CRED_UNLOCKING),
     [DPG_CRED_AGAIN] = BIT(DPG_CRED_EXCHANGING),
     [DPG_CRED_SAVING] = BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_LOADING),
-    [DPG_CRED_SAVE_AGAIN] = BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_LOADING) |
-                            BIT(DPG_CRED_UNLOCKING),
+    [DPG_CRED_SAVE_AGAIN] =
+        BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_LOADING) | BIT(DPG_CRED_UNLOCKING),
     [DPG_CRED_NOTING] = BIT(DPG_CRED_UNLOCKING),
     [DPG_CRED_UNLOCKING] = BIT(DPG_CRED_IDLE),
     [DPG_CRED_PAUSED] = BIT(DPG_CRED_IDLE),
@@ -148,9 +148,11 @@ static void normalise(dpg_record *r, const dpg_moment *now)
         a->got_boot_ms = now->boot_ms - age;
         snprintf(a->boot_id, sizeof a->boot_id, "%s", now->boot_id);
     }
-    if (!r->not_before_unix_ms || (r->not_before_boot_id[0] && strcmp(r->not_before_boot_id, now->boot_id) == 0)) return;
+    if (!r->not_before_unix_ms || (r->not_before_boot_id[0] && strcmp(r->not_before_boot_id, now->boot_id) == 0))
+        return;
     wait = r->not_before_unix_ms - now->unix_ms;
-    if (wait > r->not_before_wait_ms) wait = r->not_before_wait_ms; /* a clock was wrong: nobody asked for more than this */
+    if (wait > r->not_before_wait_ms)
+        wait = r->not_before_wait_ms; /* a clock was wrong: nobody asked for more than this */
     r->not_before_boot_ms = now->boot_ms + (wait > 0 ? wait : 0);
     snprintf(r->not_before_boot_id, sizeof r->not_before_boot_id, "%s", now->boot_id);
 }
@@ -292,7 +294,8 @@ static void put_history(const dpg_cred *c, dpg_error *err)
 
     if (!r->refresh_token) return;
     dpg_digest_hex(dpg_cstr(r->refresh_token), digest);
-    used = snprintf(err->detail, sizeof err->detail, "generation %lld, token digest %s", (long long)r->generation, digest);
+    used =
+        snprintf(err->detail, sizeof err->detail, "generation %lld, token digest %s", (long long)r->generation, digest);
     for (size_t i = 0; i < r->past_count && used > 0 && (size_t)used < sizeof err->detail - 1; i++)
         used += snprintf(err->detail + used, sizeof err->detail - (size_t)used, "%s %s until %lld",
                          i ? "," : "; before it", r->past[i].digest, (long long)(r->past[i].unix_ms / 1000));
@@ -304,7 +307,8 @@ static void auth_error(const dpg_cred *c, dpg_error *err)
         {"no_session", "nobody is signed in: the store holds no session"},
         {"signed_out", "signed out: the tokens have been forgotten"},
         {"refused", "the server refused the refresh token: it was used elsewhere, was revoked or has expired"},
-        {"answer_lost", "the answer to the last exchange was lost on its way, and the server takes the old token no more"},
+        {"answer_lost",
+         "the answer to the last exchange was lost on its way, and the server takes the old token no more"},
     };
     const char *reason = c->reason[0] ? c->reason : "no_session", *text = texts[2][1];
 
@@ -412,18 +416,15 @@ static void replace_record(dpg_cred *c, dpg_record *r)
     for (size_t i = 0; i < r->access_count; i++) {
         dpg_access *a = &r->access[i], *old = dpg_record_access(&c->record, dpg_cstr(a->account));
 
-        if (old && dpg_str_eq_secret(dpg_cstr(old->token), dpg_cstr(a->token)))
-            a->serial = old->serial;
-        else
-            a->serial = ++c->last_serial;
+        if (old && dpg_str_eq_secret(dpg_cstr(old->token), dpg_cstr(a->token))) a->serial = old->serial;
+        else a->serial = ++c->last_serial;
     }
     dpg_record_clear(&c->record);
     c->record = *r;
     memset(r, 0, sizeof *r);
     if (c->record.tombstone)
         snprintf(c->reason, sizeof c->reason, "%s", c->record.generation ? "signed_out" : "no_session");
-    else
-        snprintf(c->reason, sizeof c->reason, "%s", c->record.refused);
+    else snprintf(c->reason, sizeof c->reason, "%s", c->record.refused);
 }
 
 /* The same generation again: what we learned, and could not write down, still holds. */
@@ -432,7 +433,8 @@ static void keep_what_we_know(const dpg_cred *c, dpg_record *r)
     const dpg_record *ours = &c->record;
 
     if (ours->refused[0]) memcpy(r->refused, ours->refused, sizeof r->refused);
-    if (r->in_flight && !ours->in_flight && r->in_flight_id == ours->in_flight_id) r->in_flight = false; /* our own mark */
+    if (r->in_flight && !ours->in_flight && r->in_flight_id == ours->in_flight_id)
+        r->in_flight = false; /* our own mark */
     if (ours->not_before_unix_ms && (!r->not_before_unix_ms || ours->not_before_unix_ms == r->not_before_unix_ms ||
                                      ours->not_before_boot_ms > r->not_before_boot_ms)) {
         r->not_before_unix_ms = ours->not_before_unix_ms;
@@ -455,10 +457,8 @@ static void ingest(dpg_cred *c, dpg_record *r, const dpg_moment *now)
     normalise(r, now);
     if (!r->tombstone && had && same && r->generation == before) keep_what_we_know(c, r);
     replace_record(c, r);
-    if (had && c->record.tombstone)
-        say(c, DPG_EVENT_SIGNED_OUT, c->reason, "");
-    else if (had && (!same || c->record.generation > before))
-        say(c, DPG_EVENT_ADOPTED, "", "");
+    if (had && c->record.tombstone) say(c, DPG_EVENT_SIGNED_OUT, c->reason, "");
+    else if (had && (!same || c->record.generation > before)) say(c, DPG_EVENT_ADOPTED, "", "");
 }
 
 static void write_next(dpg_cred *c, const dpg_record *r)
@@ -488,8 +488,7 @@ static bool build_successor(dpg_cred *c, const dpg_moment *now)
     if (!dpg_record_copy(&c->next, &c->record)) return false;
     if (successor.len == 0 || dpg_str_eq_secret(successor, dpg_cstr(c->record.refresh_token)))
         c->next.generation++; /* not rotated, but siblings must see that there is news */
-    else if (!dpg_record_rotate(&c->next, successor, x->begun_unix_ms))
-        return false;
+    else if (!dpg_record_rotate(&c->next, successor, x->begun_unix_ms)) return false;
     snprintf(times.boot_id, sizeof times.boot_id, "%s", now->boot_id);
     c->next.in_flight = false;
     c->next.in_flight_unix_ms = c->next.not_before_unix_ms = 0;
@@ -517,16 +516,12 @@ static bool build_next(dpg_cred *c, const dpg_moment *now)
 {
     dpg_record_clear(&c->next);
     switch (c->purpose) {
-    case DPG_NEXT_SUCCESSOR:
-        return build_successor(c, now);
-    case DPG_NEXT_ADOPT:
-        c->next.generation = c->record.generation + 1;
-        return build_adopted(c, now);
+    case DPG_NEXT_SUCCESSOR: return build_successor(c, now);
+    case DPG_NEXT_ADOPT: c->next.generation = c->record.generation + 1; return build_adopted(c, now);
     case DPG_NEXT_TRIAL: /* what is there again; what we have, if somebody took it away; else an empty record */
         if (c->record.refresh_token) return dpg_record_copy(&c->next, &c->record);
         break;
-    default:
-        c->next.generation = c->record.generation + 1;
+    default: c->next.generation = c->record.generation + 1;
     }
     c->next.tombstone = true;
     c->next.origin = dpg_strndup(dpg_cstr(c->origin));
@@ -536,8 +531,8 @@ static bool build_next(dpg_cred *c, const dpg_moment *now)
 static void save_again(dpg_cred *c, const dpg_moment *now)
 {
     enter(c, DPG_CRED_SAVE_AGAIN);
-    c->timer_boot_ms = now->boot_ms + 1 + SAVE_BASE_MS / 2 +
-                       dpg_backoff_ms(SAVE_BASE_MS, SAVE_CAP_MS, ++c->save_tries, now->random);
+    c->timer_boot_ms =
+        now->boot_ms + 1 + SAVE_BASE_MS / 2 + dpg_backoff_ms(SAVE_BASE_MS, SAVE_CAP_MS, ++c->save_tries, now->random);
 }
 
 static void drop_next(dpg_cred *c)
@@ -588,7 +583,8 @@ static void save_next(dpg_cred *c, const dpg_moment *now)
     if (c->built && !c->written) write_next(c, &c->next);
     if (!c->written) {
         if (c->purpose == DPG_NEXT_ADOPT && c->next_bytes.failed == DPG_BUF_TOO_LONG) {
-            dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_PROTOCOL, "record_too_large", "the sign-in answer is too large to be kept");
+            dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_PROTOCOL, "record_too_large",
+                     "the sign-in answer is too large to be kept");
             drop_next(c);
             settle_job(c, c->job, &err);
             unlock(c);
@@ -643,12 +639,8 @@ static void do_job(dpg_cred *c, dpg_job *job, const dpg_moment *now)
             c->built = c->written = dpg_buf_put_str(&c->next_bytes, dpg_buf_str(&c->stored));
         }
         break;
-    case DPG_JOB_ADOPT:
-        c->purpose = DPG_NEXT_ADOPT;
-        break;
-    case DPG_JOB_FORGET:
-        c->purpose = DPG_NEXT_FORGET;
-        break;
+    case DPG_JOB_ADOPT: c->purpose = DPG_NEXT_ADOPT; break;
+    case DPG_JOB_FORGET: c->purpose = DPG_NEXT_FORGET; break;
     }
     save_next(c, now);
 }
@@ -677,10 +669,8 @@ static void do_waiters(dpg_cred *c, const dpg_moment *now)
         if (a && w->rejected && a->serial == w->rejected && lives(a, now) && age_ms(a, now) < young) let_stand(c, w);
     }
     node = dpg_list_first(&c->waiters);
-    if (!node || pause_left(c, now))
-        unlock(c);
-    else
-        begin_mark(c, DPG_LIST_ITEM(node, dpg_waiter, link)->account, now);
+    if (!node || pause_left(c, now)) unlock(c);
+    else begin_mark(c, DPG_LIST_ITEM(node, dpg_waiter, link)->account, now);
 }
 
 /* Read the stored bytes into *r. False: *err says what is wrong with them. */
@@ -696,12 +686,11 @@ static bool read_stored(dpg_cred *c, dpg_record *r, dpg_error *err)
         if (dpg_record_peek(dpg_buf_str(&c->stored), &generation, family) == DPG_RECORD_NEWER)
             dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_newer",
                      "the stored record was written by a newer version of dpg; use that version, or another store");
-        else
-            dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_damaged", "the stored record is damaged");
+        else dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_damaged", "the stored record is damaged");
     } else if (!r->tombstone && strcmp(r->origin, c->origin) != 0) {
         dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_USAGE, "store_other_origin",
-                 "the store holds a session of %.100s, and a token never goes to another origin: this is %.100s", r->origin,
-                 c->origin);
+                 "the store holds a session of %.100s, and a token never goes to another origin: this is %.100s",
+                 r->origin, c->origin);
         dpg_record_clear(r);
     } else {
         return true;
@@ -745,7 +734,8 @@ static void loaded(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
             c->purpose = DPG_NEXT_ADOPT;
         }
         if (must_keep(c)) {
-            c->reload = reply->outcome != DPG_STORE_DONE || err.status == DPG_E_NOMEM; /* else: it goes over what is damaged */
+            c->reload =
+                reply->outcome != DPG_STORE_DONE || err.status == DPG_E_NOMEM; /* else: it goes over what is damaged */
             save_failed(c, &err, now);
             return;
         }
@@ -754,7 +744,8 @@ static void loaded(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         return;
     }
     if (must_keep(c)) { /* our successor met a record that is not the one we marked */
-        newer = c->stored_found && (r.tombstone || strcmp(r.family, c->next.family) != 0 || r.generation >= c->next.generation);
+        newer = c->stored_found &&
+                (r.tombstone || strcmp(r.family, c->next.family) != 0 || r.generation >= c->next.generation);
         if (newer && c->purpose == DPG_NEXT_SUCCESSOR) {
             drop_next(c);
         } else {
@@ -768,10 +759,8 @@ static void loaded(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         }
     }
     if (c->stored_found) ingest(c, &r, now);
-    if (!dpg_list_empty(&c->jobs))
-        do_job(c, DPG_LIST_ITEM(dpg_list_first(&c->jobs), dpg_job, link), now);
-    else
-        do_waiters(c, now);
+    if (!dpg_list_empty(&c->jobs)) do_job(c, DPG_LIST_ITEM(dpg_list_first(&c->jobs), dpg_job, link), now);
+    else do_waiters(c, now);
 }
 
 /* --- marking and exchanging ------------------------------------------------------------------------------------------------- */
@@ -822,10 +811,10 @@ static void marked(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         load(c);
         return;
     }
-    if (reply->outcome == DPG_STORE_FAILED)
-        err = reply->error;
+    if (reply->outcome == DPG_STORE_FAILED) err = reply->error;
     else
-        dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_changed", "the stored record keeps changing under our lock");
+        dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_changed",
+                 "the stored record keeps changing under our lock");
     say(c, DPG_EVENT_STORAGE, err.code, err.message);
     fail_walk(c, &err, now);
 }
@@ -895,7 +884,7 @@ static void not_taken(dpg_cred *c, const dpg_exchange *x, const dpg_moment *now)
         c->failure = x->error;
         dpg_free(c->failed_account);
         c->failed_account = dpg_strndup(dpg_cstr(c->exchange_account)); /* NULL: then the next one asks again */
-        give_up(c, &x->error, c->exchange_account, now); /* it may be about this account alone */
+        give_up(c, &x->error, c->exchange_account, now);                /* it may be about this account alone */
         return;
     }
     wait_as_told(c, wait, now);
@@ -940,14 +929,9 @@ void dpg_cred_exchanged(dpg_cred *c, dpg_exchange *x, const dpg_moment *now)
     }
     c->trouble = x->error;
     switch (x->verdict) {
-    case DPG_VERDICT_REFUSED:
-        lose(c, c->in_doubt ? "answer_lost" : "refused", now);
-        break;
-    case DPG_VERDICT_NOT_TAKEN:
-        not_taken(c, x, now);
-        break;
-    default:
-        exchange_failed(c, x, now);
+    case DPG_VERDICT_REFUSED: lose(c, c->in_doubt ? "answer_lost" : "refused", now); break;
+    case DPG_VERDICT_NOT_TAKEN: not_taken(c, x, now); break;
+    default: exchange_failed(c, x, now);
     }
     dpg_exchange_clear(x);
 }
@@ -965,10 +949,10 @@ static void saved(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         return;
     }
     if (reply->outcome != DPG_STORE_DONE) {
-        if (reply->outcome == DPG_STORE_FAILED)
-            err = reply->error;
+        if (reply->outcome == DPG_STORE_FAILED) err = reply->error;
         else
-            dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_changed", "the stored record keeps changing under our lock");
+            dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_changed",
+                     "the stored record keeps changing under our lock");
         save_failed(c, &err, now);
         return;
     }
@@ -1001,8 +985,8 @@ static void locked(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         return;
     }
     if (reply->outcome == DPG_STORE_BUSY) {
-        dpg_fail(&c->trouble, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_busy", "the store is locked%s%s", reply->holder[0] ? " by " : "",
-                 reply->holder);
+        dpg_fail(&c->trouble, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_busy", "the store is locked%s%s",
+                 reply->holder[0] ? " by " : "", reply->holder);
         serve_living(c, now);
     } else { /* only what a sign-in brought is worth another try */
         wait = LOCK_AGAIN_MS;
@@ -1026,28 +1010,17 @@ static void locked(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
 void dpg_cred_store_replied(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
 {
     switch (c->state) {
-    case DPG_CRED_LOCKING:
-        locked(c, reply, now);
-        break;
-    case DPG_CRED_LOADING:
-        loaded(c, reply, now);
-        break;
-    case DPG_CRED_MARKING:
-        marked(c, reply, now);
-        break;
-    case DPG_CRED_SAVING:
-        saved(c, reply, now);
-        break;
+    case DPG_CRED_LOCKING: locked(c, reply, now); break;
+    case DPG_CRED_LOADING: loaded(c, reply, now); break;
+    case DPG_CRED_MARKING: marked(c, reply, now); break;
+    case DPG_CRED_SAVING: saved(c, reply, now); break;
     case DPG_CRED_NOTING:
         if (reply->outcome == DPG_STORE_DONE) remember_stored(c);
         c->written = false;
         unlock(c);
         break;
-    case DPG_CRED_UNLOCKING:
-        unlocked(c, now);
-        break;
-    default:
-        break;
+    case DPG_CRED_UNLOCKING: unlocked(c, now); break;
+    default: break;
     }
     dpg_buf_clear(&reply->bytes);
 }
@@ -1057,19 +1030,15 @@ void dpg_cred_timer(dpg_cred *c, const dpg_moment *now)
     if (c->timer_boot_ms > now->boot_ms) return;
     c->timer_boot_ms = INT64_MAX;
     switch (c->state) {
-    case DPG_CRED_LOCKING:
-        c->op = DPG_OP_LOCK;
-        break;
+    case DPG_CRED_LOCKING: c->op = DPG_OP_LOCK; break;
     case DPG_CRED_AGAIN:
         c->tries++;
         enter(c, DPG_CRED_EXCHANGING);
         c->op = DPG_OP_EXCHANGE;
         break;
     case DPG_CRED_SAVE_AGAIN:
-        if (c->reload)
-            load(c);
-        else
-            save_next(c, now);
+        if (c->reload) load(c);
+        else save_next(c, now);
         break;
     case DPG_CRED_EXCHANGING: /* a token endpoint that takes its time takes nobody's good token away */
         serve_living(c, now);
@@ -1078,8 +1047,7 @@ void dpg_cred_timer(dpg_cred *c, const dpg_moment *now)
         say(c, DPG_EVENT_GATE_OPEN, "", "");
         rest(c, now);
         break;
-    default:
-        break;
+    default: break;
     }
 }
 
@@ -1101,10 +1069,8 @@ void dpg_cred_want(dpg_cred *c, dpg_waiter *w, const dpg_moment *now)
         give_error(c, w, &c->failure);
         return;
     }
-    if (idle)
-        start_walk(c, now);
-    else if (c->state == DPG_CRED_PAUSED)
-        refuse_the_impatient(c, now);
+    if (idle) start_walk(c, now);
+    else if (c->state == DPG_CRED_PAUSED) refuse_the_impatient(c, now);
 }
 
 void dpg_cred_leave(dpg_cred *c, dpg_waiter *w)
@@ -1154,21 +1120,12 @@ bool dpg_cred_next(dpg_cred *c, dpg_action *action)
     }
     action->type = c->op == DPG_OP_EXCHANGE ? DPG_ACT_EXCHANGE : DPG_ACT_STORE;
     switch (c->op) {
-    case DPG_OP_NONE:
-        return false;
-    case DPG_OP_LOCK:
-        action->store.op = DPG_STORE_LOCK;
-        break;
-    case DPG_OP_LOAD:
-        action->store.op = DPG_STORE_LOAD;
-        break;
-    case DPG_OP_UNLOCK:
-        action->store.op = DPG_STORE_UNLOCK;
-        break;
+    case DPG_OP_NONE: return false;
+    case DPG_OP_LOCK: action->store.op = DPG_STORE_LOCK; break;
+    case DPG_OP_LOAD: action->store.op = DPG_STORE_LOAD; break;
+    case DPG_OP_UNLOCK: action->store.op = DPG_STORE_UNLOCK; break;
     case DPG_OP_SAVE:
-    case DPG_OP_MARK:
-        put_save(c, action, c->op == DPG_OP_MARK);
-        break;
+    case DPG_OP_MARK: put_save(c, action, c->op == DPG_OP_MARK); break;
     case DPG_OP_EXCHANGE:
         action->refresh_token = dpg_cstr(c->record.refresh_token);
         action->account = dpg_cstr(c->exchange_account);

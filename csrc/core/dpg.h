@@ -29,25 +29,25 @@ typedef struct dpg_str {
 
 typedef enum dpg_status {
     DPG_OK = 0,
-    DPG_E_INVALID,  /* the caller's arguments; nothing was done */
-    DPG_E_NOMEM,    /* no memory; nothing was done */
-    DPG_E_CLOSED,   /* the engine is closed, or belongs to another process */
-    DPG_E_UNKNOWN,  /* no such call */
-    DPG_E_SYSTEM    /* the system or libcurl refused; the error says what */
+    DPG_E_INVALID, /* the caller's arguments; nothing was done */
+    DPG_E_NOMEM,   /* no memory; nothing was done */
+    DPG_E_CLOSED,  /* the engine is closed, or belongs to another process */
+    DPG_E_UNKNOWN, /* no such call */
+    DPG_E_SYSTEM   /* the system or libcurl refused; the error says what */
 } dpg_status;
 
 /* What Lua calls err.kind. */
 typedef enum dpg_kind {
     DPG_KIND_NONE = 0,
-    DPG_KIND_USAGE,     /* nothing was sent */
-    DPG_KIND_NETWORK,   /* resolve, connect, send, receive */
-    DPG_KIND_TIMEOUT,   /* an attempt or the whole call ran out of time */
-    DPG_KIND_TLS,       /* handshake or certificate */
-    DPG_KIND_PROTOCOL,  /* the answer could not be understood */
-    DPG_KIND_API,       /* DPG said no to something that the core asked itself (an exchange) */
-    DPG_KIND_AUTH,      /* sign in again */
+    DPG_KIND_USAGE,    /* nothing was sent */
+    DPG_KIND_NETWORK,  /* resolve, connect, send, receive */
+    DPG_KIND_TIMEOUT,  /* an attempt or the whole call ran out of time */
+    DPG_KIND_TLS,      /* handshake or certificate */
+    DPG_KIND_PROTOCOL, /* the answer could not be understood */
+    DPG_KIND_API,      /* DPG said no to something that the core asked itself (an exchange) */
+    DPG_KIND_AUTH,     /* sign in again */
     DPG_KIND_CANCELLED,
-    DPG_KIND_STORAGE    /* the token store */
+    DPG_KIND_STORAGE /* the token store */
 } dpg_kind;
 
 const char *dpg_kind_name(dpg_kind kind); /* "usage", "network" …, as in Lua */
@@ -64,7 +64,10 @@ typedef struct dpg_error {
     int http_status;        /* 0: there was no answer */
     int64_t retry_after_ms; /* -1: nobody said */
 } dpg_error;
-#define DPG_ERROR_INIT {.retry_after_ms = -1}
+#define DPG_ERROR_INIT       \
+    {                        \
+        .retry_after_ms = -1 \
+    }
 
 /* --- stores: where a person's record lives ------------------------------------------------------------------------- */
 
@@ -87,16 +90,19 @@ typedef struct dpg_credential dpg_credential;
 typedef uint64_t dpg_id;
 
 typedef struct dpg_engine_options {
-    dpg_str user_agent;     /* copied; empty: libdpg's own */
-    dpg_str ca_file;        /* copied; empty: the system's */
-    dpg_str proxy;          /* copied; used if proxy_set; empty: none at all */
-    bool proxy_set;         /* false: the environment's, as curl takes it; loopback is never proxied */
-    int max_connections;    /* transfers at once (exchanges are not counted); 0: 16 */
-    bool no_http2;          /* HTTP/1.1 only */
-    double retry_budget;    /* retries in store for each origin; 0: 100; below 0: none */
-    bool events;            /* put events in the outbox */
+    dpg_str user_agent;  /* copied; empty: libdpg's own */
+    dpg_str ca_file;     /* copied; empty: the system's */
+    dpg_str proxy;       /* copied; used if proxy_set; empty: none at all */
+    bool proxy_set;      /* false: the environment's, as curl takes it; loopback is never proxied */
+    int max_connections; /* transfers at once (exchanges are not counted); 0: 16 */
+    bool no_http2;       /* HTTP/1.1 only */
+    double retry_budget; /* retries in store for each origin; 0: 100; below 0: none */
+    bool events;         /* put events in the outbox */
 } dpg_engine_options;
-#define DPG_ENGINE_OPTIONS_INIT {0}
+#define DPG_ENGINE_OPTIONS_INIT \
+    {                           \
+        0                       \
+    }
 
 dpg_status dpg_engine_new(const dpg_engine_options *options, dpg_engine **out, dpg_error *err);
 
@@ -127,14 +133,17 @@ typedef struct dpg_spec {
     dpg_str account;            /* for a person's credential: which account's access token */
     dpg_str gate;               /* who waits together after a 429; empty: the credential, else the origin */
     dpg_repeat repeat;
-    int attempts;               /* sends at most; 0: 6 */
-    int64_t base_ms, cap_ms;    /* back-off; 0: 200 and 20,000 */
-    int64_t timeout_ms;         /* one attempt; 0: 30,000; below 0: none */
-    int64_t deadline_ms;        /* the whole call, waits included; 0: 120,000; below 0: none */
+    int attempts;            /* sends at most; 0: 6 */
+    int64_t base_ms, cap_ms; /* back-off; 0: 200 and 20,000 */
+    int64_t timeout_ms;      /* one attempt; 0: 30,000; below 0: none */
+    int64_t deadline_ms;     /* the whole call, waits included; 0: 120,000; below 0: none */
     int64_t timer_ms;
-    size_t max_response_bytes;  /* 0: 64 MiB */
+    size_t max_response_bytes; /* 0: 64 MiB */
 } dpg_spec;
-#define DPG_SPEC_INIT {0}
+#define DPG_SPEC_INIT \
+    {                 \
+        0             \
+    }
 
 /*
  * Start what `spec` describes and return at once.
@@ -160,15 +169,15 @@ typedef enum dpg_note_type {
 } dpg_note_type;
 
 typedef enum dpg_event {
-    DPG_EVENT_START,      /* an attempt is sent; attempt */
-    DPG_EVENT_RESPONSE,   /* an answer is here; http_status, attempt, elapsed_ms */
-    DPG_EVENT_RETRY,      /* again after wait_ms; http_status or code say why */
-    DPG_EVENT_ROTATED,    /* a refresh token was exchanged and its successor saved; generation */
-    DPG_EVENT_ADOPTED,    /* a sibling's newer record was taken over; generation */
-    DPG_EVENT_GATE_CLOSED,/* a 429 closed the gate for wait_ms */
-    DPG_EVENT_GATE_OPEN,  /* it is open again */
-    DPG_EVENT_STORAGE,    /* the store refused; code, message: said also when nobody waits for it */
-    DPG_EVENT_SIGNED_OUT  /* the session has ended; reason */
+    DPG_EVENT_START,       /* an attempt is sent; attempt */
+    DPG_EVENT_RESPONSE,    /* an answer is here; http_status, attempt, elapsed_ms */
+    DPG_EVENT_RETRY,       /* again after wait_ms; http_status or code say why */
+    DPG_EVENT_ROTATED,     /* a refresh token was exchanged and its successor saved; generation */
+    DPG_EVENT_ADOPTED,     /* a sibling's newer record was taken over; generation */
+    DPG_EVENT_GATE_CLOSED, /* a 429 closed the gate for wait_ms */
+    DPG_EVENT_GATE_OPEN,   /* it is open again */
+    DPG_EVENT_STORAGE,     /* the store refused; code, message: said also when nobody waits for it */
+    DPG_EVENT_SIGNED_OUT   /* the session has ended; reason */
 } dpg_event;
 
 const char *dpg_event_name(dpg_event event); /* "start", "response" … */
@@ -176,17 +185,17 @@ const char *dpg_event_name(dpg_event event); /* "start", "response" … */
 /* Plain values; owns nothing. No token, code or password is ever in it. */
 typedef struct dpg_note {
     dpg_note_type type;
-    dpg_id id;         /* the call, or 0 */
+    dpg_id id;           /* the call, or 0 */
     uint64_t credential; /* whose event it is: dpg_credential_info.number, or 0 */
     dpg_event event;
     int attempt;
     int http_status;
     int64_t wait_ms, elapsed_ms;
     int64_t generation;
-    char code[48];     /* also a reason */
+    char code[48]; /* also a reason */
     char message[160];
     char method[12];
-    char path[160];    /* without query */
+    char path[160]; /* without query */
 } dpg_note;
 
 /* The next note; *note is always set. */
@@ -216,11 +225,11 @@ void dpg_engine_cancel(dpg_engine *engine, dpg_id id);
 void dpg_engine_abandon(dpg_engine *engine, dpg_id id);
 
 typedef struct dpg_counts {
-    size_t calls;       /* started, not ended */
-    size_t transfers;   /* on a connection */
+    size_t calls;     /* started, not ended */
+    size_t transfers; /* on a connection */
     size_t timers;
-    size_t notes;       /* in the outbox */
-    size_t untaken;     /* ended, not taken */
+    size_t notes;   /* in the outbox */
+    size_t untaken; /* ended, not taken */
     size_t credentials;
     int64_t retries, sent; /* since the engine was made */
 } dpg_counts;
@@ -234,7 +243,8 @@ int64_t dpg_engine_now_ms(const dpg_engine *engine);
 /* --- credentials ------------------------------------------------------------------------------------------------------ */
 
 /* A service token for one origin; both copied, the token wiped when freed. `base_url` ends in /v1. */
-dpg_status dpg_credential_service(dpg_engine *engine, dpg_str base_url, dpg_str token, dpg_credential **out, dpg_error *err);
+dpg_status dpg_credential_service(dpg_engine *engine, dpg_str base_url, dpg_str token, dpg_credential **out,
+                                  dpg_error *err);
 
 typedef struct dpg_person_options {
     bool no_replay; /* an exchange whose answer was lost ends the session instead of being asked about again */
@@ -244,8 +254,8 @@ typedef struct dpg_person_options {
  * A person: `store` is kept by reference. The same base_url and store in one engine give the same object, so that all
  * who share a record share one rotation. Each call returns a reference, given back with dpg_credential_free().
  */
-dpg_status dpg_credential_person(dpg_engine *engine, dpg_str base_url, dpg_store *store, const dpg_person_options *options,
-                                 dpg_credential **out, dpg_error *err);
+dpg_status dpg_credential_person(dpg_engine *engine, dpg_str base_url, dpg_store *store,
+                                 const dpg_person_options *options, dpg_credential **out, dpg_error *err);
 void dpg_credential_free(dpg_credential *credential); /* takes NULL; a rotation under way goes on */
 
 /* Each starts a call and sets its id; that it is done means that it is durable. All need a person's credential. */
@@ -264,12 +274,12 @@ dpg_status dpg_credential_sign_in(dpg_credential *credential, const dpg_spec *sp
 dpg_status dpg_credential_forget(dpg_credential *credential, dpg_id *out, dpg_error *err);
 
 typedef struct dpg_credential_info {
-    uint64_t number;      /* unique in its engine; never 0 */
+    uint64_t number; /* unique in its engine; never 0 */
     bool person;
-    const char *state;    /* a static name: "ready", "empty", "exchanging", "sign_in" … */
-    const char *reason;   /* why the person must sign in again, or "" */
+    const char *state;  /* a static name: "ready", "empty", "exchanging", "sign_in" … */
+    const char *reason; /* why the person must sign in again, or "" */
     int64_t generation;
-    int64_t rotations;    /* exchanges that this engine made for it */
+    int64_t rotations; /* exchanges that this engine made for it */
     /* Borrowed until the engine is next turned: */
     const char *accounts_json; /* the accounts as the server sent them (a JSON array, unknown fields kept), or "" */
     const char *person_json;   /* the person as the server sent it (a JSON object), or "" */

@@ -16,9 +16,9 @@
 
 typedef struct dpg_clock {
     void *self;
-    int64_t (*boot_ms)(void *self);        /* runs on through suspend; only differences mean anything */
-    int64_t (*unix_ms)(void *self);        /* may jump */
-    const char *(*boot_id)(void *self);    /* which boot `boot_ms` counts from; "" when unknown */
+    int64_t (*boot_ms)(void *self);     /* runs on through suspend; only differences mean anything */
+    int64_t (*unix_ms)(void *self);     /* may jump */
+    const char *(*boot_id)(void *self); /* which boot `boot_ms` counts from; "" when unknown */
 } dpg_clock;
 
 typedef struct dpg_random {
@@ -31,16 +31,21 @@ extern const dpg_random dpg_random_os;
 
 /* --- store --------------------------------------------------------------------------------------------------------- */
 
-typedef enum dpg_store_op { DPG_STORE_LOCK, DPG_STORE_LOAD, DPG_STORE_SAVE, DPG_STORE_UNLOCK } dpg_store_op;
+typedef enum dpg_store_op {
+    DPG_STORE_LOCK,
+    DPG_STORE_LOAD,
+    DPG_STORE_SAVE,
+    DPG_STORE_UNLOCK
+} dpg_store_op;
 
 /* What the engine asks. All views are borrowed until the answer. */
 typedef struct dpg_store_request {
     dpg_store_op op;
-    uint64_t ask;      /* the number to answer under, when the answer comes later */
-    dpg_str bytes;     /* SAVE: the whole record */
-    bool had;          /* SAVE: something is expected to be stored … */
-    dpg_str expected;  /* … and it is this; without `had`: nothing is stored */
-    bool reserve;      /* SAVE: another save will follow soon and must find room: make it now, or fail now */
+    uint64_t ask;     /* the number to answer under, when the answer comes later */
+    dpg_str bytes;    /* SAVE: the whole record */
+    bool had;         /* SAVE: something is expected to be stored … */
+    dpg_str expected; /* … and it is this; without `had`: nothing is stored */
+    bool reserve;     /* SAVE: another save will follow soon and must find room: make it now, or fail now */
 } dpg_store_request;
 
 typedef enum dpg_store_outcome {
@@ -53,10 +58,10 @@ typedef enum dpg_store_outcome {
 typedef struct dpg_store_reply {
     dpg_store_outcome outcome;
     int64_t again_ms;
-    char holder[96];   /* BUSY: who has it, for people ("process 4711"), or empty */
-    bool found;        /* LOAD: is anything stored? */
-    dpg_buf bytes;     /* LOAD: the stored bytes, a secret buffer; the receiver takes it */
-    dpg_error error;   /* FAILED: kind "storage" (or "usage"), code "store_…" */
+    char holder[96]; /* BUSY: who has it, for people ("process 4711"), or empty */
+    bool found;      /* LOAD: is anything stored? */
+    dpg_buf bytes;   /* LOAD: the stored bytes, a secret buffer; the receiver takes it */
+    dpg_error error; /* FAILED: kind "storage" (or "usage"), code "store_…" */
 } dpg_store_reply;
 
 /*
@@ -80,13 +85,13 @@ typedef struct dpg_request {
     size_t header_count;
     dpg_str body;
     bool has_body;
-    bool once;   /* never two times on the wire: a fresh connection, HTTP/1.1, guarded against libcurl's own resends */
+    bool once; /* never two times on the wire: a fresh connection, HTTP/1.1, guarded against libcurl's own resends */
     size_t max_response_bytes;
 } dpg_request;
 
 /* How far a request certainly did, or may have, gone. */
 typedef enum dpg_sent {
-    DPG_SENT_NOT,  /* proof: not one byte of the request left this machine */
+    DPG_SENT_NOT, /* proof: not one byte of the request left this machine */
     DPG_SENT_MAYBE
 } dpg_sent;
 
@@ -98,7 +103,7 @@ typedef struct dpg_response {
     int status;
     dpg_header *headers; /* names in lower case; views into `head` */
     size_t header_count;
-    dpg_buf head, body;  /* both secret buffers: an answer may carry tokens */
+    dpg_buf head, body; /* both secret buffers: an answer may carry tokens */
 } dpg_response;
 void dpg_response_clear(dpg_response *response);
 

@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HOLD_MS 5000       /* how long a turn goes on while a refresh token is between its mark and its save */
-#define STILL_TURNS 10000  /* in one and the same millisecond: then something is wrong, and nobody spins for ever */
+#define HOLD_MS 5000      /* how long a turn goes on while a refresh token is between its mark and its save */
+#define STILL_TURNS 10000 /* in one and the same millisecond: then something is wrong, and nobody spins for ever */
 #define FOREVER_MS (INT64_C(36525) * 24 * 3600 * 1000) /* a hundred years: no sum of times overflows */
 #define MAX_BODY ((size_t)64 << 20)
 
@@ -117,7 +117,8 @@ static void free_memory(dpg_engine *e)
         dpg_engine_next(e, &note);
     } while (note.type != DPG_NOTE_NONE);
     for (size_t i = 0; i < e->ended.cap; i++) dpg_flow_free(e->ended.slots[i]);
-    while ((node = dpg_list_first(&e->credentials)) != NULL) dpg_credential_destroy(DPG_LIST_ITEM(node, dpg_credential, link));
+    while ((node = dpg_list_first(&e->credentials)) != NULL)
+        dpg_credential_destroy(DPG_LIST_ITEM(node, dpg_credential, link));
     free_list(&e->origins, offsetof(dpg_origin, link));
     free_list(&e->gates, offsetof(dpg_named_gate, link));
     dpg_free(e->live.slots);
@@ -225,7 +226,8 @@ void dpg_engine_free(dpg_engine *e, int64_t grace_ms)
 
 static dpg_status closed(dpg_error *err)
 {
-    return dpg_fail(err, DPG_E_CLOSED, DPG_KIND_USAGE, "engine_closed", "this engine is closed, or belongs to another process");
+    return dpg_fail(err, DPG_E_CLOSED, DPG_KIND_USAGE, "engine_closed",
+                    "this engine is closed, or belongs to another process");
 }
 
 static dpg_status check_headers(const dpg_spec *spec, dpg_error *err)
@@ -234,10 +236,12 @@ static dpg_status check_headers(const dpg_spec *spec, dpg_error *err)
         const dpg_header *h = &spec->headers[i];
 
         if (!dpg_header_name_ok(h->name))
-            return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "header", "a header's name is empty or holds a character that it may not");
+            return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "header",
+                            "a header's name is empty or holds a character that it may not");
         if (!dpg_header_value_ok(h->value))
-            return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "header", "the value of header %.*s holds CR, LF or NUL",
-                            (int)(h->name.len < 64 ? h->name.len : 64), h->name.ptr);
+            return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "header",
+                            "the value of header %.*s holds CR, LF or NUL", (int)(h->name.len < 64 ? h->name.len : 64),
+                            h->name.ptr);
         if (dpg_str_eq_nocase(h->name, DPG_LIT("authorization")))
             return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "header",
                             "the Authorization header is the credential's, and can't be given with a call");
@@ -249,10 +253,12 @@ static dpg_status check_spec(const dpg_engine *e, const dpg_spec *spec, const dp
                              dpg_error *err)
 {
     if (!dpg_header_name_ok(spec->method) || spec->method.len > 32)
-        return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "method", "the method is not one: expected GET, POST or the like");
+        return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "method",
+                        "the method is not one: expected GET, POST or the like");
     if (!dpg_url_read(spec->url, url))
-        return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "url",
-                        "the URL is not one: expected an absolute http(s) URL without blanks, control characters or a login");
+        return dpg_fail(
+            err, DPG_E_INVALID, DPG_KIND_USAGE, "url",
+            "the URL is not one: expected an absolute http(s) URL without blanks, control characters or a login");
     if (!url->https && !url->loopback)
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "insecure_url",
                         "plain http to %.*s: only a loopback address may be spoken to without TLS",
@@ -262,10 +268,11 @@ static dpg_status check_spec(const dpg_engine *e, const dpg_spec *spec, const dp
             return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "account",
                             "the account is not one: expected a uuid, at most 200 visible ASCII characters");
     if (credential && credential->engine != e)
-        return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "other_engine", "this credential belongs to another engine");
+        return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "other_engine",
+                        "this credential belongs to another engine");
     if (credential && strcmp(credential->origin, url->origin) != 0)
-        return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "other_origin",
-                        "a token for %.100s does not go to %.100s", credential->origin, url->origin);
+        return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "other_origin", "a token for %.100s does not go to %.100s",
+                        credential->origin, url->origin);
     return check_headers(spec, err);
 }
 
@@ -372,8 +379,8 @@ static void copy_numbers(dpg_flow *f, const dpg_spec *spec)
 }
 
 /* Whatever can fail for memory fails here: once a call is in the inbox, its end can always be told. */
-static dpg_status start(dpg_engine *e, dpg_flow_type type, const dpg_spec *spec, dpg_credential *credential, dpg_id *out,
-                        dpg_error *err)
+static dpg_status start(dpg_engine *e, dpg_flow_type type, const dpg_spec *spec, dpg_credential *credential,
+                        dpg_id *out, dpg_error *err)
 {
     dpg_flow *f;
     dpg_url url = {0};
@@ -390,8 +397,9 @@ static dpg_status start(dpg_engine *e, dpg_flow_type type, const dpg_spec *spec,
     f->timer.at_boot_ms = INT64_MAX;
     f->call.retry_after_ms = -1;
     if (!copy_spec(f, spec) || (sends && !(f->origin = find_origin(e, url.origin))) ||
-        (spec->gate.len && !(f->named_gate = find_gate(e, spec->gate))) || !dpg_ids_reserve(&e->live, e->live.count + 1) ||
-        !dpg_ids_reserve(&e->ended, e->live.count + e->untaken + 1) || !dpg_timers_reserve(&e->timers)) {
+        (spec->gate.len && !(f->named_gate = find_gate(e, spec->gate))) ||
+        !dpg_ids_reserve(&e->live, e->live.count + 1) || !dpg_ids_reserve(&e->ended, e->live.count + e->untaken + 1) ||
+        !dpg_timers_reserve(&e->timers)) {
         dpg_flow_free(f);
         return dpg_fail_nomem(err);
     }
@@ -400,7 +408,9 @@ static dpg_status start(dpg_engine *e, dpg_flow_type type, const dpg_spec *spec,
 
         while (path < url.target.len && url.target.ptr[path] != '?') path++;
         f->path = dpg_str_of(f->url.ptr + offset, path);
-        f->gate = f->named_gate ? &f->named_gate->gate : credential && type == DPG_FLOW_CALL ? &credential->gate : &f->origin->gate;
+        f->gate = f->named_gate                         ? &f->named_gate->gate
+                  : credential && type == DPG_FLOW_CALL ? &credential->gate
+                                                        : &f->origin->gate;
     }
     if (f->named_gate) f->named_gate->users++;
     f->credential = dpg_credential_ref(credential);
@@ -414,13 +424,16 @@ static dpg_status start(dpg_engine *e, dpg_flow_type type, const dpg_spec *spec,
 
 dpg_status dpg_engine_start(dpg_engine *engine, const dpg_spec *spec, dpg_id *out, dpg_error *err)
 {
-    return start(engine, spec->url.len ? DPG_FLOW_CALL : DPG_FLOW_TIMER, spec, spec->url.len ? spec->credential : NULL, out, err);
+    return start(engine, spec->url.len ? DPG_FLOW_CALL : DPG_FLOW_TIMER, spec, spec->url.len ? spec->credential : NULL,
+                 out, err);
 }
 
-static dpg_status start_for_person(dpg_credential *c, dpg_flow_type type, const dpg_spec *spec, dpg_id *out, dpg_error *err)
+static dpg_status start_for_person(dpg_credential *c, dpg_flow_type type, const dpg_spec *spec, dpg_id *out,
+                                   dpg_error *err)
 {
     if (!c->person)
-        return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "not_a_person", "this is a service token: it has no session to sign in, load or forget");
+        return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "not_a_person",
+                        "this is a service token: it has no session to sign in, load or forget");
     return start(c->engine, type, spec, c, out, err);
 }
 
@@ -559,7 +572,9 @@ dpg_status dpg_engine_take(dpg_engine *e, dpg_id id, dpg_completion *out, dpg_er
 {
     dpg_flow *f = dpg_ids_find(&e->ended, id);
 
-    if (!f) return dpg_fail(err, DPG_E_UNKNOWN, DPG_KIND_USAGE, "unknown_call", "no call with this number has ended, or it was taken");
+    if (!f)
+        return dpg_fail(err, DPG_E_UNKNOWN, DPG_KIND_USAGE, "unknown_call",
+                        "no call with this number has ended, or it was taken");
     dpg_ids_remove(&e->ended, id);
     e->untaken--;
     if (dpg_list_linked(&f->out.link)) { /* taken before it was told */
@@ -601,10 +616,8 @@ void dpg_engine_abandon(dpg_engine *e, dpg_id id)
     dpg_flow *f = dpg_ids_find(&e->live, id);
     dpg_completion completion;
 
-    if (f)
-        f->abandoned = true;
-    else if (dpg_engine_take(e, id, &completion, NULL) == DPG_OK)
-        dpg_completion_clear(&completion);
+    if (f) f->abandoned = true;
+    else if (dpg_engine_take(e, id, &completion, NULL) == DPG_OK) dpg_completion_clear(&completion);
 }
 
 dpg_counts dpg_engine_counts(const dpg_engine *e)

@@ -84,18 +84,18 @@ typedef enum dpg_flow_type {
 } dpg_flow_type;
 
 typedef struct dpg_flow {
-    dpg_list link;    /* engine->calls */
-    dpg_list queue;   /* engine->queue */
-    dpg_list inbox;   /* engine->inbox */
-    dpg_out out;      /* engine->outbox, once ended */
+    dpg_list link;  /* engine->calls */
+    dpg_list queue; /* engine->queue */
+    dpg_list inbox; /* engine->inbox */
+    dpg_out out;    /* engine->outbox, once ended */
     dpg_engine *engine;
     dpg_id id;
     dpg_flow_type type;
     dpg_call call;
     bool transferring, abandoned, cancelled, ended;
-    bool stopped;     /* as `error` says, when its job has let go of it */
+    bool stopped; /* as `error` says, when its job has let go of it */
 
-    char *arena;      /* the copied spec; wiped */
+    char *arena; /* the copied spec; wiped */
     size_t arena_size;
     dpg_str method, url, path, body, account;
     bool has_body;
@@ -173,7 +173,8 @@ struct dpg_engine {
 
 /* engine.c */
 void dpg_engine_now(const dpg_engine *e, dpg_moment *out);
-void dpg_engine_say(dpg_engine *e, const dpg_note *note); /* an event; copied; dropped when nobody listens or there is no memory */
+void dpg_engine_say(dpg_engine *e,
+                    const dpg_note *note); /* an event; copied; dropped when nobody listens or there is no memory */
 
 /* flow.c */
 void dpg_flow_begin(dpg_flow *f);

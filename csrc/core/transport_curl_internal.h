@@ -17,11 +17,11 @@ enum {
     HEAD_MAX = 256 * 1024,   /* all header lines of an answer together, 1xx ones too */
     HEADERS_MAX = 2048,      /* … and how many of them the final answer may have */
     RESPONSE_MAX = 64 << 20, /* a body, where the request doesn't say */
-    ONCE_HEAD = 32 * 1024,   /* what a `once` request has room for before it leaves: the answer to an exchange holds … */
-    ONCE_HEADERS = 256,      /* … the only copy of a token, and must not be lost to a moment without memory */
+    ONCE_HEAD = 32 * 1024, /* what a `once` request has room for before it leaves: the answer to an exchange holds … */
+    ONCE_HEADERS = 256,    /* … the only copy of a token, and must not be lost to a moment without memory */
     ONCE_BODY = 64 * 1024,
-    CONNECTIONS = 16,        /* where the options don't say */
-    SPARE = 8                /* connections kept beyond max_connections, and handles: exchanges aren't counted in it */
+    CONNECTIONS = 16, /* where the options don't say */
+    SPARE = 8         /* connections kept beyond max_connections, and handles: exchanges aren't counted in it */
 };
 
 typedef struct curl_transport curl_transport;
