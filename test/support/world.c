@@ -351,6 +351,7 @@ static void save(world_client *c, const dpg_store_request *q, dpg_store_reply *r
     world *w = c->w;
 
     if (w->holder != c) abort(); /* saving without the lock */
+    if (w->on_save && !q->reserve) w->on_save(c);
     if (q->reserve && w->change_marks) {
         reply->outcome = DPG_STORE_CHANGED;
         return;

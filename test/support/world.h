@@ -96,8 +96,9 @@ struct world {
     bool found;
     world_client *holder;
     int fail[4], fail_marks,
-        busy;          /* operations that will fail, by dpg_store_op; saves with a mark; locks that are taken */
-    bool change_marks; /* each marking save finds another record */
+        busy; /* operations that will fail, by dpg_store_op; saves with a mark; locks that are taken */
+    void (*on_save)(world_client *); /* called in the middle of a save; NULL: nothing is */
+    bool change_marks;               /* each marking save finds another record */
     bool async;
     int marks, saves;
 };
