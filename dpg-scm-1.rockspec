@@ -37,6 +37,8 @@ build = {
         "csrc/core/base.c",
         "csrc/core/call.c",
         "csrc/core/credential.c",
+        "csrc/core/credential_record.c",
+        "csrc/core/credential_waiters.c",
         "csrc/core/engine.c",
         "csrc/core/flow.c",
         "csrc/core/flow_credential.c",
