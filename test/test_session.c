@@ -164,6 +164,7 @@ TEST("takes no good token away when an early refresh fails, and does not try aga
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         world *w = begin();
         world_client *c = &w->clients[0];
+        int sent;
 
         signed_in(c);
         w->now_ms += 870000;
@@ -173,7 +174,9 @@ TEST("takes no good token away when an early refresh fails, and does not try aga
         CHECK(world_count(w, "/auth/token") > 1);
         w->script_count = 0;
         world_turn(c, 100);
+        sent = world_count(w, "/auth/token");
         CHECK_INT(status_of(c, world_get(c, "a", "/me"), 50), 200); /* at once: nobody waits for another try */
+        if (i < 3) CHECK_INT(world_count(w, "/auth/token"), sent);  /* the others go on by themselves, in doubt */
         world_turn(c, 60000);
         finish(w);
     }
@@ -663,6 +666,9 @@ TEST("lets a \"no\" for one account be that account's alone")
     expect_error(c, world_get(c, "a", "/a"), 100, DPG_KIND_API, "api_not_enabled"); /* for a moment, unasked */
     CHECK_INT(w->exchanges, 1);
     CHECK_INT(world_count(w, "/auth/token"), 2);
+    CHECK_INT(status_of(c, world_get(c, "c", "/c"), 5000), 200);
+    world_turn(c, 1000);
+    CHECK_INT(status_of(c, world_get(c, "a", "/a"), 5000), 200);
     finish(w);
 }
 

@@ -1,9 +1,10 @@
 /*
- * What tests of the engine in its small world begin and end with, and how they take a call's end. Needs check.h before it.
+ * What tests of the engine in its small world begin and end with, and how they take a call's end.
  */
 #ifndef DPG_WORLD_KIT_H
 #define DPG_WORLD_KIT_H
 
+#include "check.h"
 #include "record.h"
 #include "world.h"
 
