@@ -608,6 +608,34 @@ TEST("with no_replay an exchange that never left is sent again all the same")
     end(&r);
 }
 
+TEST("does not ask again where a certificate or an option is wrong, unless it is in doubt already")
+{
+    rig r;
+    dpg_waiter w;
+    dpg_exchange x = {.verdict = DPG_VERDICT_UNSENT, .retry_after_ms = -1};
+
+    dpg_fail(&x.error, DPG_E_SYSTEM, DPG_KIND_TLS, "certificate_invalid", "no");
+    begin(&r, false);
+    want(&r, &w, "a", 0);
+    walk(&r, "Ldmx");
+    dpg_cred_exchanged(&r.c, &x, &r.now);
+    CHECK_STR(w.error.code, "certificate_invalid");
+    walk(&r, "su-");
+    CHECK(!is_marked(&r));
+    want(&r, &w, "a", 0);
+    walk(&r, "Ldmx");
+    verdict(&r, DPG_VERDICT_IN_DOUBT, 0, -1);
+    later(&r, 0);
+    walk(&r, "x");
+    dpg_cred_exchanged(&r.c, &x, &r.now);
+    CHECK_INT(r.c.state, DPG_CRED_AGAIN);
+    later(&r, 5000);
+    walk(&r, "x");
+    tokens(&r, "at-1", "rt-2");
+    walk(&r, "su-");
+    end(&r);
+}
+
 TEST("never presents a token that was refused, also when that could not be written down")
 {
     rig r;

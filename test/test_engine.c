@@ -157,6 +157,41 @@ TEST("names what it was doing when a deadline passes, in every state")
     }
     w->holder = NULL;
     CHECK_INT(world_count(w, "/auth/sign_in"), 0);
+    world_turn(c, 100); /* the walk finds that nobody waits for the lock any more */
+    finish(w);
+}
+
+TEST("sends nothing whose deadline has passed while nobody turned the engine")
+{
+    world *w = begin();
+    dpg_engine_options one = {.max_connections = 1};
+    world_client *c = world_client_new(w, 1, &one, NULL);
+    dpg_spec spec = world_spec(c, NULL, "POST", WORLD_BASE "/write"), in = world_sign_in_spec();
+    dpg_completion done;
+    dpg_id id, queued, person, signing;
+
+    spec.deadline_ms = in.deadline_ms = 1000;
+    id = world_start(c, &spec);
+    w->now_ms += 1000;
+    done = take(c, id, 0);
+    CHECK_STR(done.error.code, "deadline");
+    CHECK_INT(done.sent, 0);
+    dpg_completion_clear(&done);
+    world_will(w, "/first", (world_reply){.after_ms = 100});
+    dpg_engine_abandon(c->engine, world_get(c, NULL, "/first"));
+    queued = world_start(c, &spec);
+    world_turn(c, 10);
+    REQUIRE(dpg_credential_sign_in(c->person, &in, &signing, NULL) == DPG_OK);
+    spec = world_spec(c, "a", "GET", WORLD_BASE "/write");
+    spec.deadline_ms = 1000;
+    person = world_start(c, &spec);
+    w->now_ms += 5000;
+    expect_error(c, queued, 0, DPG_KIND_TIMEOUT, "deadline");
+    expect_error(c, signing, 0, DPG_KIND_TIMEOUT, "deadline");
+    expect_error(c, person, 5000, DPG_KIND_TIMEOUT, "deadline");
+    CHECK_INT(world_count(w, "/write"), 0);
+    CHECK_INT(world_count(w, "/auth/sign_in"), 0);
+    world_turn(c, 100); /* the exchange that was begun all the same */
     finish(w);
 }
 

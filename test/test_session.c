@@ -550,6 +550,7 @@ TEST("clears the mark and keeps the moment when an exchange is answered 429, for
     world_turn(c, 1000);
     r = stored(w);
     CHECK(!r.in_flight);
+    CHECK_INT(w->told_wait_ms, 30000);
     CHECK_INT(r.not_before_boot_ms, 1000000 + 10 + 30000);
     CHECK_INT(r.not_before_unix_ms, 1000000 + w->unix_off_ms + 10 + 30000);
     dpg_record_clear(&r);

@@ -499,6 +499,12 @@ static void not_taken(dpg_cred *c, const dpg_exchange *x, const dpg_moment *now)
     wait_as_told(c, wait, now);
 }
 
+/* Another try may end otherwise: not where a certificate or an option is wrong. */
+static bool may_change(const dpg_error *err)
+{
+    return err->kind != DPG_KIND_TLS && err->kind != DPG_KIND_USAGE;
+}
+
 static void exchange_failed(dpg_cred *c, const dpg_exchange *x, const dpg_moment *now)
 {
     bool unsent = x->verdict == DPG_VERDICT_UNSENT;
@@ -516,8 +522,8 @@ static void exchange_failed(dpg_cred *c, const dpg_exchange *x, const dpg_moment
     dpg_cred_serve_living(c, now);
     /* at once the first time: if the answer alone was lost, a grace of the server may be short */
     wait = !unsent && c->tries == 1 ? 0 : dpg_backoff_ms(200, 5000, c->tries, now->random);
-    if (!has_time(c, wait, now) ||
-        (!c->in_doubt && (c->tries >= UNSENT_TRIES || (dpg_list_empty(&c->waiters) && dpg_list_empty(&c->jobs))))) {
+    if (!has_time(c, wait, now) || (!c->in_doubt && (c->tries >= UNSENT_TRIES || !may_change(&x->error) ||
+                                                     (dpg_list_empty(&c->waiters) && dpg_list_empty(&c->jobs))))) {
         give_up(c, &x->error, NULL, now);
         return;
     }
@@ -722,6 +728,7 @@ bool dpg_cred_next(dpg_cred *c, dpg_action *action)
         action->type = DPG_ACT_EVENT;
         action->event = c->events[0].event;
         action->generation = c->events[0].generation;
+        action->wait_ms = c->events[0].wait_ms;
         memcpy(action->code, c->events[0].code, sizeof action->code);
         memcpy(action->message, c->events[0].message, sizeof action->message);
         memmove(c->events, c->events + 1, (size_t)--c->event_count * sizeof *c->events);

@@ -81,7 +81,7 @@ typedef struct dpg_action {
     dpg_store_request store;        /* STORE; without `ask` */
     dpg_str refresh_token, account; /* EXCHANGE */
     dpg_event event;                /* EVENT */
-    int64_t generation;
+    int64_t generation, wait_ms;
     char code[48], message[160];
 } dpg_action;
 
@@ -136,7 +136,7 @@ typedef struct dpg_cred {
     } op;
     struct {
         dpg_event event;
-        int64_t generation;
+        int64_t generation, wait_ms;
         char code[48], message[160];
     } events[4];
     int event_count;

@@ -15,6 +15,7 @@ void dpg_cred_say(dpg_cred *c, dpg_event event, const char *code, const char *me
 
     c->events[i].event = event;
     c->events[i].generation = c->record.generation;
+    c->events[i].wait_ms = event == DPG_EVENT_GATE_CLOSED ? c->record.not_before_wait_ms : 0;
     snprintf(c->events[i].code, sizeof c->events[i].code, "%s", code);
     snprintf(c->events[i].message, sizeof c->events[i].message, "%.159s", message);
 }

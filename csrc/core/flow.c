@@ -10,6 +10,7 @@
 #include <string.h>
 
 static void run(dpg_flow *f, dpg_call_step step);
+static void deadline(dpg_flow *f);
 
 /* --- events ------------------------------------------------------------------------------------------------------------ */
 
@@ -404,6 +405,11 @@ void dpg_queue_pump(dpg_engine *e)
         dpg_str token;
 
         dpg_list_remove(node);
+        dpg_engine_now(e, &now);
+        if (now.boot_ms >= f->deadline_boot_ms) { /* nobody turned the engine for long: what is late does not leave */
+            deadline(f);
+            continue;
+        }
         step = at_gate(f); /* it may have closed while this one stood in the queue */
         if (step == DPG_STEP_QUEUE) {
             dpg_engine_now(e, &now);

@@ -62,8 +62,11 @@ dpg_str dpg_credential_service_token(const dpg_credential *c)
 
 static void say(dpg_credential *c, const dpg_action *action)
 {
-    dpg_note note = {
-        .type = DPG_NOTE_EVENT, .event = action->event, .credential = c->number, .generation = action->generation};
+    dpg_note note = {.type = DPG_NOTE_EVENT,
+                     .event = action->event,
+                     .credential = c->number,
+                     .generation = action->generation,
+                     .wait_ms = action->wait_ms};
 
     snprintf(note.code, sizeof note.code, "%s", action->code);
     snprintf(note.message, sizeof note.message, "%s", action->message);

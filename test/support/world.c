@@ -604,6 +604,7 @@ void world_drain(world_client *c)
         size_t had = strlen(w->events);
 
         if (note.type != DPG_NOTE_EVENT) continue;
+        if (note.wait_ms) w->told_wait_ms = note.wait_ms;
         if (looks_secret(note.code) || looks_secret(note.message) || looks_secret(note.path) ||
             looks_secret(note.method))
             w->leaked = true;

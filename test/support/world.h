@@ -66,9 +66,10 @@ struct world {
     world_client clients[WORLD_CLIENTS];
     char *trace;
     char events[8192];
-    bool leaked;      /* a note held something that looks like a secret */
-    int64_t limit_ms; /* the clock stands still here: a turn that holds on to the engine has to let go of it */
-    bool real_time;   /* engines take the clock for a real one */
+    int64_t told_wait_ms; /* what the last event said */
+    bool leaked;          /* a note held something that looks like a secret */
+    int64_t limit_ms;     /* the clock stands still here: a turn that holds on to the engine has to let go of it */
+    bool real_time;       /* engines take the clock for a real one */
 
     /* what will happen to the next requests whose URL holds a word */
     struct {
