@@ -53,6 +53,27 @@ TEST("holds everybody behind a gate that a 429 closed, then lets them leave one 
     finish(w);
 }
 
+TEST("lets those leave one after the other that were turned away together")
+{
+    world *w = world_new();
+    world_client *c = world_client_new(w, 0, NULL, NULL);
+    int64_t last = 0;
+    dpg_id ids[10];
+
+    for (int i = 0; i < 10; i++) {
+        world_will(w, "/me", (world_reply){.how = WORLD_ANSWER, .status = 429, .headers = "retry-after: 5\n"});
+        ids[i] = world_get(c, NULL, "/me");
+    }
+    for (int i = 0; i < 10; i++) CHECK_INT(status_of(c, ids[i], 10000), 200);
+    CHECK_INT(w->request_count, 20);
+    for (int i = 10; i < 20; i++) {
+        CHECK(w->requests[i].at_ms >= 1000000 + 10 + 5000);
+        CHECK(w->requests[i].at_ms > last);
+        last = w->requests[i].at_ms;
+    }
+    finish(w);
+}
+
 TEST("keeps one customer's 429 from another's calls")
 {
     world *w = world_new();
