@@ -99,23 +99,31 @@ describe("dpg.catalog.scope", function()
 end)
 
 describe("the catalog", function()
-  local function each_row(fn)
-    for _, group in ipairs { "images", "keywords", "sets", "metadata_profiles", "operations" } do
-      for name, row in pairs(catalog[group]) do fn(group .. "." .. name, row) end
-    end
-  end
-
-  it("has a documented method for every row, and a row for every method", function()
-    each_row(function(name)
-      local group, method = name:match("(.*)%.(.*)")
+  it("has a documented method for every row, but for uploads", function()
+    catalog.each_row(function(group, method)
+      if group == "uploads" then return end
       local resource = require("dpg.resources." .. group).new({})
-      assert.is_function(resource[method], name)
+      assert.is_function(resource[method], group .. "." .. method)
     end)
   end)
 
-  it("says what every row is answered with", function()
-    each_row(function(name, row)
-      assert.truthy(({ object = 1, list = 1, page = 1, operation = 1 })[row.result], name)
+  it("says what every row is answered with, and what each of its fields may hold", function()
+    catalog.each_row(function(group, name, row)
+      local which = group .. "." .. name
+      assert.truthy(({ object = 1, list = 1, page = 1, operation = 1, batch = 1 })[row.result], which)
+      for _, fields in ipairs { row.query or {}, row.body or {} } do
+        for field, check in pairs(fields) do assert.is_string(check.says, which .. "." .. field) end
+      end
+      for _, field in ipairs(row.required or {}) do assert.is_table(row.body[field], which .. "." .. field) end
+    end)
+  end)
+
+  it("has every endpoint once", function()
+    local seen = {}
+    catalog.each_row(function(group, name, row)
+      local key = row.method .. " " .. row.path
+      assert.is_nil(seen[key], group .. "." .. name)
+      seen[key] = true
     end)
   end)
 end)

@@ -68,6 +68,18 @@ describe("types/dpg.lua", function()
     return all
   end
 
+  for name, class in pairs(require("dpg.objects").new({}, {})) do
+    it("has every method of an object, " .. name, function()
+      local documented_fields = fields(class.__name)
+      for method in pairs(class.__index) do assert.is_true(documented_fields[method], name .. ":" .. method) end
+    end)
+  end
+
+  local prepared = {}
+  for _, name in ipairs { "images", "keywords", "sets", "archives" } do
+    prepared[name] = require("dpg.resources." .. name)
+  end
+
   local cases = {
     ["dpg.Retry"] = { { attempts = 1, base = 1, cap = 1, budget = 1 } },
     ["dpg.CallOptions"] = { config.CALL },
@@ -82,6 +94,17 @@ describe("types/dpg.lua", function()
     ["dpg.SetListOptions"] = { config.CALL, config.READ, catalog.sets.list.query },
     ["dpg.ListOptions"] = { config.CALL, config.READ, catalog.sets.images.query },
     ["dpg.ImageFields"] = { catalog.images.update.body },
+    ["dpg.ImageMetadata"] = { catalog.images.set_metadata.body },
+    ["dpg.Crop"] = { catalog.images.set_crop.body },
+    ["dpg.Credit"] = { catalog.images.add_credit.body },
+    ["dpg.KeywordRename"] = { catalog.keywords.rename.body },
+    ["dpg.NewSet"] = { catalog.sets.create.body },
+    ["dpg.SetFields"] = { catalog.sets.update.body },
+    ["dpg.Visibility"] = { catalog.sets.set_visibility.body },
+    ["dpg.NewArchive"] = { catalog.archives.create.body },
+    ["dpg.DownloadOptions"] = { config.CALL, config.WRITE, { version = 1 } },
+    ["dpg.BatchAllOptions"] = { config.CALL, config.WRITE, { size = 1, wait = 1 } },
+    ["dpg.Prepare"] = { require("dpg.batch").prepare(prepared) },
   }
   for name, sets in pairs(cases) do
     it("has in " .. name .. " what is taken, and nothing else", function()

@@ -57,6 +57,13 @@
 
 ---@class dpg.ImageListOptions: dpg.ImageFilters, dpg.ListOptions
 
+---@class dpg.DownloadOptions: dpg.WriteOptions
+---@field version? string  without: the largest that is served
+
+---@class dpg.BatchAllOptions: dpg.WriteOptions
+---@field size? integer  writes in a batch, 1 to 50 (50)
+---@field wait? number|false  seconds for each Operation to end (120); false: doesn't wait
+
 ---@class dpg.RequestOptions: dpg.CallOptions
 ---@field query? table<string, string|number|boolean|table>
 ---@field body? table|string  a table is sent as JSON
@@ -102,6 +109,9 @@
 ---@field attempts integer
 ---@field retry_after? number  seconds
 ---@field idempotency_key? string
+
+---The second result of a call: of its answer, or what went wrong.
+---@alias dpg.Told dpg.Answer|dpg.Error
 
 ---@alias dpg.ErrorKind "usage"|"network"|"timeout"|"tls"|"protocol"|"api"|"auth"|"operation"|"cancelled"|"storage"
 
@@ -160,6 +170,8 @@
 ---@field name string
 ---@field unique_id string
 
+---An image as the server sends it, every field kept; its methods stand behind its fields: where the server has a field
+---of a method's name, that field is what one gets (session.images has all methods).
 ---@class dpg.Image
 ---@field public_uuid string
 ---@field title string
@@ -168,12 +180,115 @@
 ---@field rating? integer
 ---@field keywords table[]
 ---@field versions table[]
+---@field get fun(self, options?: dpg.ReadOptions): dpg.Image?, dpg.Told  everything about it; lists show less
+---@field update fun(self, fields: dpg.ImageFields, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field delete fun(self, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field set_rating fun(self, rating: integer, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field set_alt_text fun(self, alt_text: string|userdata, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field set_metadata fun(self, fields: dpg.ImageMetadata, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field set_crop fun(self, crop: dpg.Crop, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field clear_crop fun(self, crop?: table, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field add_keywords fun(self, keywords: dpg.Keyword[], options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field remove_keyword fun(self, keyword: dpg.Keyword, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field add_credit fun(self, credit: dpg.Credit, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field remove_credit fun(self, credit: dpg.Credit, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field extract_metadata fun(self, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
 
+---Images: their uuids, or they themselves.
+---@alias dpg.ImageIds (string|dpg.Image)[]
+
+---A set, with methods in the same way; `add` is add_images, `remove` is remove_images.
+---@class dpg.Set
+---@field public_uuid string
+---@field name string
+---@field children? dpg.Set[]  in the tree
+---@field get fun(self, options?: dpg.ReadOptions): dpg.Set?, dpg.Told
+---@field update fun(self, fields: dpg.SetFields, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field images fun(self, options?: dpg.ListOptions): dpg.Page?, dpg.Told
+---@field each_image fun(self, options?: dpg.ListOptions): dpg.Iterator
+---@field add fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field remove fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field add_images fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field remove_images fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field order fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field set_visibility fun(self, fields: dpg.Visibility, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field snapshots fun(self, options?: dpg.ListOptions): dpg.Page?, dpg.Told
+---@field restore fun(self, snapshot_uuid?: string, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+
+---What an update can change. dpg.null empties a field.
 ---@class dpg.ImageFields
 ---@field title? string  at most 191 characters
----@field description? string
----@field creation_date? string|number
+---@field description? string|userdata
+---@field creation_date? string|number  any date as text, or Unix seconds
 ---@field rotation? 0|90|180|270
+
+---IPTC fields; any other name goes to the API as it is.
+---@class dpg.ImageMetadata
+---@field creator? string|userdata
+---@field copyright_notice? string|userdata
+---@field copyright_marked? boolean|userdata
+
+---Whole pixels.
+---@class dpg.Crop
+---@field aspect_ratio string  "3:2"
+---@field x integer
+---@field y integer
+---@field width integer
+---@field height integer
+
+---"value", "axis:value", or both apart.
+---@alias dpg.Keyword string|{ namespace?: string, value: string }
+
+---@class dpg.KeywordRename
+---@field from dpg.Keyword
+---@field to dpg.Keyword
+---@field image_public_uuids dpg.ImageIds
+
+---@class dpg.Credit
+---@field role string
+---@field name string
+
+---@class dpg.NewSet
+---@field name string
+---@field parent_public_uuid? string|userdata
+---@field colour? string|userdata  one of the API's
+---@field description? string|userdata
+---@field type? string  one of the API's
+
+---@class dpg.SetFields
+---@field name? string
+---@field colour? string|userdata
+---@field description? string|userdata
+---@field lead_image_public_uuid? string|userdata
+---@field parent_public_uuid? string|userdata  dpg.null: to the top level
+
+---One of `hidden` and `activation_time` is wanted.
+---@class dpg.Visibility
+---@field image_public_uuids dpg.ImageIds
+---@field hidden? boolean
+---@field activation_time? string|number|userdata  Unix seconds, or ISO 8601 with a zone: when embargoed images come out
+
+---@class dpg.DownloadLink
+---@field url string  without our bearer token: it leads to another host
+---@field filename string  the server's word: not to be trusted as a path
+---@field access string
+---@field expires_at number  Unix seconds
+
+---@class dpg.NewArchive
+---@field image_public_uuids dpg.ImageIds
+---@field version_profile_uuid? string
+---@field filename? string
+
+---@class dpg.Batch
+---@field summary table
+---@field operations dpg.Operation[]  in the order of the writes
+
+---What has the writes of a session's resources, checked and kept as dpg.Write for operations:batch.
+---@class dpg.Prepare
+---@field images dpg.Images
+---@field keywords dpg.Keywords
+---@field sets dpg.Sets
+---@field archives dpg.Archives
 
 ---@class dpg.Operation
 ---@field uuid string

@@ -1,6 +1,7 @@
 -- dpg: a client for the Digital Photo Gallery API. This is the front door; behind it:
 --
 --   dpg.session     what one can call: me, can, request, and the resources (dpg.resources.*: images, sets, keywords …)
+--   dpg.objects     methods on images and sets                   dpg.batch      many writes in few requests
 --   dpg.user        a signed-in person and their accounts        dpg.sign_in    password, two-factor, resume
 --   dpg.catalog     the endpoints, one row each                  dpg.wire       what we assume of the wire
 --   dpg.operation   what a write is answered with                dpg.page       pages and iterators
@@ -8,8 +9,8 @@
 --   dpg.call        starts calls and waits for them              dpg.hub        engines, and pumping their queues
 --   dpg.connection  recipes and handles of credentials           dpg.store      where tokens are kept
 --   dpg.task        coroutines that wait                         dpg.host.*     how a program waits: blocking
---   dpg.methods     a dot for a colon is told                    dpg.core       the C core (csrc/)
---   dpg.json, dpg.url, dpg.uuid, dpg.compat
+--   dpg.checks      what a field may hold                        dpg.methods    a dot for a colon is told
+--   dpg.json, dpg.url, dpg.uuid, dpg.compat                      dpg.core       the C core (csrc/)
 local config = require "dpg.config"
 local connection = require "dpg.connection"
 local core = require "dpg.core"

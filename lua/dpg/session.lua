@@ -1,14 +1,18 @@
 -- A session: what people call. Builds requests, gives them an Idempotency-Key, and turns answers into values or
 -- errors. The resources are thin fronts of `_call`; waiting is dpg.call's.
+local archives = require "dpg.resources.archives"
+local batch = require "dpg.batch"
 local call = require "dpg.call"
 local catalog = require "dpg.catalog"
 local config = require "dpg.config"
+local downloads = require "dpg.resources.downloads"
 local errors = require "dpg.errors"
 local images = require "dpg.resources.images"
 local json = require "dpg.json"
 local keywords = require "dpg.resources.keywords"
 local metadata_profiles = require "dpg.resources.metadata_profiles"
 local methods = require "dpg.methods"
+local objects = require "dpg.objects"
 local operation = require "dpg.operation"
 local operations = require "dpg.resources.operations"
 local page = require "dpg.page"
@@ -24,7 +28,10 @@ local M = {}
 ---@field keywords dpg.Keywords
 ---@field sets dpg.Sets
 ---@field metadata_profiles dpg.MetadataProfiles
+---@field downloads dpg.Downloads
+---@field archives dpg.Archives
 ---@field operations dpg.Operations
+---@field prepare dpg.Prepare  the same resources, with writes that are checked and kept for a batch
 local Session = {}
 Session.__index = Session
 Session.__name = "dpg.Session"
@@ -41,7 +48,11 @@ function M.new(connection, settings, account, secrets)
   self.keywords = keywords.new(self)
   self.sets = sets.new(self)
   self.metadata_profiles = metadata_profiles.new(self)
+  self.downloads = downloads.new(self)
+  self.archives = archives.new(self)
   self.operations = operations.new(self)
+  self.prepare = batch.prepare { images = images, keywords = keywords, sets = sets, archives = archives }
+  self._objects = objects.new(self.images, self.sets)
   return self
 end
 
@@ -103,20 +114,35 @@ end
 
 local readers = {}
 
-function readers.object(_, value)
-  return json.is_object(value) and value or nil, "an object is expected"
+function readers.object(self, value, _, _, request)
+  if not json.is_object(value) then return nil, "an object is expected" end
+  if request.of then self._objects:dress(request.of, value) end
+  return value
 end
 
-function readers.list(_, value)
-  return page.list(value), "a list is expected"
+function readers.list(self, value, _, _, request)
+  local list = page.list(value)
+  if list and request.of then self._objects:dress_all(request.of, list) end
+  return list, "a list is expected"
 end
 
-function readers.page(_, value, head, _, request)
-  return page.read(value, head, request.query and request.query.offset), "a list is expected"
+function readers.page(self, value, head, _, request)
+  local read = page.read(value, head, request.query and request.query.offset)
+  if read and request.of then self._objects:dress_all(request.of, read.items) end
+  return read, "a list is expected"
 end
 
 function readers.operation(self, value, _, answer)
   return operation.read(self, value, answer), "an Operation is expected"
+end
+
+function readers.batch(self, value, _, answer)
+  local read = wire.batch(value)
+  for i, one in ipairs(read and read.operations or {}) do
+    read.operations[i] = operation.read(self, one, { retry_after = answer.retry_after })
+    if not read.operations[i] then return nil, "a batch of Operations is expected" end
+  end
+  return read, "a batch of Operations is expected"
 end
 
 -- What a raw request is answered with: JSON as values; another kind of text as it is; nothing as true.
@@ -151,24 +177,18 @@ function Session:_exchange(request, options)
   return self:_read(request, answer, head, body, context)
 end
 
--- One row of the catalog: the path's names in `values`, fields of the body in `fields`, all else in `options`.
+-- One row of the catalog: the path's names in `values`, fields of the body in `fields` (a table of the method's own
+-- where the row has `in_options`), all else in `options`.
 function Session:_call(where, row, values, fields, options)
   local more = row.method == "GET" and config.READ or config.WRITE
   options = config.check(where, options, catalog.names(row), config.CALL, more)
   config.check_call_retry(where, options)
-  local path, err = catalog.path(where, row, values)
-  if not path then return nil, err end
-  local request = { method = row.method, path = path, scope = row.scope, result = row.result }
-  if row.query then
-    request.query, err = catalog.check(where, row.query, options)
-    if not request.query then return nil, err end
-  end
-  if row.body then
-    local checked
-    checked, err = catalog.check_body(where, row, fields)
-    if not checked then return nil, err end
+  for _, name in ipairs(row.in_options or {}) do fields[name] = options[name] end
+  local request, err = catalog.request(where, row, values, fields, options)
+  if not request then return nil, err end
+  if request.body then
     local problem
-    request.body, problem = json.encode(checked)
+    request.body, problem = json.encode(request.body)
     if not request.body then errors.raise("%s: %s", where, problem) end
   end
   return self:_exchange(request, options)

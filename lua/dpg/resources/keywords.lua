@@ -38,6 +38,15 @@ function Keywords:namespaces(options)
   return self._session:_call("keywords:namespaces", catalog.keywords.namespaces, {}, nil, options)
 end
 
+---Renames a keyword across a batch of images. Needs api.keywords.write.
+---@param fields dpg.KeywordRename  `from`, `to`, `image_public_uuids`
+---@param options? dpg.WriteOptions
+---@return dpg.Operation? operation
+---@return dpg.Answer|dpg.Error answer_or_err
+function Keywords:rename(fields, options)
+  return self._session:_call("keywords:rename", catalog.keywords.rename, {}, fields, options)
+end
+
 methods(Keywords, "keywords")
 
 return M
