@@ -62,6 +62,7 @@ build = {
       libraries = { "curl", "pthread" },
     },
     ["dpg.batch"] = "lua/dpg/batch.lua",
+    ["dpg.cache"] = "lua/dpg/cache.lua",
     ["dpg.call"] = "lua/dpg/call.lua",
     ["dpg.catalog"] = "lua/dpg/catalog.lua",
     ["dpg.checks"] = "lua/dpg/checks.lua",

@@ -79,6 +79,7 @@
 ---@field max_connections? integer  16
 ---@field http2? boolean  true
 ---@field host? "blocking"
+---@field cache? dpg.Cache  makes repeated reads conditional: dpg.cache.memory { entries = 256, bytes = 16 MiB }
 ---@field idempotency_key? fun(): string  for a whole session a function only: each write has a key of its own
 
 ---@class dpg.ServiceOptions: dpg.Config
@@ -109,6 +110,7 @@
 ---@field attempts integer
 ---@field retry_after? number  seconds
 ---@field idempotency_key? string
+---@field cached? boolean  true: the server said that it has not changed, and the body is from the session's cache
 
 ---The second result of a call: of its answer, or what went wrong.
 ---@alias dpg.Told dpg.Answer|dpg.Error

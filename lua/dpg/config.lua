@@ -1,6 +1,7 @@
 -- The options that sessions and calls share: which there are, what they may hold, how they are merged (call beats
 -- session beats default), and which of them choose an engine. Raises at a programmer's slip; the defaults
 -- themselves are the core's.
+local cache = require "dpg.cache"
 local compat = require "dpg.compat"
 local core = require "dpg.core"
 local errors = require "dpg.errors"
@@ -87,15 +88,22 @@ end
 M.CALL = {
   timeout = seconds, deadline = seconds, retry = retry, on_event = M.is "function", max_response_bytes = whole,
 }
+-- An ETag, as the server sent it (RFC 9110 section 8.8.3).
+local function etag(value)
+  if type(value) ~= "string" or not value:match("^[\33-\126\128-\255][\32-\126\128-\255]*$") then return "an ETag" end
+end
+
 -- Said for one call that reads, or that writes.
-M.READ = { if_none_match = printable }
+M.READ = { if_none_match = etag }
 M.WRITE = { idempotency_key = key }
 
 -- Said where a session begins.
 M.SESSION = {
   base_url = M.text, ca_file = M.text, proxy = proxy, user_agent = printable, max_connections = whole,
   http2 = M.is "boolean",
-  host = host, idempotency_key = function(value)
+  host = host, cache = function(value)
+    if not cache.is(value) then return "what dpg.cache.memory makes" end
+  end, idempotency_key = function(value)
     if type(value) ~= "function" then return "a function that makes a key (the same for all writes is a conflict)" end
   end,
 }

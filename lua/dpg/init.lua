@@ -9,8 +9,10 @@
 --   dpg.call        starts calls and waits for them              dpg.hub        engines, and pumping their queues
 --   dpg.connection  recipes and handles of credentials           dpg.store      where tokens are kept
 --   dpg.task        coroutines that wait                         dpg.host.*     how a program waits: blocking
---   dpg.checks      what a field may hold                        dpg.methods    a dot for a colon is told
---   dpg.json, dpg.url, dpg.uuid, dpg.compat                      dpg.core       the C core (csrc/)
+--   dpg.checks      what a field may hold                        dpg.cache      answers that are kept, for polling
+--   dpg.methods     a dot for a colon is told                    dpg.core       the C core (csrc/)
+--   dpg.json, dpg.url, dpg.uuid, dpg.compat
+local cache = require "dpg.cache"
 local config = require "dpg.config"
 local connection = require "dpg.connection"
 local core = require "dpg.core"
@@ -32,6 +34,9 @@ M.array = json.array
 
 ---@type { file: fun(path: string): dpg.Store, memory: fun(): dpg.Store }
 M.store = { file = store.file, memory = store.memory }
+
+---@type { memory: fun(options?: { entries?: integer, bytes?: integer }): dpg.Cache }
+M.cache = { memory = cache.memory }
 
 M.sign_in = sign_in.sign_in
 M.resume = sign_in.resume

@@ -77,6 +77,26 @@ local function idempotency_key(options, settings)
   return key or uuid()
 end
 
+-- What the cache holds of a read, and under which key, where the session has a cache and the caller no ETag.
+function Session:_kept(request, options, headers, whole_url)
+  local cache = self._config.cache
+  if not cache or request.method ~= "GET" or request.headers or options.if_none_match then return nil end
+  local key = cache:_key(self._connection, self._account, whole_url)
+  local kept = cache:_get(key)
+  headers["If-None-Match"] = kept and kept.headers.etag
+  return kept, key
+end
+
+-- A kept answer whose ETag still holds: newer headers go over its own (RFC 9111 section 4.3.4).
+local function revived(kept, head)
+  local headers = {}
+  for name, value in pairs(kept.headers) do headers[name] = value end
+  for name, value in pairs(head) do
+    if name ~= "content-length" then headers[name] = value end
+  end
+  return 200, headers, kept.body
+end
+
 -- Sends request { method, path, query, body (text), headers, scope } and gives back the answer's parts, or an error
 -- object.
 function Session:_send(request, options)
@@ -89,13 +109,15 @@ function Session:_send(request, options)
     key = idempotency_key(options, self._config)
     headers["Idempotency-Key"] = key
   end
+  local whole_url = self._connection.base_url .. request.path .. url.query(request.query)
+  local kept, cache_key = self:_kept(request, options, headers, whole_url)
   local context = {
     method = request.method, path = request.path, scope = request.scope, idempotency_key = key,
-    secrets = self._secrets(),
+    secrets = self._secrets(), cache_key = cache_key,
   }
   local status, head, body, info = call.http(self._connection, {
     method = request.method,
-    url = self._connection.base_url .. request.path .. url.query(request.query),
+    url = whole_url,
     headers = headers,
     body = request.body,
     account = self._account,
@@ -103,10 +125,12 @@ function Session:_send(request, options)
   }, config.merge(options, self._config))
   if not status then return nil, errors.from_core(head, context) end
   context.attempts, context.retry_after, context.request_id = info.attempts, info.retry_after, wire.request_id(head)
+  local is_hit = kept and status == 304
+  if is_hit then status, head, body = revived(kept, head) end
   if status < 200 or status > 299 then return nil, errors.from_response(status, body, context) end
   return {
     status = status, etag = head.etag, request_id = context.request_id, attempts = info.attempts,
-    retry_after = info.retry_after, idempotency_key = key,
+    retry_after = info.retry_after, idempotency_key = key, cached = is_hit or nil,
   }, head, body, context
 end
 
@@ -174,7 +198,15 @@ end
 function Session:_exchange(request, options)
   local answer, head, body, context = self:_send(request, options)
   if not answer then return nil, head end
-  return self:_read(request, answer, head, body, context)
+  local value, more = self:_read(request, answer, head, body, context)
+  if context.cache_key and not answer.cached then -- what can't be read is not kept
+    if value ~= nil and answer.status == 200 and head.etag then
+      self._config.cache:_set(context.cache_key, body, head)
+    else
+      self._config.cache:_forget(context.cache_key)
+    end
+  end
+  return value, more
 end
 
 -- One row of the catalog: the path's names in `values`, fields of the body in `fields` (a table of the method's own

@@ -54,6 +54,7 @@ end
 ---@return dpg.Error? err  kind "storage": the store could not be written, and still holds the session
 function User:sign_out()
   local status, err = call.credential(self._connection, "forget", nil, config.merge({}, self._config))
+  if self._config.cache then self._config.cache:_disown(self._connection) end
   if not status then return nil, errors.from_core(err) end
   return true
 end
