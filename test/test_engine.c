@@ -408,6 +408,7 @@ TEST("refuses all new work once it is closed, and in a process that did not make
 }
 
 static dpg_status closing_says[4];
+static size_t closing_calls;
 
 static void start_more(world_client *c)
 {
@@ -419,6 +420,7 @@ static void start_more(world_client *c)
     closing_says[1] = dpg_engine_wait(c->engine, 10, NULL);
     closing_says[2] = dpg_credential_service(c->engine, DPG_LIT(WORLD_BASE), DPG_LIT("st"), &none, NULL);
     closing_says[3] = dpg_credential_sign_in(c->person, &in, &id, NULL);
+    closing_calls = dpg_engine_counts(c->engine).calls;
 }
 
 TEST("refuses new work while it finishes what has left")
@@ -430,12 +432,15 @@ TEST("refuses new work while it finishes what has left")
     world_will(w, "/auth/token", (world_reply){.after_ms = 1000});
     world_get(c, "a", "/me");
     world_turn(c, 100);
+    world_get(c, "a", "/me"); /* this one is never begun */
     w->on_save = start_more;
+    closing_calls = 99;
     dpg_engine_free(c->engine, 5000);
     c->engine = NULL;
     c->person = NULL;
     CHECK_INT(w->saves, 1);
     for (int i = 0; i < 4; i++) CHECK_INT(closing_says[i], DPG_E_CLOSED);
+    CHECK_INT(closing_calls, 0);
     finish(w);
 }
 
