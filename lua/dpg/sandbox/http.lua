@@ -293,9 +293,9 @@ function M.send(stream, response, keep_alive, now, pace)
   local offset = 0
   while offset < last do
     local count = math.min(most, last - offset)
+    if rate then stream:sleep(count / rate) else stream:rest() end
     if not stream:send(piece_of(response, offset, count)) then return nil end
     offset = offset + count
-    if rate then stream:sleep(count / rate) else stream:rest() end
   end
   return not (pace and pace.cut) or nil
 end
