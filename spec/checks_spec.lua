@@ -151,7 +151,7 @@ describe("a limit", function()
     { "a 13th month", function()
       return embargo("2030-13-31T18:00:00Z")
     end, "activation_time", "2030-13", "ISO 8601" },
-    { "no images", function() return gallery.sets:add_images(uuid, {}) end, "image_public_uuids", "0", "at least one" },
+    { "no images", function() return gallery.sets:add_images(uuid, {}) end, "image_public_uuids", "0", "1 or more" },
     { "a file name for an image", function() return gallery.sets:order(uuid, { uuid, "DSC_0001.jpg" }) end,
       "image_public_uuids", "DSC_0001.jpg", "a uuid" },
     { "a set without a name", function() return gallery.sets:create { name = " " } end, "name", '" "', "not be empty" },
@@ -159,9 +159,9 @@ describe("a limit", function()
       return gallery.sets:create { name = "a", parent_public_uuid = "Friday" }
     end, "parent_public_uuid", '"Friday"', "a uuid" },
     { "an archive of nothing", function() return gallery.archives:create { image_public_uuids = {} } end,
-      "image_public_uuids", "0", "at least one" },
+      "image_public_uuids", "0", "1 or more" },
     { "a rename without images", function() return gallery.keywords:rename { from = "a", to = "b" } end,
-      "image_public_uuids", "missing", "at least one" },
+      "image_public_uuids", "missing", "1 or more" },
     { "a download of a title", function() return gallery.downloads:url "Main Stage" end, "image_public_uuid",
       '"Main Stage"', "a uuid" },
   }

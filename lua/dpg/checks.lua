@@ -63,7 +63,7 @@ end
 ---@param is_needed? boolean  not empty, nor blank
 ---@return dpg.Check
 function M.text(max, is_needed)
-  local says = max and "at most " .. max .. " characters" or is_needed and "not empty" or "text"
+  local says = max and "at most " .. max .. " characters" or is_needed and "text, not empty" or "text"
   return check(says, function(value)
     local problem, expected, given = text_problem(value)
     if problem then return nil, problem, expected, given end
@@ -251,7 +251,7 @@ end
 ---@param hint? string  for those who have more
 ---@return dpg.Check
 function M.list(inner, name, max, hint)
-  local range = max and string.format("1 to %d %s", max, name) or "at least one of " .. name
+  local range = max and string.format("1 to %d %s", max, name) or "1 or more " .. name
   return check(range, function(value)
     if not is_sequence(value) then return nil, "type", "a list of " .. name end
     if #value == 0 or (max and #value > max) then
