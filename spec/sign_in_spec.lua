@@ -238,6 +238,26 @@ describe("dpg.resume", function()
     assert.equal(0, box:report().presented_more_than_once)
   end)
 
+  it("waits no longer than its deadline for a sibling's exchange, and says who is in the way", function()
+    local path = folder .. "/waiting"
+    local work = client.person(box, "jane", { store = dpg.store.file(path) })
+    local gallery = client.service(box)
+    box:fault { path = "/auth/token", hold = true }
+    local err
+    dpg.run(function()
+      local exchange = dpg.spawn(function() return work:me() end)
+      dpg.assert(gallery:me()) -- meanwhile the other task has its lock, and its exchange is out
+      local _
+      _, err = dpg.resume(client.options(box, {
+        store = dpg.store.file(path), deadline = 0.3, user_agent = "a sibling", -- an engine of its own
+      }))
+      box:release()
+      dpg.assert(exchange:await())
+    end)
+    assert.equal("storage", err.kind)
+    assert.equal("store_busy", err.code)
+  end)
+
   it("goes on in another process", function()
     local user = dpg.assert(client.sign_in(box, "jane", { store = dpg.store.file(path) }))
     dpg.assert(user:account(user.accounts[1].uuid):me())

@@ -160,7 +160,7 @@ TEST("names what it was doing when a deadline passes, in every state")
     world_turn(c, 5000);
 
     w->holder = &w->clients[2];
-    REQUIRE(dpg_credential_load(c->person, &id, NULL) == DPG_OK);
+    REQUIRE(dpg_credential_load(c->person, 0, &id, NULL) == DPG_OK);
     done = take(c, id, 130000);
     CHECK_INT(done.error.kind, DPG_KIND_STORAGE);
     CHECK_STR(done.error.code, "store_busy");
@@ -394,7 +394,7 @@ TEST("refuses all new work once it is closed, and in a process that did not make
         bool fine =
             !dpg_engine_is_mine(c->engine) && dpg_engine_start(c->engine, &spec, &id, &err) == DPG_E_CLOSED &&
             err.kind == DPG_KIND_USAGE && dpg_credential_sign_in(c->person, &in, &id, &err) == DPG_E_CLOSED &&
-            dpg_credential_load(c->person, &id, &err) == DPG_E_CLOSED &&
+            dpg_credential_load(c->person, 0, &id, &err) == DPG_E_CLOSED &&
             dpg_credential_service(c->engine, DPG_LIT(WORLD_BASE), DPG_LIT("st"), &none, &err) == DPG_E_CLOSED &&
             dpg_engine_wait(c->engine, 0, &err) == DPG_E_CLOSED;
 
@@ -516,8 +516,8 @@ TEST("ends a call once, and once only, wherever it is cancelled")
             if (turns % 2) w->busy = 2;
             if (kind == 0) id = world_get(c, "a", "/me");
             if (kind == 1) id = sign_in(c);
-            if (kind == 2) CHECK(dpg_credential_load(c->person, &id, NULL) == DPG_OK);
-            if (kind == 3) CHECK(dpg_credential_forget(c->person, &id, NULL) == DPG_OK);
+            if (kind == 2) CHECK(dpg_credential_load(c->person, 0, &id, NULL) == DPG_OK);
+            if (kind == 3) CHECK(dpg_credential_forget(c->person, 0, &id, NULL) == DPG_OK);
             if (kind == 4) {
                 spec.timer_ms = 30;
                 id = world_start(c, &spec);
@@ -648,8 +648,8 @@ TEST("is closed in any state without a trace of its calls")
             world_start(c, &timer);
         }
         sign_in(c);
-        CHECK(dpg_credential_load(c->person, &id, NULL) == DPG_OK);
-        CHECK(dpg_credential_forget(c->person, &id, NULL) == DPG_OK);
+        CHECK(dpg_credential_load(c->person, 0, &id, NULL) == DPG_OK);
+        CHECK(dpg_credential_forget(c->person, 0, &id, NULL) == DPG_OK);
         for (int i = 0; i < turns; i++) {
             dpg_engine_wait(c->engine, i % 4, NULL);
             if (c->asked) world_store_answer(c);
@@ -857,8 +857,8 @@ TEST("refuses a credential of another engine, a service token to sign in with, a
     CHECK_INT(dpg_engine_start(c->engine, &spec, &id, &err), DPG_E_INVALID);
     REQUIRE(dpg_credential_service(c->engine, DPG_LIT(WORLD_BASE), DPG_LIT("st-1"), &service, &err) == DPG_OK);
     CHECK_INT(dpg_credential_sign_in(service, &in, &id, &err), DPG_E_INVALID);
-    CHECK_INT(dpg_credential_load(service, &id, &err), DPG_E_INVALID);
-    CHECK_INT(dpg_credential_forget(service, &id, &err), DPG_E_INVALID);
+    CHECK_INT(dpg_credential_load(service, 0, &id, &err), DPG_E_INVALID);
+    CHECK_INT(dpg_credential_forget(service, 0, &id, &err), DPG_E_INVALID);
     dpg_credential_free(service);
     CHECK_INT(dpg_credential_service(c->engine, DPG_LIT("http://api.test/v1"), DPG_LIT("st"), &none, &err),
               DPG_E_INVALID);

@@ -834,10 +834,10 @@ TEST("needs a session: an empty store and a tombstone say that nobody is signed 
     CHECK_STR(done.error.code, "sign_in_required");
     CHECK_STR(done.error.reason, "no_session");
     dpg_completion_clear(&done);
-    REQUIRE(dpg_credential_load(c->person, &id, NULL) == DPG_OK);
+    REQUIRE(dpg_credential_load(c->person, 0, &id, NULL) == DPG_OK);
     expect_error(c, id, 5000, DPG_KIND_AUTH, "sign_in_required");
     world_session(w);
-    REQUIRE(dpg_credential_load(c->person, &id, NULL) == DPG_OK);
+    REQUIRE(dpg_credential_load(c->person, 0, &id, NULL) == DPG_OK);
     done = take(c, id, 5000);
     CHECK_INT(done.error.kind, DPG_KIND_NONE);
     dpg_completion_clear(&done);
@@ -860,7 +860,7 @@ TEST("lets a tombstone win over what is in memory, and an absent record not")
     CHECK_STR(r.refresh_token, "rt-1003");
     dpg_record_clear(&r);
     world_client_new(w, 1, NULL, NULL);
-    REQUIRE(dpg_credential_forget(w->clients[1].person, &id, NULL) == DPG_OK);
+    REQUIRE(dpg_credential_forget(w->clients[1].person, 0, &id, NULL) == DPG_OK);
     done = take(&w->clients[1], id, 5000);
     CHECK_INT(done.error.kind, DPG_KIND_NONE);
     dpg_completion_clear(&done);
@@ -1045,7 +1045,7 @@ TEST("lets a new sign-in take the place of a session that was lost or signed out
     expect_error(c, world_get(c, "a", "/me"), 5000, DPG_KIND_AUTH, "sign_in_required");
     CHECK_INT(status_of(c, sign_in(c), 5000), 200);
     CHECK_INT(status_of(c, world_get(c, "a", "/me"), 5000), 200);
-    REQUIRE(dpg_credential_forget(c->person, &id, NULL) == DPG_OK);
+    REQUIRE(dpg_credential_forget(c->person, 0, &id, NULL) == DPG_OK);
     CHECK_INT(status_of(c, id, 5000), 0);
     expect_error(c, world_get(c, "a", "/me"), 5000, DPG_KIND_AUTH, "sign_in_required");
     CHECK_INT(status_of(c, sign_in(c), 5000), 200);
@@ -1111,7 +1111,7 @@ TEST("signs out in the middle of a rotation only when that has ended, and nobody
     world_will(w, "/auth/token", (world_reply){.how = WORLD_ANSWER, .status = 400, .body = "{}", .after_ms = 500});
     call = world_get(c, "a", "/me");
     world_turn(c, 100);
-    REQUIRE(dpg_credential_forget(c->person, &out, NULL) == DPG_OK);
+    REQUIRE(dpg_credential_forget(c->person, 0, &out, NULL) == DPG_OK);
     done = take(c, out, 5000);
     CHECK_INT(done.error.kind, DPG_KIND_NONE);
     dpg_completion_clear(&done);

@@ -256,12 +256,16 @@ typedef struct dpg_person_options {
  */
 dpg_status dpg_credential_person(dpg_engine *engine, dpg_str base_url, dpg_store *store,
                                  const dpg_person_options *options, dpg_credential **out, dpg_error *err);
-void dpg_credential_free(dpg_credential *credential); /* takes NULL; a rotation under way goes on */
+void dpg_credential_free(
+    dpg_credential *credential); /* takes NULL; before its engine's end; a rotation under way goes on */
 
-/* Each starts a call and sets its id; that it is done means that it is durable. All need a person's credential. */
+/*
+ * Each starts a call and sets its id; that it is done means that it is durable. All need a person's credential. A deadline is
+ * as in dpg_spec; what is under way when it passes goes on to its end.
+ */
 
 /* Read the store: ends well when there is a session to go on with, else with kind "auth". */
-dpg_status dpg_credential_load(dpg_credential *credential, dpg_id *out, dpg_error *err);
+dpg_status dpg_credential_load(dpg_credential *credential, int64_t deadline_ms, dpg_id *out, dpg_error *err);
 
 /*
  * Send sign_in or mfa as `spec` says (its repeat is UNSENT whatever it says). The store is proven by a trial save before
@@ -271,7 +275,7 @@ dpg_status dpg_credential_load(dpg_credential *credential, dpg_id *out, dpg_erro
 dpg_status dpg_credential_sign_in(dpg_credential *credential, const dpg_spec *spec, dpg_id *out, dpg_error *err);
 
 /* Forget the tokens here and in the store, where a tombstone stays, so that no sibling writes the session back. */
-dpg_status dpg_credential_forget(dpg_credential *credential, dpg_id *out, dpg_error *err);
+dpg_status dpg_credential_forget(dpg_credential *credential, int64_t deadline_ms, dpg_id *out, dpg_error *err);
 
 typedef struct dpg_credential_info {
     uint64_t number; /* unique in its engine; never 0 */

@@ -203,6 +203,13 @@ dpg_status dpg_wire_read_exchange(int status, const dpg_header *headers, size_t 
             dpg_exchange_clear(out);
             return DPG_E_NOMEM;
         }
+        if (read == DPG_OK) { /* whoever reads it asked for something else: say whose answer this is */
+            char words[sizeof out->error.message];
+
+            memcpy(words, out->error.message, sizeof words);
+            snprintf(out->error.message, sizeof out->error.message, "the token exchange was turned down: %.280s",
+                     words);
+        }
         if (read == DPG_OK &&
             (status == 401 || ((status == 400 || status == 403) && is_named(refusals, dpg_cstr(out->error.code)))))
             out->verdict = DPG_VERDICT_REFUSED;

@@ -73,7 +73,7 @@ static void live(world_client *c, life *l)
     l->answered += get(c, "a", WORLD_BASE "/limited");
     grow_old(w, 1000000);
     id = 0;
-    if (dpg_credential_load(c->person, &id, NULL) == DPG_OK) ends(c, id, 0);
+    if (dpg_credential_load(c->person, 0, &id, NULL) == DPG_OK) ends(c, id, 0);
     in = world_spec(c, "a", "GET", WORLD_BASE "/cancelled");
     id = 0;
     if (dpg_engine_start(c->engine, &in, &id, NULL) == DPG_OK) {
@@ -103,7 +103,7 @@ static void leave(world_client *c, life *l)
 {
     dpg_id id = 0;
 
-    if (dpg_credential_forget(c->person, &id, NULL) == DPG_OK) l->signed_out = ends(c, id, 0);
+    if (dpg_credential_forget(c->person, 0, &id, NULL) == DPG_OK) l->signed_out = ends(c, id, 0);
 }
 
 /* A new engine on the same store, with all the memory that it wants. */
