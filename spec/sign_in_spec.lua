@@ -239,7 +239,7 @@ describe("dpg.resume", function()
   end)
 
   it("waits no longer than its deadline for a sibling's exchange, and says who is in the way", function()
-    local path = folder .. "/waiting"
+    path = folder .. "/waiting"
     local work = client.person(box, "jane", { store = dpg.store.file(path) })
     local gallery = client.service(box)
     box:fault { path = "/auth/token", hold = true }
