@@ -10,8 +10,8 @@ description = {
   summary = "A local stand-in for the Digital Photo Gallery API",
   detailed = [[
 A server that keeps the contract of the Digital Photo Gallery API: tokens and their rotation, two-factor, scopes, paging,
-ETags, Operations and Idempotency-Keys, over HTTP or HTTPS, and misbehaves when told to. For tests, demos and work
-without a network.
+ETags, Operations and Idempotency-Keys, uploads, downloads and archives with pictures of its own, over HTTP or HTTPS,
+and misbehaves when told to. For tests, demos and work without a network.
 ]],
   license = "MIT",
 }

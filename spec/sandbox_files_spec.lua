@@ -261,9 +261,17 @@ describe("dpg.sandbox, the processor", function()
     client:send(("POST %s HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: %s\r\n"
       .. "Content-Length: 100\r\n\r\n"):format(path, files.form_headers["Content-Type"]))
     local response = http.read_response(client)
+    assert.same({ 413, "payload_too_large", "close", "closed" },
+      { response.status, response.json.error.code, response.headers.connection, (select(2, client:receive(1))) })
     client:close()
-    assert.same({ 413, "payload_too_large", "close" },
-      { response.status, response.json.error.code, response.headers.connection })
+  end)
+
+  it("asks for no body that it would refuse", function()
+    local client, path = files.connect(box, box.processor_url .. "/upload/none")
+    client:send(("POST %s HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: %s\r\n"
+      .. "Content-Length: 100\r\n\r\n"):format(path, files.form_headers["Content-Type"]))
+    assert.same({ 404, "closed" }, { http.read_response(client).status, (select(2, client:receive(1))) })
+    client:close()
   end)
 
   it("says 100 Continue where it is waited for, and is silent on demand", function()

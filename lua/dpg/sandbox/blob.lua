@@ -16,7 +16,8 @@ local POOL = 2 * BLOCK
 local STEP = 40503 -- from one block's place in the pool to the next one's
 local MAX_SEED = 9999999999
 
-local pools = {} -- the last one used, by its seed
+local MAX_POOLS = 32
+local pools, pool_count = {}, 0 -- by their seeds, for the files that are read side by side
 local last = {} -- the last block made
 
 local function pool_of(seed)
@@ -25,7 +26,10 @@ local function pool_of(seed)
   for index = 1, POOL / 4 do
     parts[index] = string.char(number(256) - 1, number(256) - 1, number(256) - 1, number(256) - 1)
   end
-  pools = { [seed] = table.concat(parts) }
+  if pool_count >= MAX_POOLS then
+    pools, pool_count = {}, 0
+  end
+  pools[seed], pool_count = table.concat(parts), pool_count + 1
   return pools[seed]
 end
 

@@ -12,7 +12,7 @@ local M = {}
 
 local IN_MEMORY = 8 * 1024 * 1024 -- what is larger goes to disk
 local MAX_DRAWN = 32 * 1024 * 1024 -- of drawn pictures kept, all together
-local SUM_BYTES = 65536
+local PIECE_BYTES = 65536
 
 ---@class dpg.sandbox.Content
 ---@field kind "bytes"|"file"|"blob"|"drawn"|"zip"
@@ -98,8 +98,8 @@ function M.crc32(one, pause)
   if one.crc then return one.crc end
   if one.prepare then one.prepare(pause) end
   local sum = hash.crc32()
-  for offset = 0, one.size - 1, SUM_BYTES do
-    sum.add(one.read(offset, math.min(SUM_BYTES, one.size - offset)))
+  for offset = 0, one.size - 1, PIECE_BYTES do
+    sum.add(one.read(offset, math.min(PIECE_BYTES, one.size - offset)))
     if pause then pause() end
   end
   one.crc = sum.value()
@@ -113,8 +113,8 @@ end
 function M.export(one, path)
   if one.path then return one.path end
   local file = assert(io.open(path, "wb"))
-  for offset = 0, one.size - 1, SUM_BYTES do
-    file:write(one.read(offset, math.min(SUM_BYTES, one.size - offset)))
+  for offset = 0, one.size - 1, PIECE_BYTES do
+    file:write(one.read(offset, math.min(PIECE_BYTES, one.size - offset)))
   end
   file:close()
   return path
@@ -135,14 +135,18 @@ end
 function Spool:_to_disk()
   self.file = assert(io.open(self.path, "wb"))
   if not self.seed then return end
-  for offset = 0, self.size - 1, SUM_BYTES do
-    self.file:write(blob.bytes(self.seed, offset, math.min(SUM_BYTES, self.size - offset)))
+  for offset = 0, self.size - 1, PIECE_BYTES do
+    self.file:write(blob.bytes(self.seed, offset, math.min(PIECE_BYTES, self.size - offset)))
   end
   self.seed = nil
 end
 
-local function is_part_of(seed, offset, piece)
-  return blob.bytes(seed, offset, #piece) == piece
+local function is_part_of(seed, offset, bytes)
+  for from = 0, #bytes - 1, PIECE_BYTES do
+    local piece = bytes:sub(from + 1, from + PIECE_BYTES)
+    if blob.bytes(seed, offset + from, #piece) ~= piece then return false end
+  end
+  return true
 end
 
 -- More than memory is meant for: from now on a blob or a file.

@@ -145,10 +145,15 @@ function M.hmac_sha1(key, text)
   return M.sha1(xor_key(key, 0x5c) .. M.sha1(xor_key(key, 0x36) .. text))
 end
 
+local digits = {}
+for byte = 0, 255 do
+  digits[string.char(byte)] = string.format("%02x", byte)
+end
+
 ---@param bytes string
 ---@return string
 function M.hex(bytes)
-  return (bytes:gsub(".", function(char) return string.format("%02x", char:byte()) end))
+  return (bytes:gsub(".", digits))
 end
 
 ---The name under which a token may be shown, logged and compared: the first 12 hex digits of its SHA-1.

@@ -57,19 +57,13 @@ local function form_problem(form, ticket)
   return nil
 end
 
-local function skip(read)
-  local piece, err
-  repeat piece, err = read() until not piece
-  return not err
-end
-
 local function receive(sandbox, request, exchange)
   local uploads = sandbox.api.uploads
   local ticket = uploads.by_uuid[request.path:match "^/upload/([^/]+)$" or ""]
   local status, code = uploads:problem(ticket)
   local boundary = multipart.boundary(request.headers["content-type"])
   if not status and not boundary then status, code = 415, "validation" end
-  if status then return skip(exchange.read) and refusal(status, code) or nil end
+  if status then return refusal(status, code) end
   ticket.attempts = ticket.attempts + 1
   sandbox.spools = (sandbox.spools or 0) + 1
   local spool = content.spool(("%s/upload-%d"):format(sandbox.folder, sandbox.spools))

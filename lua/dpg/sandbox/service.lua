@@ -29,6 +29,16 @@ local function drain(read)
   repeat piece = read() until not piece
 end
 
+-- A reader that tells whether it was used. A client that waits for a 100 Continue and gets an answer instead sends no
+-- body.
+local function watched(request, read)
+  local waits = (request.headers.expect or ""):lower() == "100-continue"
+  return function()
+    waits = false
+    return read()
+  end, function() return waits end
+end
+
 local function add_entry(sandbox, site, request, exchange, reused)
   local entry = sandbox.record:add(site.name, request, exchange.connection.number, reused, sandbox.clock.now())
   exchange.entry = entry
@@ -86,19 +96,20 @@ local function serve_one(sandbox, site, connection, reused)
   local request, status = http.read_head(connection)
   if not request then return refuse(sandbox, connection, status) end
   local fault = sandbox.faults:match(site.name, request, reused) or NO_FAULT
-  local body = http.body_reader(connection, request, fault.no_continue)
+  local body, client_waits = watched(request, http.body_reader(connection, request, fault.no_continue))
   local exchange = { connection = connection, fault = fault, read = faults.reader(connection, fault, body) }
   if not take_in(sandbox, site, request, exchange, reused) then return false end
   local entry = exchange.entry
   local response = respond(sandbox, site, request, exchange)
-  local keep_alive = request.keep_alive and not fault.early
+  local bodiless, early = client_waits(), fault.early
+  local keep_alive = request.keep_alive and not early and not bodiless
   local sent = false
   if response then
     entry.status = response.status
-    if not fault.early then drain(body) end
+    if not early and not bodiless then drain(body) end
     local pace = fault.send_rate and { rate = fault.send_rate }
     sent = http.send(connection, response, keep_alive, sandbox.clock.now(), pace)
-    if fault.early then drain(body) end
+    if early and not bodiless then drain(body) end
   end
   entry.received = connection.received - #connection.buffer - began
   entry.sent = connection.sent - sent_before
