@@ -159,7 +159,7 @@ void dpg_cred_store_replied(dpg_cred *c, dpg_store_reply *reply, const dpg_momen
 void dpg_cred_exchanged(dpg_cred *c, dpg_exchange *x, const dpg_moment *now);
 void dpg_cred_timer(dpg_cred *c, const dpg_moment *now);
 
-/* The next thing to do; false: nothing for now. */
+/* The next thing to do; false: there is none until something else has happened. */
 bool dpg_cred_next(dpg_cred *c, dpg_action *action);
 
 /* The bearer in hand for an account, an empty view when there is none; *lives: it has not run out. */
