@@ -80,7 +80,7 @@ for _, tls in ipairs { false, true } do
       assert.equal(process.shell("openssl dgst -sha256 -r " .. path):match "^%x+", box:sha256(uuid))
     end)
 
-    it("stream in at any size, and are compared where they are blobs", function()
+    it("stream in at any size, and are compared where they are blobs #heavy", function()
       local size = tls and 9 * MIB or 24 * MIB
       local ticket = ticket_for(box, { filename = "big.bin" })
       local client, path = files.connect(box, ticket.upload_url)
@@ -461,7 +461,7 @@ describe("dpg.sandbox, the CDN", function()
     assert.equal(403, files.get(box, listed.url).status)
   end)
 
-  it("serves big files in little memory", function()
+  it("serves big files in little memory #heavy", function()
     local big = box:add_blob { size = 64 * MIB, seed = 9 }
     local function memory()
       return tonumber(process.read_file(("/proc/%d/status"):format(box.pid)):match "VmRSS:%s*(%d+)")

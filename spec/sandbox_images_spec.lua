@@ -249,7 +249,7 @@ describe("dpg.sandbox, writes to images,", function()
     end
   end)
 
-  it("are done once each, thousands of them, though answers are lost", function()
+  it("are done once each, thousands of them, though answers are lost #heavy", function()
     local made, total, at_once = box:report().operations, process.is_heavy and 10000 or 2000, 50
     local operations = {}
     box:fault { path = "/images/.+", method = "PUT", times = "always", chance = 0.02, drop = "after" }
