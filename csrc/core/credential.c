@@ -688,10 +688,18 @@ void dpg_cred_want(dpg_cred *c, dpg_waiter *w, const dpg_moment *now)
     else if (c->state == DPG_CRED_PAUSED) refuse_the_impatient(c, now);
 }
 
+/* Nobody is left for whom to ask a busy store for its lock. From then on a walk goes on: it is for the session's sake, too. */
+static void stop_asking(dpg_cred *c)
+{
+    if (c->state == DPG_CRED_LOCKING && c->timer_boot_ms != INT64_MAX && dpg_list_empty(&c->waiters) &&
+        dpg_list_empty(&c->jobs))
+        enter(c, DPG_CRED_IDLE);
+}
+
 void dpg_cred_leave(dpg_cred *c, dpg_waiter *w)
 {
-    (void)c; /* the walk goes on: it is for the session's sake as much as for theirs */
     dpg_list_remove(&w->link);
+    stop_asking(c);
 }
 
 void dpg_cred_start_job(dpg_cred *c, dpg_job *job, const dpg_moment *now)
@@ -705,6 +713,7 @@ bool dpg_cred_leave_job(dpg_cred *c, dpg_job *job)
 {
     if (job->settled || (job != c->job && job->type != DPG_JOB_ADOPT)) {
         dpg_list_remove(&job->link);
+        stop_asking(c);
         return true;
     }
     return false;

@@ -138,8 +138,10 @@ static void stop(dpg_flow *f, dpg_ending why, const dpg_error *err)
         f->engine->transfers--;
     }
     dpg_list_remove(&f->queue);
-    if (f->type == DPG_FLOW_CALL && f->credential && f->credential->person)
+    if (f->type == DPG_FLOW_CALL && f->credential && f->credential->person) {
         dpg_cred_leave(&f->credential->cred, &f->as.waiter);
+        dpg_credential_pump(f->credential);
+    }
     run(f, dpg_call_stop(&f->call, why)); /* an abandoned one is gone afterwards */
     dpg_queue_pump(e);
 }
@@ -149,6 +151,7 @@ static void stop_job(dpg_flow *f, const dpg_error *err)
 {
     if (f->type == DPG_FLOW_ADOPTING) return;
     if (dpg_cred_leave_job(&f->credential->cred, &f->as.job)) {
+        dpg_credential_pump(f->credential);
         complete_with_error(f, err);
     } else if (f->type == DPG_FLOW_PROVING && !f->stopped) { /* but what was to follow does not */
         f->stopped = true;
