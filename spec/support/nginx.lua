@@ -1,0 +1,227 @@
+-- A real nginx before a sandbox, for specs: TLS with a certificate of an authority made here, HTTP/2 and HTTP/1.1 on
+-- ports of their own. What reaches the sandbox tells by X-Connection, X-Protocol and X-Worker how it came to nginx. It
+-- lives in a temporary folder, and ends with stop(), with the suite, or when this process dies.
+local process = require "support.process"
+local socket = require "socket"
+
+local M = {}
+
+---The names that the certificate is for. 0.0.0.0 leads to this machine, but is no loopback address; gallery.test leads
+---nowhere, but through a proxy.
+M.NAMES = { "127.0.0.1", "localhost", "0.0.0.0", "gallery.test" }
+
+local function quote(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+-- --- certificates --------------------------------------------------------------------------------------------------
+
+local certificate_config = [[
+[req]
+distinguished_name = dn
+prompt = no
+[dn]
+CN = a spec
+[ca]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+[server]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+subjectAltName = %s
+]]
+
+local certificate_script = [[cd %s && umask 077 && set -e
+new='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -sha256'
+openssl req -x509 -config make.cnf -extensions ca $new -days 2 -keyout ca.key -out ca.pem
+openssl req -new -config make.cnf $new -keyout key.pem -out server.csr
+openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -set_serial 0x%s -days 2 -sha256 -extfile make.cnf \
+  -extensions server -out cert.pem]]
+
+---Makes ca.pem, and cert.pem with key.pem signed by it.
+---@param folder string
+local function make_certificate(folder)
+  local names = {}
+  for i, name in ipairs(M.NAMES) do names[i] = (name:find "^[%d.]+$" and "IP:" or "DNS:") .. name end
+  process.write_file(folder .. "/make.cnf", certificate_config:format(table.concat(names, ", ")))
+  local serial = ("%x"):format(math.floor(socket.gettime() * 1000))
+  local said = process.shell("{ (" .. certificate_script:format(quote(folder), serial) .. ") && echo made; }")
+  assert(said:find "made$", "openssl made no certificate: " .. said)
+end
+
+---An authority that has signed nothing that is used here.
+---@return string ca_file
+function M.other_authority()
+  local folder = process.folder()
+  make_certificate(folder)
+  return folder .. "/ca.pem"
+end
+
+-- --- the configuration ---------------------------------------------------------------------------------------------
+
+local config = [[
+%s
+worker_processes 1;
+worker_shutdown_timeout 20s;
+pid nginx.pid;
+error_log error.log info;
+events { worker_connections 512; }
+http {
+  access_log off;
+  client_body_temp_path body; proxy_temp_path proxy;
+  fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+  ssl_certificate cert.pem; ssl_certificate_key key.pem;
+  gzip_types application/json; gzip_min_length 1; gzip_proxied any;
+  proxy_http_version 1.1;
+  proxy_next_upstream off;
+  proxy_set_header Connection "";
+  proxy_set_header X-Connection $connection;
+  proxy_set_header X-Protocol $server_protocol;
+  proxy_set_header X-Worker $pid;
+  server { listen 127.0.0.1:%d; return 200 "$pid"; }
+%s
+}
+]]
+
+local server = [[
+  server {
+    listen 127.0.0.1:%d ssl%s;
+    %s
+    location / { proxy_pass %s; }
+    location /files/ {
+      alias %s/files/;
+      types { } default_type application/json;
+      include files.conf;
+    }
+  }
+]]
+
+-- Ports are chosen by us, as nginx can't tell which it took: another process may take one in between, so several tries.
+local function free_ports(count)
+  local sockets, ports = {}, {}
+  for i = 1, count do
+    sockets[i] = assert(socket.bind("127.0.0.1", 0))
+    ports[i] = tonumber((select(2, sockets[i]:getsockname())))
+  end
+  for _, one in ipairs(sockets) do one:close() end
+  return ports
+end
+
+-- --- one nginx -----------------------------------------------------------------------------------------------------
+
+---@class spec.Nginx
+---@field folder string
+---@field ca_file string
+---@field ports table<string, integer>  of each server, by its name
+local Nginx = {}
+Nginx.__index = Nginx
+
+local running, subscribed = {}, false
+
+local function subscribe()
+  if subscribed then return end
+  subscribed = true
+  require "busted".subscribe({ "exit" }, function()
+    for one in pairs(running) do one:stop() end
+    return nil, true -- others hear of it, too
+  end)
+end
+
+local function program()
+  local found = process.shell "PATH=$PATH:/usr/sbin:/usr/local/sbin command -v nginx"
+  assert(found ~= "", "nginx is not installed: ./dev test installs it (Debian: nginx-light)")
+  return found
+end
+
+-- Written first: the servers' names and directives; then where each listens.
+local function write_config(self, servers, names, ports, upstream)
+  local blocks = {}
+  for i, name in ipairs(names) do
+    local directives = servers[name]
+    blocks[i] = server:format(ports[i], directives.http2 == false and "" or " http2",
+      table.concat(directives, " "), upstream, self.folder)
+    self.ports[name] = ports[i]
+  end
+  self._status_port = ports[#names + 1]
+  local user = process.shell "id -u" == "0" and "user root;" or ""
+  process.write_file(self.folder .. "/nginx.conf", config:format(user, self._status_port, table.concat(blocks)))
+end
+
+---Starts nginx before a box that speaks plain HTTP.
+---@param box dpg.sandbox.Box
+---@param servers table<string, table>  by name: a list of directives; `http2 = false` for HTTP/1.1 alone
+---@return spec.Nginx
+function M.start(box, servers)
+  subscribe()
+  local nginx, names = program(), {}
+  for name in pairs(servers) do names[#names + 1] = name end
+  local self = setmetatable({ folder = process.folder(), ports = {} }, Nginx)
+  self.ca_file = self.folder .. "/ca.pem"
+  make_certificate(self.folder)
+  process.shell("mkdir " .. quote(self.folder .. "/files"))
+  process.write_file(self.folder .. "/files.conf", 'add_header Content-Encoding gzip always;\n')
+  local said
+  self._command = nginx .. " -p " .. quote(self.folder) .. " -c nginx.conf -e error.log"
+  for _ = 1, 5 do
+    write_config(self, servers, names, free_ports(#names + 1), box.base_url:match "^(http://[^/]+)/")
+    said = process.shell("{ " .. self._command .. " && echo started; }")
+    if said:find "started$" then break end
+  end
+  assert(said:find "started$", "nginx did not start: " .. said)
+  self:worker() -- answers once it is there, and its pid file with it
+  self._pid = tonumber(process.read_file(self.folder .. "/nginx.pid"))
+  -- A pipe that ends with this process, however that ends.
+  self._guard = assert(io.popen(("cat >/dev/null; kill %d 2>/dev/null"):format(self._pid), "w"))
+  running[self] = true
+  return self
+end
+
+---@param name string  one of its servers
+---@param host? string  one of M.NAMES (127.0.0.1)
+---@param path? string  before /v1
+---@return string base_url
+function Nginx:url(name, host, path)
+  return ("https://%s:%d%s/v1"):format(host or "127.0.0.1", self.ports[name], path or "")
+end
+
+---The process that serves new connections now.
+---@return integer pid
+function Nginx:worker()
+  local client = assert(socket.connect("127.0.0.1", self._status_port))
+  client:settimeout(10)
+  client:send "GET / HTTP/1.0\r\n\r\n"
+  local answer = assert(client:receive "*a")
+  client:close()
+  return assert(tonumber(answer:match "\r\n\r\n(%d+)$"), answer)
+end
+
+---Replaces its worker by a new one, as an administrator does: the old one says GOAWAY and finishes what it has.
+function Nginx:reload()
+  os.execute("kill -HUP " .. self._pid)
+end
+
+---Ends its worker at once, with all connections; another one takes its place.
+function Nginx:kill_worker()
+  os.execute("kill -KILL " .. self:worker())
+end
+
+---Keeps a file that every server answers GET /files/v1/<name> with, as `Content-Encoding: gzip`.
+---@param name string
+---@param command string  for the shell, which prints the file
+function Nginx:file(name, command)
+  local path = self.folder .. "/files/v1"
+  local said = process.shell(("mkdir -p %s && { %s; } >%s"):format(quote(path), command, quote(path .. "/" .. name)))
+  assert(said == "", said)
+end
+
+---Stops it, and waits until it has removed its pid file, which is the last that it does.
+function Nginx:stop()
+  if not running[self] then return end
+  running[self] = nil
+  self._guard:close() -- waits for the kill
+  process.shell("while [ -e " .. quote(self.folder .. "/nginx.pid") .. " ]; do sleep 0.02; done")
+end
+
+return M
