@@ -110,7 +110,7 @@ describe("the catalog", function()
   it("says what every row is answered with, and what each of its fields may hold", function()
     catalog.each_row(function(group, name, row)
       local which = group .. "." .. name
-      assert.truthy(({ object = 1, list = 1, page = 1, operation = 1, batch = 1 })[row.result], which)
+      assert.truthy(({ object = 1, list = 1, page = 1, operation = 1, batch = 1, link = 1 })[row.result], which)
       for _, fields in ipairs { row.query or {}, row.body or {} } do
         for field, check in pairs(fields) do assert.is_string(check.says, which .. "." .. field) end
       end

@@ -58,3 +58,26 @@ describe("dpg.wire", function()
     assert.same({ mfa_token = "t", code = "1" }, wire.mfa_body("t", "1"))
   end)
 end)
+
+describe("dpg.wire.time", function()
+  local cases = {
+    { 1764014400, 1764014400 }, { "1764014400", 1764014400 }, { "2025-11-24T20:00:00Z", 1764014400 },
+    { "2025-11-24T21:30:00+01:30", 1764014400 }, { "2025-11-24t12:00:00.123-0800", 1764014400 },
+    { "2025-11-24 20:00:00", 1764014400 }, { "1970-01-01T00:00:00Z", 0 }, { "1969-12-31T23:59:59Z", -1 },
+    { "2024-02-29T00:00:00Z", 1709164800 }, { "2000-03-01T00:00:00Z", 951868800 }, { "soon", nil }, { true, nil },
+    { "2025-11-24T20:00:00 at noon", nil }, { "", nil }, { nil, nil },
+  }
+  for _, case in ipairs(cases) do
+    it("reads " .. tostring(case[1]), function() assert.equal(case[2], wire.time(case[1])) end)
+  end
+end)
+
+describe("dpg.wire.link", function()
+  it("has an expiry that is a number, and keeps what it can't read", function()
+    assert.same({ url = "u", expires_at = 5, new = 1 }, wire.link(json.decode '{"url":"u","expires_at":"5","new":1}'))
+    assert.equal("soon", wire.link { url = "u", expires_at = "soon" }.expires_at)
+    for _, value in ipairs { {}, { url = 5 }, { url = "" }, json.array { "u" }, "u" } do
+      assert.is_nil(wire.link(value))
+    end
+  end)
+end)

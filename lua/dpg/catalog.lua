@@ -39,8 +39,8 @@ local IMAGES = { image_public_uuids = checks.uuids "images" }
 -- A row: `query` and `body` name their fields; `required` those of the body that must be there; `open` is the check of
 -- body fields that have no name here; `optional`: the body may be left out; `one_of`: one of these is wanted;
 -- `in_options`: fields of the body that callers give among the options; `shape` makes the wire's body of the fields.
--- `result`: "object", "list" (an array), "page" (an array and the paging headers), "operation" or "batch"; `of`: what
--- it holds, "image" or "set".
+-- `result`: "object", "list" (an array), "page" (an array and the paging headers), "operation", "batch" or "link";
+-- `of`: what it holds, "image" or "set".
 -- Fields of bodies that the contract marks A are assumed here, and nowhere else.
 M.me = { method = "GET", path = "/me", result = "object" }
 
@@ -194,7 +194,7 @@ M.uploads = {
 
 M.downloads = {
   url = { -- at once, without an Operation
-    method = "POST", path = "/downloads", scope = DOWNLOAD, result = "object",
+    method = "POST", path = "/downloads", scope = DOWNLOAD, result = "link",
     body = { image_public_uuid = uuid, version = needed }, required = { "image_public_uuid" },
     in_options = { "version" },
   },

@@ -160,6 +160,10 @@ function readers.operation(self, value, _, answer)
   return operation.read(self, value, answer), "an Operation is expected"
 end
 
+function readers.link(_, value)
+  return wire.link(value), "a link is expected"
+end
+
 function readers.batch(self, value, _, answer)
   local read = wire.batch(value)
   for i, one in ipairs(read and read.operations or {}) do

@@ -49,6 +49,30 @@ function M.number(value)
   return n or nil
 end
 
+-- Days from 1970 to a day of the calendar (Howard Hinnant's days_from_civil).
+local function days(year, month, day)
+  if month <= 2 then year = year - 1 end
+  local era = math.floor(year / 400)
+  local of_era = year - era * 400
+  local of_year = math.floor((153 * (month + (month > 2 and -3 or 9)) + 2) / 5) + day - 1
+  return era * 146097 + of_era * 365 + math.floor(of_era / 4) - math.floor(of_era / 100) + of_year - 719468
+end
+
+---A time in Unix seconds: a number, a numeric string, or ISO 8601 (in UTC where it names no zone).
+---@param value any
+---@return number?
+function M.time(value)
+  local n = M.number(value)
+  if n or type(value) ~= "string" then return n end
+  local year, month, day, hour, minute, second, zone =
+    value:match "^(%d%d%d%d)%-(%d%d)%-(%d%d)[Tt ](%d%d):(%d%d):(%d%d)%.?%d*(.*)$"
+  if not year then return nil end
+  local sign, zone_hour, zone_minute = zone:match "^([+-])(%d%d):?(%d%d)$"
+  if not sign and zone ~= "" and zone:upper() ~= "Z" then return nil end
+  local offset = sign and (zone_hour * 60 + zone_minute) * 60 * (sign == "+" and 1 or -1) or 0
+  return days(tonumber(year), tonumber(month), tonumber(day)) * 86400 + hour * 3600 + minute * 60 + second - offset
+end
+
 ---DPG's error shape; also a bare string under `error`, and the fields without `error` around them.
 ---@param value any  a decoded body
 ---@return table?  code, message, detail, field, request_id
@@ -162,6 +186,15 @@ function M.me(value)
     value.capabilities = type(value.scopes) == "table" and value.scopes or nil
   end
   return value.capabilities and value
+end
+
+---A link to a file; when it expires is a number, however it was said.
+---@param value any
+---@return table?  nil: it has no `url`
+function M.link(value)
+  if not json.is_object(value) or type(value.url) ~= "string" or value.url == "" then return nil end
+  value.expires_at = M.time(value.expires_at) or value.expires_at
+  return value
 end
 
 -- --- signing in ---
