@@ -172,8 +172,9 @@ function M.start(box, servers)
   assert(said:find "started$", "nginx did not start: " .. said)
   self:worker() -- answers once it is there, and its pid file with it
   self._pid = tonumber(process.read_file(self.folder .. "/nginx.pid"))
-  -- A pipe that ends with this process, however that ends.
-  self._guard = assert(io.popen(("cat >/dev/null; kill %d 2>/dev/null"):format(self._pid), "w"))
+  -- A pipe that ends with this process, however that ends, even when its whole group of processes is killed.
+  local guard = "$(command -v setsid) sh -c 'trap \"\" INT TERM HUP; cat >/dev/null; kill %d 2>/dev/null'"
+  self._guard = assert(io.popen(guard:format(self._pid), "w"))
   running[self] = true
   return self
 end
