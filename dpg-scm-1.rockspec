@@ -44,6 +44,7 @@ build = {
         "csrc/core/headers.c",
         "csrc/core/json.c",
         "csrc/core/os_posix.c",
+        "csrc/core/os_posix_file.c",
         "csrc/core/record.c",
         "csrc/core/retry.c",
         "csrc/core/store_file.c",
