@@ -45,6 +45,7 @@ build = {
         "csrc/core/json.c",
         "csrc/core/os_posix.c",
         "csrc/core/os_posix_file.c",
+        "csrc/core/pipe.c",
         "csrc/core/record.c",
         "csrc/core/retry.c",
         "csrc/core/store_file.c",
