@@ -19,7 +19,7 @@ static dpg_budget budget;
 
 static dpg_call_step ended(dpg_call *c, int status, dpg_kind kind, dpg_sent sent, int64_t retry_after, int64_t now)
 {
-    dpg_outcome o = {status, kind, sent, retry_after};
+    dpg_outcome o = {status, kind, sent, retry_after, false};
     dpg_retry retry;
 
     return dpg_call_ended(c, &o, &budget, now, 77, &retry);
