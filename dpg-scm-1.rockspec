@@ -33,6 +33,7 @@ build = {
         "csrc/binding/credential.c",
         "csrc/binding/engine.c",
         "csrc/binding/json.c",
+        "csrc/binding/spec.c",
         "csrc/binding/store.c",
         "csrc/core/base.c",
         "csrc/core/call.c",
