@@ -274,16 +274,21 @@ static void collect(curl_transport *c)
     }
 }
 
-/* Whoever stood still for a pipe goes on when there are bytes, or when the half of it is free again. */
+/*
+ * Whoever stood still for a pipe goes on when there are bytes, or when the half of it is free again. And once, when an
+ * answer has come early: libcurl (7.88) stops sending after a refusal, but waits for ever for a form that stands still.
+ */
 static void go_on(curl_transport *c)
 {
     for (transfer *t = c->active.first, *next; t; t = next) {
-        bool fed = t->send_paused && t->fed->len > 0;
+        bool early = t->send_paused && t->final && !t->nudged;
+        bool fed = t->send_paused && (early || t->fed->len > 0);
         bool read = t->recv_paused && t->drain.chunks->len <= t->drain.chunks->cap / 2;
         CURLcode code;
 
         next = t->next;
         if (!fed && !read) continue;
+        if (early) t->nudged = true;
         if (fed) t->send_paused = false;
         if (read) t->recv_paused = false;
         /* libcurl hands over from in here what it has kept */

@@ -50,6 +50,7 @@ typedef struct transfer {
     dpg_pipe *fed;
     dpg_drain drain;
     bool send_paused, recv_paused; /* until its pipe has bytes; until it has room */
+    bool nudged;                   /* see go_on() */
     dpg_response response;         /* its error is set early by who can say more of it than libcurl */
 } transfer;
 
