@@ -52,6 +52,38 @@ TEST("repeats what may be repeated: status and kind against repeat and sent")
     }
 }
 
+TEST("repeats what was not handed over whole where that is allowed, and never what is used up")
+{
+    static const struct {
+        dpg_outcome o;
+        bool always, unsent, unfinished;
+    } cases[] = {
+        {{0, DPG_KIND_NETWORK, DPG_SENT_NOT, -1, false}, true, true, true},
+        {{0, DPG_KIND_NETWORK, DPG_SENT_PART, -1, false}, true, false, true},
+        {{0, DPG_KIND_TIMEOUT, DPG_SENT_PART, -1, false}, true, false, true},
+        {{0, DPG_KIND_NETWORK, DPG_SENT_MAYBE, -1, false}, true, false, false},
+        {{0, DPG_KIND_TIMEOUT, DPG_SENT_MAYBE, -1, false}, true, false, false},
+        {{429, DPG_KIND_NONE, DPG_SENT_PART, -1, false}, true, true, true},
+        {{429, DPG_KIND_NONE, DPG_SENT_MAYBE, -1, false}, true, true, true},
+        {{503, DPG_KIND_NONE, DPG_SENT_PART, -1, false}, true, false, false}, /* it may have been taken all the same */
+        {{413, DPG_KIND_NONE, DPG_SENT_PART, -1, false}, false, false, false},
+        {{0, DPG_KIND_USAGE, DPG_SENT_PART, -1, false}, false, false, false},
+        {{0, DPG_KIND_STORAGE, DPG_SENT_MAYBE, -1, false}, false, false, false},
+        {{0, DPG_KIND_NETWORK, DPG_SENT_PART, -1, true}, false, false, false},
+        {{429, DPG_KIND_NONE, DPG_SENT_MAYBE, -1, true}, false, false, false},
+        {{503, DPG_KIND_NONE, DPG_SENT_MAYBE, -1, true}, false, false, false},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dpg_budget budget = {100, 100};
+
+        if (decide(DPG_REPEAT_ALWAYS, cases[i].o, 1, FAR, &budget).again != cases[i].always ||
+            decide(DPG_REPEAT_UNSENT, cases[i].o, 1, FAR, &budget).again != cases[i].unsent ||
+            decide(DPG_REPEAT_UNFINISHED, cases[i].o, 1, FAR, &budget).again != cases[i].unfinished)
+            CHECK_FAIL("case %zu", i);
+    }
+}
+
 TEST("stops after as many attempts as it may make")
 {
     dpg_outcome o = {503, DPG_KIND_NONE, DPG_SENT_MAYBE, -1, false};
