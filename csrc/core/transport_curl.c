@@ -164,6 +164,7 @@ static dpg_status transport_start(void *self, uint64_t id, const dpg_request *re
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "invalid_method", "the method is not one of HTTP's");
 
     t = dpg_calloc(1, sizeof *t);
+    if (t) t->drain.file = (dpg_os_file)DPG_OS_FILE_NONE; /* zero would be somebody else's */
     text = dpg_strndup(request->url);
     if (!t || !text) {
         status = dpg_fail_nomem(err);
