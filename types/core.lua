@@ -68,9 +68,10 @@ local engine = {}
 ---@field rename? string  its name once it is whole and durable
 ---@field chunks? integer  the window: so many bytes wait at most to be read
 
----@param spec table  method, url (without: a timer), headers, body, parts (a list of dpg.core.Part, instead of a body),
----  sink (a dpg.core.Sink), credential, account, gate, repeats ("always", "unsent" or "unfinished"), attempts, base, cap,
----  timeout, idle (seconds that nothing may move, instead of a timeout), deadline (false: none), timer, max_response_bytes
+---@param spec table  method, url (without: a timer), headers, body, parts (a list of dpg.core.Part, instead of it),
+---  sink (a dpg.core.Sink), credential, account, gate, repeats ("always", "unsent" or "unfinished"), attempts, base,
+---  cap, timeout, idle (seconds that nothing may move, instead of a timeout), deadline (false: none), timer,
+---  max_response_bytes
 ---@return integer? id
 ---@return table? err
 function engine:start(spec) end
