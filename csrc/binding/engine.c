@@ -1,6 +1,7 @@
 /*
  * The engine as userdata: engine:start, wait, next, take, feed, read, head, progress, cancel, abandon, counts, close,
- * is_mine, now. A call is a number that the engine owns, so there is no finaliser for each call. lua/dpg/call.lua alone uses it.
+ * is_mine, now. A call is a number that the engine owns, so there is no finaliser for each call. The Lua layer's own files
+ * alone use it.
  */
 #include "binding.h"
 
@@ -257,7 +258,7 @@ static int l_take(lua_State *L)
     return failed ? 2 : 4;
 }
 
-/* --- bytes on their way -------------------------------------------------------------------------------------------------- */
+/* --- bytes on their way ------------------------------------------------------------------------------------------------ */
 
 /* engine:feed(id, bytes) -> how many of them were taken | nil, err */
 static int l_feed(lua_State *L)
@@ -331,7 +332,7 @@ static int l_progress(lua_State *L)
     return 4;
 }
 
-/* --- ending, counting ------------------------------------------------------------------------------------------------------ */
+/* --- ending, counting -------------------------------------------------------------------------------------------------- */
 
 static int l_cancel(lua_State *L)
 {

@@ -221,7 +221,7 @@ static void read_plain(lua_State *L, const field *f, char *to)
     }
 }
 
-/* The list of parts on top; leaves the array behind at `slot`. The parts' strings live in their tables, which are the caller's. */
+/* The list of parts on top; leaves the array behind at `slot`. The strings live in the parts' tables, the caller's own. */
 static void read_parts(lua_State *L, const field *f, int slot, dpg_spec *spec)
 {
     size_t n = 0;

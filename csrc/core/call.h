@@ -50,7 +50,7 @@ typedef struct dpg_call {
     bool challenged;           /* a 401 has been answered by a new bearer already */
     bool has_answer;           /* an answer is kept: it is what a 401 that stands, or a deadline in a back-off, ends with */
     uint64_t serial, rejected; /* the bearer in use; the one that a 401 came to */
-    int64_t wake_boot_ms;      /* GATED, BACKING_OFF, SENDING (its timeout, or the next look): when to look again; INT64_MAX: never */
+    int64_t wake_boot_ms;      /* GATED, BACKING_OFF, SENDING (its timeout, a look): when to look again; INT64_MAX: never */
     int64_t retry_after_ms;    /* what the last answer asked for; -1: nothing */
     dpg_ending ending;
 } dpg_call;

@@ -47,7 +47,7 @@ typedef enum dpg_kind {
     DPG_KIND_API,       /* DPG said no to something that the core asked itself (an exchange) */
     DPG_KIND_AUTH,      /* sign in again */
     DPG_KIND_CANCELLED,
-    DPG_KIND_STORAGE    /* the token store */
+    DPG_KIND_STORAGE    /* the token store, or the disk that a file is read from or written to */
 } dpg_kind;
 
 const char *dpg_kind_name(dpg_kind kind); /* "usage", "network" …, as in Lua */
@@ -120,10 +120,12 @@ typedef enum dpg_repeat {
 typedef struct dpg_part {
     dpg_str name;
     dpg_str value;        /* the bytes, copied */
-    dpg_str path;         /* instead: a file, opened with each attempt; its length must stay `size` */
-    bool fed;             /* instead: `size` bytes that come through dpg_engine_feed(); such a call is attempted once */
+    dpg_str path;         /* instead: a file, opened with each attempt; its length must stay `size`, or "file_changed" */
+    bool fed;             /* instead: `size` bytes that come through dpg_engine_feed(); once some are taken it is not
+                             attempted again */
     int64_t size;         /* of a file or a fed part */
-    dpg_str filename, content_type; /* empty: none */
+    dpg_str filename;     /* empty: none */
+    dpg_str content_type; /* empty: none; of a part with a filename: what its extension says to libcurl */
 } dpg_part;
 
 typedef enum dpg_sink_type {
@@ -135,8 +137,11 @@ typedef enum dpg_sink_type {
 /*
  * Where the body of a good answer goes. Of any answer but a 200 or a 206 it goes to memory (64 KiB of it), and a file is left
  * alone. A 206 is good only when its Content-Range begins at `offset` (and, with `expected`, names that length): else it is a
- * protocol error, code "range_mismatch". A 200 starts the file over. Bytes of a file or of chunks are never decoded
- * (Accept-Encoding: identity), and the answer must be as long as it says.
+ * protocol error, code "range_mismatch". A 200 starts the file over; without an offset, and with `expected`, it must be of
+ * that length ("length_mismatch"). Bytes of a file or of chunks are never decoded (Accept-Encoding: identity), and the
+ * answer must be as long as it says ("answer_cut"). A disk that refuses ends the call with kind "storage"; what the file
+ * holds is the beginning of the right answer, whatever happens. Once some of it is there, the core attempts no more: the
+ * caller goes on from where it ended.
  */
 typedef struct dpg_sink {
     dpg_sink_type type;
@@ -250,7 +255,7 @@ void dpg_completion_clear(dpg_completion *completion);
 /* End a call early; it completes with kind "cancelled". A rotation that it waited for goes on without it. Unknown ids are ignored. */
 void dpg_engine_cancel(dpg_engine *engine, dpg_id id);
 
-/* Nobody will take this call: when it ends it frees itself. It is not cancelled. */
+/* Nobody will take this call: when it ends it frees itself. It is not cancelled, unless it is one that is fed or read. */
 void dpg_engine_abandon(dpg_engine *engine, dpg_id id);
 
 /* Bytes of the body of the attempt under way, or of the last one; -1 for a length that is not known. */
@@ -281,7 +286,10 @@ typedef struct dpg_chunk {
     size_t header_count;
 } dpg_chunk;
 
-/* What has come of a call with DPG_SINK_CHUNKS, at most `most` bytes; reading lets a paused transfer go on. */
+/*
+ * What has come of a call with DPG_SINK_CHUNKS, at most `most` bytes; reading lets a paused transfer go on. With 0 it looks
+ * and takes nothing: `bytes` then are all that can be had in one piece. DPG_E_UNKNOWN: no such call, or it was taken.
+ */
 dpg_status dpg_engine_read(dpg_engine *engine, dpg_id id, size_t most, dpg_chunk *out, dpg_error *err);
 
 typedef struct dpg_counts {

@@ -45,11 +45,11 @@ typedef enum dpg_drained {
 dpg_status dpg_drain_init(dpg_drain *d, const dpg_sink *sink, dpg_pipe *chunks, dpg_error *err);
 void dpg_drain_clear(dpg_drain *d); /* twice is fine */
 
-/* The head is here, whole. Opens the file of a good answer; fails when a good answer's head is not what the sink expects. */
+/* The head is here, whole. Opens the file of a good answer; fails when that is not what the sink expects. */
 dpg_status dpg_drain_head(dpg_drain *d, int status, const dpg_header *headers, size_t count, dpg_error *err);
 
 /*
- * Bytes of the body; `memory` takes them when no other place does. FULL: none of them were taken, the chunks have no room.
+ * Bytes of the body; `memory` takes them when no other place does. FULL: none were taken, the chunks have no room.
  * FAILED: `err`, or memory->failed, says why; those that found room are in the file.
  */
 dpg_drained dpg_drain_put(dpg_drain *d, const char *bytes, size_t len, dpg_buf *memory, dpg_error *err);

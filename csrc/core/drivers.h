@@ -93,7 +93,7 @@ typedef struct dpg_request {
 /* How far a request certainly did, or may have, gone. */
 typedef enum dpg_sent {
     DPG_SENT_NOT,  /* proof: not one byte of the request left this machine */
-    DPG_SENT_PART, /* proof: something may have left, but not the last byte of its form, so that nobody can have it whole */
+    DPG_SENT_PART, /* proof: not the last byte of its form left, so that nobody can have it whole */
     DPG_SENT_MAYBE
 } dpg_sent;
 
@@ -117,7 +117,7 @@ typedef struct dpg_glance {
     int64_t moved; /* grows with each byte that moves, in either direction, into and out of its pipes too */
     bool used_up;
     bool hungry, full; /* it can't go on, because `fed` is empty; because `chunks` is full */
-    int status;    /* of a file or chunks, once the head is whole and the answer a good one; borrowed until the next step */
+    int status;    /* of a good answer to a file or chunks, once its head is whole; borrowed until the next step */
     const dpg_header *headers;
     size_t header_count;
 } dpg_glance;

@@ -1,6 +1,6 @@
 /*
- * What engine.c, engine_start.c, flow.c, flow_stream.c and flow_credential.c share, and nobody else sees: the engine's own things. All of it is touched
- * by the engine's owner alone, but for the inbox and the outbox.
+ * What engine.c, engine_start.c, flow.c, flow_stream.c and flow_credential.c share, and nobody else sees: the engine's
+ * own things. All of it is touched by the engine's owner alone, but for the inbox and the outbox.
  */
 #ifndef DPG_ENGINE_INTERNAL_H
 #define DPG_ENGINE_INTERNAL_H

@@ -46,7 +46,7 @@ static bool has(dpg_str s, char c)
     return s.len && memchr(s.ptr, c, s.len) != NULL;
 }
 
-/* A part's name stands in a header line, between quotes: libcurl writes those as %22, but CR and LF could end the line. */
+/* A part's name stands in a header line, between quotes: libcurl writes those as %22, but CR LF could end the line. */
 static bool part_name_ok(dpg_str s)
 {
     return !has(s, '\0') && !has(s, '\r') && !has(s, '\n');

@@ -132,7 +132,8 @@ dpg_os_trouble dpg_os_file_read(const dpg_os_file *file, char *to, size_t most, 
 /* All of it, from byte `at` on; when it fails, the first bytes of it may stand there. */
 dpg_os_trouble dpg_os_file_write(const dpg_os_file *file, const char *bytes, size_t len, int64_t at,
                                  dpg_os_fault *fault);
-dpg_os_trouble dpg_os_file_cut(const dpg_os_file *file, int64_t size, dpg_os_fault *fault); /* what lies beyond is gone */
+dpg_os_trouble dpg_os_file_cut(const dpg_os_file *file, int64_t size,
+                               dpg_os_fault *fault); /* what lies beyond is gone */
 dpg_os_trouble dpg_os_file_sync(const dpg_os_file *file, dpg_os_fault *fault);
 dpg_os_trouble dpg_os_file_close(dpg_os_file *file, dpg_os_fault *fault); /* some disks say only here what went wrong */
 

@@ -534,7 +534,8 @@ static dpg_os_trouble open_ours(const dpg_os_folder *folder, const char *name, i
         }
         dpg_posix_fault(fault, number);
         if (fault->trouble == DPG_OS_SYMLINK) dpg_posix_fault_of(fault, DPG_OS_SYMLINK, "it is a symbolic link");
-        if (fault->trouble == DPG_OS_NOT_A_FILE) dpg_posix_fault_of(fault, DPG_OS_NOT_A_FILE, "it is not a regular file");
+        if (fault->trouble == DPG_OS_NOT_A_FILE)
+            dpg_posix_fault_of(fault, DPG_OS_NOT_A_FILE, "it is not a regular file");
         return fault->trouble;
     }
     if (fstat(fd, &st) < 0) dpg_posix_fault(fault, errno);
@@ -745,7 +746,8 @@ dpg_os_trouble dpg_os_lock_take(const dpg_os_folder *folder, const char *name, d
         trouble = try_lock(folder, name, lock, holder, fault);
         pthread_mutex_unlock(&locks_mutex);
     }
-    if (trouble == DPG_OS_EXISTS) return dpg_posix_fault_of(fault, DPG_OS_BUSY, "the lock file is being replaced all the time");
+    if (trouble == DPG_OS_EXISTS)
+        return dpg_posix_fault_of(fault, DPG_OS_BUSY, "the lock file is being replaced all the time");
     if (trouble == DPG_OS_FINE) write_holder((int)lock->handle);
     return trouble;
 }

@@ -147,6 +147,37 @@ static void transfer_free(transfer *t)
 
 /* --- the door ------------------------------------------------------------------------------------------------------------- */
 
+/* With all in it that is ours: its files are open, its header lines written. Also returned when that failed, to be freed. */
+static transfer *transfer_new(curl_transport *c, uint64_t id, const dpg_request *request, const dpg_url *url,
+                              dpg_status *status, dpg_error *err)
+{
+    transfer *t = dpg_calloc(1, sizeof *t);
+    int host = (int)url->host.len;
+
+    if (!t) {
+        *status = dpg_fail_nomem(err);
+        return NULL;
+    }
+    t->drain.file = (dpg_os_file)DPG_OS_FILE_NONE; /* zero would be somebody else's */
+    t->owner = c;
+    t->id = id;
+    t->once = request->once || request->part_count;
+    t->fed = request->fed;
+    t->response.id = id;
+    t->response.error.retry_after_ms = -1;
+    dpg_buf_init_secret(&t->response.head, HEAD_MAX);
+    dpg_buf_init_secret(&t->response.body, request->max_response_bytes ? request->max_response_bytes : RESPONSE_MAX);
+    /* with its port only when it isn't the usual one; the query, which may hold a secret, is never shown */
+    if (url->port == (url->https ? 443 : 80)) snprintf(t->host, sizeof t->host, "%.*s", host, url->host.ptr);
+    else snprintf(t->host, sizeof t->host, "%.*s:%d", host, url->host.ptr, url->port);
+
+    if ((*status = dpg_drain_init(&t->drain, request->sink, request->chunks, err)) != DPG_OK) return t;
+    if (t->drain.to != DPG_TO_MEMORY) t->response.body.max = DPG_EXCERPT_MAX;
+    if ((*status = dpg_curl_open_form(t, request, err)) != DPG_OK) return t;
+    *status = dpg_curl_make_lines(t, request, err);
+    return t;
+}
+
 static dpg_status transport_start(void *self, uint64_t id, const dpg_request *request, dpg_error *err)
 {
     curl_transport *c = self;
@@ -157,36 +188,14 @@ static dpg_status transport_start(void *self, uint64_t id, const dpg_request *re
     CURLMcode added;
     dpg_url url;
 
-    /* with its port only when it isn't the usual one; the query, which may hold a secret, is never shown */
     if (!dpg_url_read(request->url, &url))
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "invalid_url", "the URL is not a whole http or https URL");
     if (!dpg_header_name_ok(request->method) || request->method.len > 20)
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "invalid_method", "the method is not one of HTTP's");
 
-    t = dpg_calloc(1, sizeof *t);
-    if (t) t->drain.file = (dpg_os_file)DPG_OS_FILE_NONE; /* zero would be somebody else's */
-    text = dpg_strndup(request->url);
-    if (!t || !text) {
-        status = dpg_fail_nomem(err);
-        goto fail;
-    }
-    t->owner = c;
-    t->id = id;
-    t->once = request->once || request->part_count;
-    t->fed = request->fed;
-    t->response.id = id;
-    t->response.error.retry_after_ms = -1;
-    dpg_buf_init_secret(&t->response.head, HEAD_MAX);
-    dpg_buf_init_secret(&t->response.body, request->max_response_bytes ? request->max_response_bytes : RESPONSE_MAX);
-    if (url.port == (url.https ? 443 : 80)) snprintf(t->host, sizeof t->host, "%.*s", (int)url.host.len, url.host.ptr);
-    else snprintf(t->host, sizeof t->host, "%.*s:%d", (int)url.host.len, url.host.ptr, url.port);
-
-    if ((status = dpg_drain_init(&t->drain, request->sink, request->chunks, err)) != DPG_OK) goto fail;
-    if (t->drain.to != DPG_TO_MEMORY) t->response.body.max = DPG_EXCERPT_MAX;
-    if ((status = dpg_curl_open_form(t, request, err)) != DPG_OK) goto fail;
-    if ((status = dpg_curl_make_lines(t, request, err)) != DPG_OK) goto fail;
-    t->easy = easy_get(c);
-    if (!t->easy) {
+    t = transfer_new(c, id, request, &url, &status, err);
+    if (status != DPG_OK) goto fail;
+    if (!(text = dpg_strndup(request->url)) || !(t->easy = easy_get(c))) {
         status = dpg_fail_nomem(err);
         goto fail;
     }

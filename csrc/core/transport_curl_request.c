@@ -244,6 +244,29 @@ static dpg_status set_method(transfer *t, const dpg_request *request, dpg_error 
     return DPG_OK;
 }
 
+/* Which connection, and who is called while it is used. */
+static dpg_status set_connection(transfer *t, dpg_error *err)
+{
+    SET(CURLOPT_OPENSOCKETFUNCTION, on_socket);
+    SET(CURLOPT_TCP_KEEPALIVE, 1L);
+    if (t->once) {
+        SET(CURLOPT_FRESH_CONNECT, 1L);
+        SET(CURLOPT_FORBID_REUSE, 1L);
+    }
+#if DPG_CURL_PREREQ
+    if (t->owner->proof) {
+        SET(CURLOPT_PREREQFUNCTION, on_prereq);
+        SET(CURLOPT_PREREQDATA, t);
+    }
+#endif
+
+    SET(CURLOPT_HEADERFUNCTION, on_header);
+    SET(CURLOPT_HEADERDATA, t);
+    SET(CURLOPT_WRITEFUNCTION, on_body);
+    SET(CURLOPT_WRITEDATA, t);
+    return DPG_OK;
+}
+
 /* All options of one transfer. What libcurl doesn't copy (body, header lines, `t` itself) lives as long as the transfer. */
 dpg_status dpg_curl_set_options(transfer *t, const dpg_request *request, const char *text, const dpg_url *url,
                                 dpg_error *err)
@@ -304,23 +327,5 @@ dpg_status dpg_curl_set_options(transfer *t, const dpg_request *request, const c
     if (c->user_agent) SET(CURLOPT_USERAGENT, c->user_agent);
     if ((status = set_method(t, request, err)) != DPG_OK) return status;
 
-    /* connections */
-    SET(CURLOPT_OPENSOCKETFUNCTION, on_socket);
-    SET(CURLOPT_TCP_KEEPALIVE, 1L);
-    if (t->once) {
-        SET(CURLOPT_FRESH_CONNECT, 1L);
-        SET(CURLOPT_FORBID_REUSE, 1L);
-    }
-#if DPG_CURL_PREREQ
-    if (c->proof) {
-        SET(CURLOPT_PREREQFUNCTION, on_prereq);
-        SET(CURLOPT_PREREQDATA, t);
-    }
-#endif
-
-    SET(CURLOPT_HEADERFUNCTION, on_header);
-    SET(CURLOPT_HEADERDATA, t);
-    SET(CURLOPT_WRITEFUNCTION, on_body);
-    SET(CURLOPT_WRITEDATA, t);
-    return DPG_OK;
+    return set_connection(t, err);
 }
