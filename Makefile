@@ -150,7 +150,7 @@ spec: ## specs alone (LUA=lua5.2: on one)
 sim: $(SIM) ## the simulator (SEED=n replays one seed with a trace; SIM_SEEDS=n)
 	@$(BUILD)/sim $(if $(SEED),--seed $(SEED),--seeds $(SIM_SEEDS))
 
-check: ## luacheck, clang-format, headers, layers, exports, lists, versions, links
+check: ## luacheck, clang-format, headers, layers, exports, lists, versions, doc/api.md, links
 	$(call build,$(MODULE))
 	@CC='$(CC)' FLAGS='$(FLAGS)' BUILD='$(BUILD)' LUA='$(LUA)' FORMAT='$(FORMAT)' C_FILES='$(C_FILES)' tools/check
 

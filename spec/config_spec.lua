@@ -19,10 +19,19 @@ describe("options", function()
   local session = assert(dpg.service { token = "abcdefgh" })
   local slips = { -- name, function, what is named
     { "an engine's option for one call", function() session.images:list { ca_file = "x" } end, "session is made" },
+    { "an engine's option for one account", function()
+      require("dpg.user").new({ info = function() end }, {}):account("x", { proxy = false })
+    end, "dpg.sign_in" },
     { "a retry budget for one call", function() session.images:list { retry = { budget = 1 } } end, "budget" },
     { "an unknown field of retry", function() dpg.service { token = "t", retry = { attempt = 1 } } end, "attempt" },
-    { "no attempts", function() dpg.service { token = "t", retry = { attempts = 0 } } end, "attempts" },
-    { "a timeout of 0", function() dpg.service { token = "t", timeout = 0 } end, "timeout" },
+    { "no attempts", function() dpg.service { token = "t", retry = { attempts = 0 } } end,
+      "'retry.attempts': a whole number above 0 expected, got 0" },
+    { "a timeout of 0", function() dpg.service { token = "t", timeout = 0 } end, "'timeout': seconds above 0" },
+    { "an http2 that is no boolean", function() dpg.service { token = "t", http2 = "no" } end, "a boolean expected" },
+    { "an empty base_url", function() dpg.service { token = "t", base_url = "" } end, "got an empty one" },
+    { "a deadline for op:wait", function()
+      require("dpg.operation").read(session, { uuid = "u", status = "queued" }, {}):wait { deadline = 1 }
+    end, "'deadline' is unknown; here are: on_event, timeout" },
     { "a timeout as text", function() session:me { timeout = "3" } end, "timeout" },
     { "an on_event that is no function", function() dpg.service { token = "t", on_event = {} } end, "on_event" },
     { "another host", function() dpg.service { token = "t", host = "other" } end, "blocking" },
@@ -35,9 +44,13 @@ describe("options", function()
     end, "idempotency_key" },
     { "a user agent with a line end", function() dpg.service { token = "t", user_agent = "a\r\nb" } end, "user_agent" },
     { "options that are no table", function() session.images:list(7) end, "table" },
-    { "a uuid that is no text", function() session.images:get(7) end, "public_uuid" },
-    { "no uuid", function() session.images:get() end, "public_uuid" },
+    { "a uuid that is no text", function() session.images:get(7) end, "images:get: a public_uuid" },
+    { "no uuid", function() session.images:get() end, "got nothing" },
+    { "an image where its uuid is due", function() session.images:get { public_uuid = "x" } end, "field public_uuid" },
     { "fields that are no table", function() session.images:update("x", "title") end, "table of fields" },
+    { "an option among the fields", function() session.images:update("x", { idempotency_key = "k" }) end,
+      "a table of their own" },
+    { "a limit as text", function() session.images:list { limit = "50" } end, "images:list: 'limit': a whole number" },
     { "a method nobody knows", function() session:request("FETCH", "/x") end, "FETCH" },
     { "our own headers", function()
       session:request("GET", "/x", { headers = { authorization = "x" } })
@@ -50,6 +63,7 @@ describe("options", function()
     { "dpg.spawn outside of dpg.run", function() dpg.spawn(print) end, "dpg.run" },
     { "dpg.run without a function", function() dpg.run(7) end, "function" },
     { "an empty path for a store", function() dpg.store.file "" end, "path" },
+    { "a path that only a shell understands", function() dpg.store.file "~/session" end, "HOME" },
     { "signing in without a store", function()
       dpg.sign_in { login = "l", password = "p", device = { identifier = "i", name = "n", platform = "p" } }
     end, "dpg.store.file(path)" },
@@ -59,7 +73,7 @@ describe("options", function()
     end, "'device'" },
     { "a device without a name", function()
       dpg.sign_in { login = "l", password = "p", store = dpg.store.memory(), device = { identifier = "i" } }
-    end, "'name'" },
+    end, "'device.name': a string expected, got nothing" },
     { "signing in without a password", function()
       dpg.sign_in { login = "l", store = dpg.store.memory(), device = { identifier = "i", name = "n", platform = "p" } }
     end, "'password'" },
@@ -78,6 +92,7 @@ describe("options", function()
     { "a token with a line end", { token = "abc\r\nX: y" }, "token" },
     { "plain http to another machine", { token = "t", base_url = "http://example.com/v1" }, "base_url" },
     { "a base_url without its version", { token = "t", base_url = "https://example.com" }, "base_url" },
+    { "a base_url with a port that is none", { token = "t", base_url = "https://example.com:x/v1" }, "base_url" },
   }
   for _, case in ipairs(refusals) do
     it("refuse " .. case[1] .. ", unsent", function()
@@ -88,12 +103,48 @@ describe("options", function()
   end
 
   it("refuse a path that leaves the API", function()
-    for _, path in ipairs { "images", "/../v2/x", "/x?y=1", "//other.example/x" } do
+    local cases = {
+      images = "slash", ["https://x.example/v1/images"] = "slash", ["/x?y=1"] = "query = {",
+      ["/v1/images"] = "say /images",
+      ["/../v2/x"] = "dots that climb", ["//other.example/x"] = "//",
+    }
+    for path, hint in pairs(cases) do
       local _, err = session:request("GET", path)
       assert.same({ "usage", "path" }, { err.kind, err.field })
+      assert.truthy(err.message:find(hint, 1, true), err.message)
     end
     local _, err = session.images:get ".."
     assert.same({ "usage", "public_uuid" }, { err.kind, err.field })
+  end)
+
+  local dots = { -- a dot where a colon belongs
+    { "images:list", function() session.images.list() end },
+    { "images:list", function() session.images.list { limit = 1 } end },
+    { "images:get", function() session.images.get "a-uuid" end },
+    { "images:each", function() session.images.each { rating = 3 } end },
+    { "session:me", function() session.me() end },
+    { "session:can", function() session.can "api.images.read" end },
+    { "session:request", function() session.request("GET", "/facets") end },
+    { "iterator:next", function() session.images:each().next() end },
+    { "operation:wait", function()
+      require("dpg.operation").read(session, { uuid = "u", status = "queued" }, {}).wait { timeout = 1 }
+    end },
+    { "task:await", function()
+      dpg.run(function() dpg.spawn(function() end).await() end)
+    end },
+  }
+  for _, case in ipairs(dots) do
+    it("of " .. case[1] .. " behind a dot: told to use a colon", function()
+      local problem = raised(case[2])
+      assert.truthy(problem:find("config_spec.lua:", 1, true), problem)
+      assert.truthy(problem:find("write " .. case[1] .. "(…), with a colon", 1, true), problem)
+    end)
+  end
+
+  it("may come to an object that inherits from a session", function()
+    local mine = setmetatable({}, { __index = session })
+    local _, err = mine:request("GET", "images")
+    assert.equal("path", err.field)
   end)
 
   it("leave the caller's tables alone", function()
@@ -124,7 +175,13 @@ describe("dpg.config.engine", function()
     local _, a = config.engine { base_url = "x", timeout = 1 }
     local _, b = config.engine { base_url = "y", on_event = print }
     local _, c = config.engine { ca_file = "/x" }
+    assert.are_not.equal(a, (select(2, config.engine { retry = { budget = 1 } })))
     assert.equal(a, b)
     assert.are_not.equal(a, c)
+  end)
+
+  it("takes a budget of false for no limit", function()
+    assert.equal(math.huge, config.engine { retry = { budget = false } }.retry_budget)
+    assert.equal(0, config.engine { retry = { budget = 0 } }.retry_budget)
   end)
 end)

@@ -1,24 +1,23 @@
--- A child made by fork: a session goes on there with handles of its own. Needs luaposix, which Debian has for 5.1 to
--- 5.3 and LuaJIT.
+-- A child made by fork: a session goes on there with handles of its own. LuaJIT forks by itself; the others need
+-- luaposix, which Debian has for 5.1 to 5.3.
 local boxes = require "support.box"
 local client = require "support.client"
 local dpg = require "dpg"
-
-local has_posix, unistd = pcall(require, "posix.unistd")
-local wait = has_posix and require "posix.sys.wait"
+local fork = require "support.fork"
+local process = require "support.process"
 
 -- Runs `fn` in a child; its text comes back.
 local function in_child(fn)
   local path = os.tmpname()
-  local pid = assert(unistd.fork())
+  local pid = assert(fork.fork())
   if pid == 0 then
     local ok, said = pcall(fn)
     local file = io.open(path, "w")
     file:write(ok and said or "raised " .. tostring(said))
     file:close()
-    unistd._exit(0)
+    fork.exit(0)
   end
-  wait.wait(pid)
+  fork.wait(pid)
   local file = io.open(path)
   local said = file:read "*a"
   file:close()
@@ -27,7 +26,7 @@ local function in_child(fn)
 end
 
 describe("after fork", function()
-  if not has_posix then
+  if not fork then
     pending "a session goes on in the child (this Lua has no luaposix)"
     return
   end
@@ -71,5 +70,24 @@ describe("after fork", function()
       return err.kind .. " " .. tostring(err)
     end):find("^usage "))
     dpg.assert(session:me())
+  end)
+
+  it("a child that closes its Lua state leaves the parent's TLS connection alone", function()
+    local tls = boxes.start { tls = true }
+    local child = process.start([[
+      local base_url, ca_file, token = ...
+      local dpg = require "dpg"
+      local fork = require "support.fork"
+      local gallery = dpg.assert(dpg.service{ base_url = base_url, ca_file = ca_file, token = token })
+      dpg.assert(gallery:me())
+      local pid = fork.fork()
+      if pid == 0 then os.exit(0, true) end
+      fork.wait(pid)
+      dpg.assert(gallery:me())
+      print "served"
+    ]], tls.base_url, tls.ca_file, tls.token)
+    assert.same({ 0, { "served" } }, { child:wait() }, child:stderr())
+    assert.equal(1, tls:report().connections)
+    tls:stop()
   end)
 end)

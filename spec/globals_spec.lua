@@ -1,9 +1,10 @@
 -- No module adds a global, patches what Lua has, or needs anything but what it names.
 local modules = {
-  "dpg", "dpg.call", "dpg.catalog", "dpg.compat", "dpg.config", "dpg.connection", "dpg.core", "dpg.errors", "dpg.hub",
-  "dpg.host.blocking", "dpg.json", "dpg.operation", "dpg.page", "dpg.resources.images", "dpg.resources.keywords",
-  "dpg.resources.metadata_profiles", "dpg.resources.operations", "dpg.resources.sets", "dpg.session", "dpg.sign_in",
-  "dpg.store", "dpg.task", "dpg.url", "dpg.user", "dpg.uuid", "dpg.wire",
+  "dpg", "dpg.batch", "dpg.cache", "dpg.call", "dpg.catalog", "dpg.checks", "dpg.compat", "dpg.config",
+  "dpg.connection", "dpg.core", "dpg.errors", "dpg.hub", "dpg.host.blocking", "dpg.json", "dpg.objects",
+  "dpg.operation", "dpg.page", "dpg.resources.archives", "dpg.resources.downloads", "dpg.resources.images",
+  "dpg.resources.keywords", "dpg.resources.metadata_profiles", "dpg.resources.operations", "dpg.resources.sets",
+  "dpg.session", "dpg.sign_in", "dpg.store", "dpg.task", "dpg.url", "dpg.user", "dpg.uuid", "dpg.wire",
 }
 
 local client = require "support.client"

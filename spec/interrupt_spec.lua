@@ -48,6 +48,14 @@ describe("an interrupted wait", function()
     dpg.assert(gallery:me())
   end)
 
+  it("inside an on_event reaches the program, and is not taken for the function's own mistake", function()
+    local watched = client.service(box, { on_event = function() error("interrupted!", 0) end })
+    local ok, problem = pcall(watched.me, watched)
+    assert.is_false(ok)
+    assert.equal("interrupted!", problem)
+    dpg.assert(gallery:me())
+  end)
+
   it("at whatever instruction leaves no call behind, and the next call works", function()
     dpg.assert(gallery:me())
     for count = 15, 1500, 5 do

@@ -36,7 +36,7 @@ describe("dpg.run with calls", function()
 
   it("uses a call's error as it would be outside", function()
     dpg.run(function()
-      local _, err = gallery.images:get "nope"
+      local _, err = gallery.images:get "00000000-0000-4000-8000-000000000000"
       assert.equal("image_not_found", err.code)
     end)
   end)

@@ -122,7 +122,7 @@ describe("operations:get", function()
     operation = dpg.assert(gallery.operations:get(made.uuid))
     assert.same({ a = 1 }, operation.brand_new)
     assert.is_function(operation.wait)
-    local _, err = gallery.operations:get "op-unknown"
+    local _, err = gallery.operations:get "op-00000000"
     assert.equal("operation_not_found", err.code)
     client.close()
     box:stop()

@@ -25,6 +25,7 @@ describe("a 429", function()
     client.close() -- gates are the engine's: none may reach into the next test
   end)
 
+  -- Compared with a little less than was asked for: the sandbox tells its moments in 14 digits.
   local function gap()
     local seen = box:seen { path = "/me" }
     return seen[#seen].at - seen[#seen - 1].at
@@ -33,7 +34,7 @@ describe("a 429", function()
   it("is waited out as long as it says, in seconds", function()
     box:fault { path = "/me", retry_after = "1" }
     dpg.assert(gallery:me())
-    assert.is_true(gap() >= 1)
+    assert.is_true(gap() >= 0.999)
     assert.is_true(waits[1] >= 1)
   end)
 
@@ -43,13 +44,13 @@ describe("a 429", function()
     dpg.assert(gallery:me())
     local seen = box:seen { path = "/me" }
     assert.equal(2, #seen)
-    assert.is_true(gap() >= 1)
+    assert.is_true(gap() >= 0.999)
   end)
 
   it("asks the longest of several", function()
     box:fault { path = "/me", retry_after = { "0", "1" } }
     dpg.assert(gallery:me())
-    assert.is_true(gap() >= 1)
+    assert.is_true(gap() >= 0.999)
   end)
 
   for _, value in ipairs { "-5", "inf", "1e400", "", "soon", "0x10", "nan", "1 2", "Thu, 99 Foo 2025 99:99:99 GMT" } do
@@ -131,6 +132,12 @@ describe("a call", function()
     local _, err = gallery:me()
     assert.same({ "api", 500, 3 }, { err.kind, err.status, err.attempts })
     assert.equal(3, box:count { path = "/me" })
+  end)
+
+  it("repeats without a budget when it is false", function()
+    box:fault { path = "/me", status = 503, times = 3 }
+    local _, answer = client.service(box, { retry = { base = 0.01, budget = false } }):me()
+    assert.equal(4, answer.attempts)
   end)
 
   it("stops repeating when the origin's budget is spent", function()

@@ -137,6 +137,7 @@ describe("dpg-sandbox", function()
     local text = run("--until-eof --tls --rotation grace --access-token-life 0.5 --sign-in-limit 5/60 --verbose")
     for _, part in ipairs {
       "https://127%.0%.0%.1:%d+/v1", "dpg_api_live_%x+", "jane@example%.com  %S+", "two%-factor code 246810",
+      "uploads to +https://127%.0%.0%.1:%d+\n", "files from +https://127%.0%.0%.1:%d+\n",
       "http://127%.0%.0%.1:%d+/%x+", "ended 0",
     } do
       assert.truthy(text:find(part), part)

@@ -81,7 +81,7 @@ describe("dpg.sandbox", function()
     end
 
     it("says which methods there are", function()
-      assert.equal("GET, HEAD, PATCH", call(box, "PUT", "/images/x", { token = box.token }).headers.allow)
+      assert.equal("DELETE, GET, HEAD, PATCH", call(box, "PUT", "/images/x", { token = box.token }).headers.allow)
     end)
 
     it("answers api_not_enabled, whichever token is used, while the API is off", function()
@@ -334,7 +334,7 @@ describe("dpg.sandbox", function()
       assert.is_string(image.metadata.creator)
       assert.is_string(image.metadata.exif.Model)
       assert.same(image.versions, get(box, "/images/" .. uuid .. "/versions").json)
-      assert.truthy(image.versions[1].url:find "^https://")
+      assert.equal(1, (image.versions[1].url:find(box.cdn_url .. "/", 1, true)))
       assert.truthy(image.keywords[1].value)
     end)
 
@@ -423,7 +423,10 @@ describe("dpg.sandbox", function()
 
     it("are the same in every sandbox", function()
       local other = boxes.start()
-      local same = get(other, "/images?limit=200").body == get(box, "/images?limit=200").body
+      local function all_of(one)
+        return (get(one, "/images?limit=200").body:gsub(":%d+/", "/")) -- their ports differ
+      end
+      local same = all_of(other) == all_of(box)
       other:stop()
       assert.is_true(same)
     end)

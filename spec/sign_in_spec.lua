@@ -132,6 +132,13 @@ describe("dpg.sign_in", function()
       dpg.assert(client.sign_in(box, "omar", { mfa = function() return typed end }))
     end)
 
+    it("raises at a callback that returns a number, which has lost its zeros", function()
+      local ok, problem = pcall(client.sign_in, box, "omar", { mfa = function() return 246810 end })
+      assert.is_false(ok)
+      assert.truthy(problem:find("`mfa` function must return the code as a string, got number", 1, true), problem)
+      assert.equal(0, box:count { path = "/auth/mfa" })
+    end)
+
     it("hands the question on when the callback gives up", function()
       local _, err = client.sign_in(box, "omar", { mfa = function() return nil end })
       assert.same({ "auth", "mfa_required" }, { err.kind, err.code })
@@ -229,6 +236,26 @@ describe("dpg.resume", function()
     dpg.assert(again:account(accounts[1].uuid):me())
     assert.equal(0, box:count { path = "/auth/sign_in" })
     assert.equal(0, box:report().presented_more_than_once)
+  end)
+
+  it("waits no longer than its deadline for a sibling's exchange, and says who is in the way", function()
+    path = folder .. "/waiting"
+    local work = client.person(box, "jane", { store = dpg.store.file(path) })
+    local gallery = client.service(box)
+    box:fault { path = "/auth/token", hold = true }
+    local err
+    dpg.run(function()
+      local exchange = dpg.spawn(function() return work:me() end)
+      dpg.assert(gallery:me()) -- meanwhile the other task has its lock, and its exchange is out
+      local _
+      _, err = dpg.resume(client.options(box, {
+        store = dpg.store.file(path), deadline = 0.3, user_agent = "a sibling", -- an engine of its own
+      }))
+      box:release()
+      dpg.assert(exchange:await())
+    end)
+    assert.equal("storage", err.kind)
+    assert.equal("store_busy", err.code)
   end)
 
   it("goes on in another process", function()

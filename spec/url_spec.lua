@@ -59,7 +59,8 @@ describe("dpg.url.base", function()
     { "http://127.0.0.1.evil.com/v1", "plain http" }, { "https://api.example.com", "version" },
     { "https://api.example.com/v1?x=1", "absolute" }, { "https://me:pw@api.example.com/v1", "absolute" },
     { "ftp://api.example.com/v1", "scheme" }, { "api.example.com/v1", "absolute" }, { "https:///v1", "absolute" },
-    { "https://a b/v1", "absolute" },
+    { "https://a b/v1", "absolute" }, { "https://api.example.com:x/v1", "port" },
+    { "https://api.example.com:99999/v1", "port" }, { "https://:80/v1", "host" }, { "http://[::1]x/v1", "port" },
   }
   for _, case in ipairs(bad) do
     it("refuses " .. case[1], function()

@@ -878,7 +878,7 @@ TEST("a proxy is told the host and nothing else, and what it says is not the ans
     request.headers = &header;
     request.header_count = 1;
     run(request);
-    check_failure(DPG_KIND_NETWORK, "connect_failed", DPG_SENT_NOT);
+    check_failure(DPG_KIND_USAGE, "proxy_refused", DPG_SENT_NOT);
     CHECK_STR(strstr(answer.error.message, "hunter2"), NULL);
     REQUIRE(server_request(srv, 0) != NULL);
     CHECK(strncmp(server_request(srv, 0), "CONNECT api.example.com:443 ", 28) == 0);
@@ -888,8 +888,8 @@ TEST("a proxy is told the host and nothing else, and what it says is not the ans
 
 TEST("a proxy that can't be used is named without its password")
 {
-    static const char *const proxies[] = {"nonsense://jane:hunter2@127.0.0.1:1", "http://jane:hunter2@127.0.0.1:1",
-                                          "http://jane:hunter2@:::", "http://jane:hunter2@127.0.0.1:999999"};
+    static const char *const proxies[] = {"http://jane:hunter2@127.0.0.1:1", "jane:hunter2@127.0.0.1:1",
+                                          "socks5://jane:hunter2@127.0.0.1:1"};
 
     for (size_t i = 0; i < sizeof proxies / sizeof *proxies; i++) {
         REQUIRE(open_with((dpg_transport_options){.proxy_set = true, .proxy = dpg_cstr(proxies[i])}) == DPG_OK);
@@ -899,6 +899,24 @@ TEST("a proxy that can't be used is named without its password")
         CHECK_STR(strstr(answer.error.message, "hunter2"), NULL);
         CHECK_STR(strstr(answer.error.detail, "hunter2"), NULL);
         done();
+    }
+}
+
+TEST("a proxy that is no URL is refused, without its password; libcurl would go without the last one")
+{
+    static const char *const proxies[] = {"nonsense://jane:hunter2@127.0.0.1:1",
+                                          "http://jane:hunter2@:::", "http://jane:hunter2@127.0.0.1:999999",
+                                          "http://jane:hunter2%00@127.0.0.1:1"};
+
+    for (size_t i = 0; i < sizeof proxies / sizeof *proxies; i++) {
+        dpg_transport_options options = {.proxy_set = true, .proxy = dpg_cstr(proxies[i])};
+        dpg_error err = DPG_ERROR_INIT;
+
+        CHECK_INT(dpg_transport_curl_new(&options, &transport, &err), DPG_E_INVALID);
+        CHECK_STR(dpg_kind_name(err.kind), "usage");
+        CHECK_STR(err.code, "invalid_option");
+        CHECK_NULL(strstr(err.message, "hunter2"));
+        CHECK_NULL(transport.self);
     }
 }
 

@@ -173,7 +173,7 @@ TEST("passes on what the server says of its error, on one line and cut between c
     memset(&x, 0, sizeof x);
     CHECK(dpg_wire_read_exchange(429, headers, 2, dpg_cstr(body), NOW, &x) == DPG_OK);
     CHECK_STR(x.error.code, "x");
-    CHECK_STR(x.error.message, "two lines ");
+    CHECK_STR(x.error.message, "the token exchange was turned down: two lines ");
     CHECK_INT(strlen(x.error.detail), 318);
     CHECK_STR(x.error.request_id, "req");
     CHECK_INT(x.retry_after_ms, 9000);

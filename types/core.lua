@@ -139,18 +139,20 @@ function engine:now() end
 ---@class dpg.core.Credential
 local credential = {}
 
+---@param deadline? number|false  seconds (120); false: none
 ---@return integer? id
 ---@return table? err
-function credential:load() end
+function credential:load(deadline) end
 
 ---@param spec table
 ---@return integer? id
 ---@return table? err
 function credential:sign_in(spec) end
 
+---@param deadline? number|false  seconds (120); false: none
 ---@return integer? id
 ---@return table? err
-function credential:forget() end
+function credential:forget(deadline) end
 
 ---@return table? info  number, person, state, reason, generation, rotations, accounts, user; nil when closed
 function credential:info() end

@@ -8,14 +8,15 @@
 ---@field attempts? integer  how often a request is sent at most (6)
 ---@field base? number  seconds: the first back-off is drawn from 0 to this (0.2)
 ---@field cap? number  seconds: the longest back-off (20)
----@field budget? number|false  retries in store for each origin (100); said where the session is made
+---@field budget? number|false  retries in store for each origin (100), false: no limit; said where the session is made
 
 ---What one call can be told, and a session for all its calls.
 ---@class dpg.CallOptions
 ---@field timeout? number|false  seconds for one attempt (30)
 ---@field deadline? number|false  seconds for the whole call, waits included (120)
 ---@field retry? dpg.Retry|false
----@field on_event? fun(name: dpg.EventName, event: dpg.Event)  for logs and metrics; may not make calls
+---@field on_event? fun(name: dpg.EventName, event: dpg.Event)  for logs and metrics; may not make calls. What becomes
+---  of a person's tokens (rotated, adopted, storage, signed_out) is told to the one of dpg.sign_in or dpg.resume alone
 ---@field max_response_bytes? integer  64 MiB
 
 ---@class dpg.ReadOptions: dpg.CallOptions
@@ -24,14 +25,19 @@
 ---@class dpg.WriteOptions: dpg.CallOptions
 ---@field idempotency_key? string|fun(): string  by default a new UUID for each call
 
+---Of a list. Its walk (`each`) takes the same, but for `if_none_match`.
 ---@class dpg.ListOptions: dpg.ReadOptions
 ---@field limit? integer  items a page, 1 to 200
 ---@field offset? integer
----@field namespace? string  keywords
----@field query? string  keywords
----@field parent_public_uuid? string  sets
 
----@class dpg.ImageListOptions: dpg.ListOptions
+---@class dpg.KeywordListOptions: dpg.ListOptions
+---@field namespace? string
+---@field query? string
+
+---@class dpg.SetListOptions: dpg.ListOptions
+---@field parent_public_uuid? string  its children; without: the top level
+
+---@class dpg.ImageFilters: dpg.ReadOptions
 ---@field query? string  full text: `+must -not "a phrase" wild*`
 ---@field keyword? string|string[]
 ---@field namespace? string
@@ -49,6 +55,15 @@
 ---@field has_geo? boolean
 ---@field bbox? string|number[]  west, south, east, north
 
+---@class dpg.ImageListOptions: dpg.ImageFilters, dpg.ListOptions
+
+---@class dpg.DownloadOptions: dpg.WriteOptions
+---@field version? string  without: the largest that is served
+
+---@class dpg.BatchAllOptions: dpg.WriteOptions
+---@field size? integer  writes in a batch, 1 to 50 (50)
+---@field wait? number|false  seconds for each Operation to end (120); false: doesn't wait
+
 ---@class dpg.RequestOptions: dpg.CallOptions
 ---@field query? table<string, string|number|boolean|table>
 ---@field body? table|string  a table is sent as JSON
@@ -64,7 +79,8 @@
 ---@field max_connections? integer  16
 ---@field http2? boolean  true
 ---@field host? "blocking"
----@field idempotency_key? fun(): string
+---@field cache? dpg.Cache  makes repeated reads conditional: dpg.cache.memory { entries = 256, bytes = 16 MiB }
+---@field idempotency_key? fun(): string  for a whole session a function only: each write has a key of its own
 
 ---@class dpg.ServiceOptions: dpg.Config
 ---@field token string
@@ -94,6 +110,10 @@
 ---@field attempts integer
 ---@field retry_after? number  seconds
 ---@field idempotency_key? string
+---@field cached? boolean  true: the server said that it has not changed, and the body is from the session's cache
+
+---The second result of a call: of its answer, or what went wrong.
+---@alias dpg.Told dpg.Answer|dpg.Error
 
 ---@alias dpg.ErrorKind "usage"|"network"|"timeout"|"tls"|"protocol"|"api"|"auth"|"operation"|"cancelled"|"storage"
 
@@ -152,6 +172,8 @@
 ---@field name string
 ---@field unique_id string
 
+---An image as the server sends it, every field kept; its methods stand behind its fields: where the server has a field
+---of a method's name, that field is what one gets (session.images has all methods).
 ---@class dpg.Image
 ---@field public_uuid string
 ---@field title string
@@ -160,12 +182,115 @@
 ---@field rating? integer
 ---@field keywords table[]
 ---@field versions table[]
+---@field get fun(self, options?: dpg.ReadOptions): dpg.Image?, dpg.Told  everything about it; lists show less
+---@field update fun(self, fields: dpg.ImageFields, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field delete fun(self, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field set_rating fun(self, rating: integer, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field set_alt_text fun(self, alt_text: string|userdata, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field set_metadata fun(self, fields: dpg.ImageMetadata, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field set_crop fun(self, crop: dpg.Crop, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field clear_crop fun(self, crop?: table, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field add_keywords fun(self, keywords: dpg.Keyword[], options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field remove_keyword fun(self, keyword: dpg.Keyword, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field add_credit fun(self, credit: dpg.Credit, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field remove_credit fun(self, credit: dpg.Credit, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field extract_metadata fun(self, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
 
+---Images: their uuids, or they themselves.
+---@alias dpg.ImageIds (string|dpg.Image)[]
+
+---A set, with methods in the same way; `add` is add_images, `remove` is remove_images.
+---@class dpg.Set
+---@field public_uuid string
+---@field name string
+---@field children? dpg.Set[]  in the tree
+---@field get fun(self, options?: dpg.ReadOptions): dpg.Set?, dpg.Told
+---@field update fun(self, fields: dpg.SetFields, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field images fun(self, options?: dpg.ListOptions): dpg.Page?, dpg.Told
+---@field each_image fun(self, options?: dpg.ListOptions): dpg.Iterator
+---@field add fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field remove fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field add_images fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field remove_images fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field order fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field set_visibility fun(self, fields: dpg.Visibility, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field snapshots fun(self, options?: dpg.ListOptions): dpg.Page?, dpg.Told
+---@field restore fun(self, snapshot_uuid?: string, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+
+---What an update can change. dpg.null empties a field.
 ---@class dpg.ImageFields
 ---@field title? string  at most 191 characters
----@field description? string
----@field creation_date? string|number
+---@field description? string|userdata
+---@field creation_date? string|number  any date as text, or Unix seconds
 ---@field rotation? 0|90|180|270
+
+---IPTC fields; any other name goes to the API as it is.
+---@class dpg.ImageMetadata
+---@field creator? string|userdata
+---@field copyright_notice? string|userdata
+---@field copyright_marked? boolean|userdata
+
+---Whole pixels.
+---@class dpg.Crop
+---@field aspect_ratio string  "3:2"
+---@field x integer
+---@field y integer
+---@field width integer
+---@field height integer
+
+---"value", "axis:value", or both apart.
+---@alias dpg.Keyword string|{ namespace?: string, value: string }
+
+---@class dpg.KeywordRename
+---@field from dpg.Keyword
+---@field to dpg.Keyword
+---@field image_public_uuids dpg.ImageIds
+
+---@class dpg.Credit
+---@field role string
+---@field name string
+
+---@class dpg.NewSet
+---@field name string
+---@field parent_public_uuid? string|userdata
+---@field colour? string|userdata  one of the API's
+---@field description? string|userdata
+---@field type? string  one of the API's
+
+---@class dpg.SetFields
+---@field name? string
+---@field colour? string|userdata
+---@field description? string|userdata
+---@field lead_image_public_uuid? string|userdata
+---@field parent_public_uuid? string|userdata  dpg.null: to the top level
+
+---One of `hidden` and `activation_time` is wanted.
+---@class dpg.Visibility
+---@field image_public_uuids dpg.ImageIds
+---@field hidden? boolean
+---@field activation_time? string|number|userdata  Unix seconds, or ISO 8601 with a zone: when embargoed images come out
+
+---@class dpg.DownloadLink
+---@field url string  without our bearer token: it leads to another host
+---@field filename string  the server's word: not to be trusted as a path
+---@field access string
+---@field expires_at number  Unix seconds
+
+---@class dpg.NewArchive
+---@field image_public_uuids dpg.ImageIds
+---@field version_profile_uuid? string
+---@field filename? string
+
+---@class dpg.Batch
+---@field summary table
+---@field operations dpg.Operation[]  in the order of the writes
+
+---What has the writes of a session's resources, checked and kept as dpg.Write for operations:batch.
+---@class dpg.Prepare
+---@field images dpg.Images
+---@field keywords dpg.Keywords
+---@field sets dpg.Sets
+---@field archives dpg.Archives
 
 ---@class dpg.Operation
 ---@field uuid string

@@ -6,6 +6,8 @@
 
 #include "json.h"
 
+#include <math.h>
+
 static dpg_credential_box *check_open(lua_State *L)
 {
     dpg_credential_box *box = luaL_checkudata(L, 1, DPG_CREDENTIAL);
@@ -109,7 +111,19 @@ static int l_tostring(lua_State *L)
     return 1;
 }
 
-/* credential:load() -> id | nil, err */
+/* A deadline in seconds at `index`: nil for the usual one, false (or math.huge) for none. */
+static int64_t opt_deadline(lua_State *L, int index)
+{
+    double seconds;
+
+    if (lua_isnoneornil(L, index)) return 0;
+    if (lua_isboolean(L, index) && !lua_toboolean(L, index)) return -1;
+    seconds = (double)luaL_checknumber(L, index);
+    luaL_argcheck(L, seconds > 0, index, "seconds above 0 expected");
+    return seconds < 1e12 ? (int64_t)ceil(seconds * 1000.0) : -1;
+}
+
+/* credential:load(deadline) -> id | nil, err */
 static int l_load(lua_State *L)
 {
     dpg_credential_box *box = check_open(L);
@@ -118,7 +132,7 @@ static int l_load(lua_State *L)
     dpg_status status;
 
     if (!box) return push_closed(L);
-    status = dpg_credential_load(box->credential, &id, &err);
+    status = dpg_credential_load(box->credential, opt_deadline(L, 2), &id, &err);
     return dpg_push_id(L, status, id, &err);
 }
 
@@ -138,7 +152,7 @@ static int l_sign_in(lua_State *L)
     return dpg_push_id(L, status, id, &err);
 }
 
-/* credential:forget() -> id | nil, err */
+/* credential:forget(deadline) -> id | nil, err */
 static int l_forget(lua_State *L)
 {
     dpg_credential_box *box = check_open(L);
@@ -147,7 +161,7 @@ static int l_forget(lua_State *L)
     dpg_status status;
 
     if (!box) return push_closed(L);
-    status = dpg_credential_forget(box->credential, &id, &err);
+    status = dpg_credential_forget(box->credential, opt_deadline(L, 2), &id, &err);
     return dpg_push_id(L, status, id, &err);
 }
 

@@ -139,17 +139,14 @@ void dpg_buf_init_secret(dpg_buf *b, size_t max)
 
 void dpg_buf_clear(dpg_buf *b)
 {
-    if (b->secret)
-        dpg_free_secret(b->ptr, b->cap);
-    else
-        dpg_free(b->ptr);
+    if (b->secret) dpg_free_secret(b->ptr, b->cap);
+    else dpg_free(b->ptr);
     b->ptr = NULL;
     b->len = b->cap = 0;
     b->failed = DPG_BUF_FINE;
 }
 
-/* Room for `more` bytes and a NUL. */
-static bool reserve(dpg_buf *b, size_t more)
+bool dpg_buf_reserve(dpg_buf *b, size_t more)
 {
     size_t need, cap;
     char *ptr;
@@ -184,7 +181,7 @@ static bool reserve(dpg_buf *b, size_t more)
 
 bool dpg_buf_put(dpg_buf *b, const void *bytes, size_t len)
 {
-    if (!reserve(b, len)) return false;
+    if (!dpg_buf_reserve(b, len)) return false;
     if (len) memcpy(b->ptr + b->len, bytes, len);
     b->len += len;
     b->ptr[b->len] = '\0';
@@ -209,7 +206,7 @@ bool dpg_buf_printf(dpg_buf *b, const char *format, ...)
     va_start(args, format);
     len = vsnprintf(NULL, 0, format, args);
     va_end(args);
-    if (len < 0 || !reserve(b, (size_t)len)) return false;
+    if (len < 0 || !dpg_buf_reserve(b, (size_t)len)) return false;
     va_start(args, format);
     vsnprintf(b->ptr + b->len, (size_t)len + 1, format, args);
     va_end(args);

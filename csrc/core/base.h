@@ -59,12 +59,17 @@ typedef struct dpg_buf {
     char *ptr;
     size_t len, cap, max;
     bool secret;
-    enum { DPG_BUF_FINE, DPG_BUF_TOO_LONG, DPG_BUF_NO_MEMORY } failed;
+    enum {
+        DPG_BUF_FINE,
+        DPG_BUF_TOO_LONG,
+        DPG_BUF_NO_MEMORY
+    } failed;
 } dpg_buf;
 
 void dpg_buf_init(dpg_buf *b, size_t max);
 void dpg_buf_init_secret(dpg_buf *b, size_t max);
-void dpg_buf_clear(dpg_buf *b); /* frees; the buffer can be used again, with the same `max` */
+void dpg_buf_clear(dpg_buf *b);                /* frees; the buffer can be used again, with the same `max` */
+bool dpg_buf_reserve(dpg_buf *b, size_t more); /* room for so many more bytes, which then can't fail for memory */
 bool dpg_buf_put(dpg_buf *b, const void *bytes, size_t len);
 bool dpg_buf_put_str(dpg_buf *b, dpg_str s);
 bool dpg_buf_puts(dpg_buf *b, const char *text);

@@ -39,13 +39,13 @@ const char *dpg_cred_state_name(dpg_cred_state state);
 /* A call that waits for a bearer. Embedded in the call, so that waiting can't fail for memory. */
 typedef struct dpg_waiter {
     dpg_list link;
-    dpg_str account;          /* borrowed */
-    uint64_t rejected;        /* the serial of a bearer that the server answered with 401; 0: none */
+    dpg_str account;   /* borrowed */
+    uint64_t rejected; /* the serial of a bearer that the server answered with 401; 0: none */
     int64_t deadline_boot_ms;
     enum {
         DPG_WAITING,
-        DPG_BEARER,  /* `serial` is the bearer to use */
-        DPG_STANDS,  /* no other bearer is to be had without waste: the 401 is the answer */
+        DPG_BEARER,   /* `serial` is the bearer to use */
+        DPG_STANDS,   /* no other bearer is to be had without waste: the 401 is the answer */
         DPG_NO_BEARER /* `error` says why */
     } verdict;
     uint64_t serial;
@@ -68,15 +68,20 @@ typedef struct dpg_job {
     dpg_error error; /* when it is settled and not done */
 } dpg_job;
 
-typedef enum dpg_action_type { DPG_ACT_NONE, DPG_ACT_STORE, DPG_ACT_EXCHANGE, DPG_ACT_EVENT } dpg_action_type;
+typedef enum dpg_action_type {
+    DPG_ACT_NONE,
+    DPG_ACT_STORE,
+    DPG_ACT_EXCHANGE,
+    DPG_ACT_EVENT
+} dpg_action_type;
 
 /* What to do next. Views are borrowed until the decider is told how it went. */
 typedef struct dpg_action {
     dpg_action_type type;
-    dpg_store_request store;             /* STORE; without `ask` */
-    dpg_str refresh_token, account;      /* EXCHANGE */
-    dpg_event event;                     /* EVENT */
-    int64_t generation;
+    dpg_store_request store;        /* STORE; without `ask` */
+    dpg_str refresh_token, account; /* EXCHANGE */
+    dpg_event event;                /* EVENT */
+    int64_t generation, wait_ms;
     char code[48], message[160];
 } dpg_action;
 
@@ -85,44 +90,58 @@ typedef struct dpg_cred {
     char *origin;
     bool no_replay;
 
-    dpg_record record;       /* what we know; empty (no origin) when nothing */
+    dpg_record record; /* what we know; empty (no origin) when nothing */
     uint64_t last_serial;
-    uint64_t fresh_serial;   /* the bearer that this walk brought: good for who waited, however short it lives */
+    uint64_t fresh_serial; /* the bearer that this walk brought: good for who waited, however short it lives */
 
-    dpg_list waiters, jobs;          /* not settled */
-    dpg_list settled, settled_jobs;  /* for the flow to collect */
-    dpg_job *job;                    /* the one that this walk is for */
-    bool job_done;                   /* it is done, and settled when the lock is back */
+    dpg_list waiters, jobs;         /* not settled */
+    dpg_list settled, settled_jobs; /* for the flow to collect */
+    dpg_job *job;                   /* the one that this walk is for */
+    bool job_done;                  /* it is done, and settled when the lock is back */
 
-    int64_t timer_boot_ms;           /* INT64_MAX: none */
+    int64_t timer_boot_ms; /* INT64_MAX: none */
     int64_t walk_since, hold_since, exchange_since;
-    int tries, changed;              /* sends of this exchange; how often a mark met another record */
-    bool in_doubt;                   /* the refresh token may have been spent by an exchange whose answer is lost */
-    int64_t early_not_before;        /* no early refresh before this: the last one failed */
-    int64_t failed_until;            /* who comes before this gets the same failure … */
-    dpg_error failure;               /* … this one, if it is about … */
-    char *failed_account;            /* … this account */
-    dpg_error trouble;               /* the last thing that went wrong in this walk; kind NONE: nothing */
+    int tries, changed;       /* sends of this exchange; how often a mark met another record */
+    bool in_doubt;            /* the refresh token may have been spent by an exchange whose answer is lost */
+    int64_t early_not_before; /* no early refresh before this: the last one failed */
+    int64_t failed_until;     /* who comes before this gets the same failure … */
+    dpg_error failure;        /* … this one, if it is about … */
+    char *failed_account;     /* … this account */
+    dpg_error trouble;        /* the last thing that went wrong in this walk; kind NONE: nothing */
 
-    char *exchange_account;          /* copied: the waiter may leave */
-    dpg_exchange answer;             /* of a successful exchange, until its successor is saved */
-    dpg_record next;                 /* what is being saved … */
-    enum { DPG_NEXT_NONE, DPG_NEXT_TRIAL, DPG_NEXT_FORGET, DPG_NEXT_ADOPT, DPG_NEXT_SUCCESSOR } purpose;
-    bool built, written;             /* `next` is whole; `next_bytes` are */
-    bool reload;                     /* … once we know again what is stored */
+    char *exchange_account; /* copied: the waiter may leave */
+    dpg_exchange answer;    /* of a successful exchange, until its successor is saved */
+    dpg_record next;        /* what is being saved … */
+    enum {
+        DPG_NEXT_NONE,
+        DPG_NEXT_TRIAL,
+        DPG_NEXT_FORGET,
+        DPG_NEXT_ADOPT,
+        DPG_NEXT_SUCCESSOR
+    } purpose;
+    bool built, written; /* `next` is whole; `next_bytes` are */
+    bool reload;         /* … once we know again what is stored */
     int save_tries;
-    dpg_buf next_bytes, stored;      /* secret; `stored`: the store's bytes as we last saw or wrote them */
+    dpg_buf next_bytes, stored; /* secret; `stored`: the store's bytes as we last saw or wrote them */
     bool stored_found;
 
-    enum { DPG_OP_NONE, DPG_OP_LOCK, DPG_OP_LOAD, DPG_OP_SAVE, DPG_OP_MARK, DPG_OP_UNLOCK, DPG_OP_EXCHANGE } op;
+    enum {
+        DPG_OP_NONE,
+        DPG_OP_LOCK,
+        DPG_OP_LOAD,
+        DPG_OP_SAVE,
+        DPG_OP_MARK,
+        DPG_OP_UNLOCK,
+        DPG_OP_EXCHANGE
+    } op;
     struct {
         dpg_event event;
-        int64_t generation;
+        int64_t generation, wait_ms;
         char code[48], message[160];
     } events[4];
     int event_count;
     int64_t rotations;
-    char reason[48];                 /* why there is no session; "" while there is, or when nothing is known */
+    char reason[48]; /* why there is no session; "" while there is, or when nothing is known */
 } dpg_cred;
 
 /* `origin` is copied. False without memory. */
@@ -140,7 +159,7 @@ void dpg_cred_store_replied(dpg_cred *c, dpg_store_reply *reply, const dpg_momen
 void dpg_cred_exchanged(dpg_cred *c, dpg_exchange *x, const dpg_moment *now);
 void dpg_cred_timer(dpg_cred *c, const dpg_moment *now);
 
-/* The next thing to do; false: nothing for now. */
+/* The next thing to do; false: there is none until something else has happened. */
 bool dpg_cred_next(dpg_cred *c, dpg_action *action);
 
 /* The bearer in hand for an account, an empty view when there is none; *lives: it has not run out. */

@@ -29,25 +29,25 @@ typedef struct dpg_str {
 
 typedef enum dpg_status {
     DPG_OK = 0,
-    DPG_E_INVALID,  /* the caller's arguments; nothing was done */
-    DPG_E_NOMEM,    /* no memory; nothing was done */
-    DPG_E_CLOSED,   /* the engine is closed, or belongs to another process */
-    DPG_E_UNKNOWN,  /* no such call */
-    DPG_E_SYSTEM    /* the system or libcurl refused; the error says what */
+    DPG_E_INVALID, /* the caller's arguments; nothing was done */
+    DPG_E_NOMEM,   /* no memory; nothing was done */
+    DPG_E_CLOSED,  /* the engine is closed, or belongs to another process */
+    DPG_E_UNKNOWN, /* no such call */
+    DPG_E_SYSTEM   /* the system or libcurl refused; the error says what */
 } dpg_status;
 
 /* What Lua calls err.kind. */
 typedef enum dpg_kind {
     DPG_KIND_NONE = 0,
-    DPG_KIND_USAGE,     /* nothing was sent */
-    DPG_KIND_NETWORK,   /* resolve, connect, send, receive */
-    DPG_KIND_TIMEOUT,   /* an attempt or the whole call ran out of time */
-    DPG_KIND_TLS,       /* handshake or certificate */
-    DPG_KIND_PROTOCOL,  /* the answer could not be understood */
-    DPG_KIND_API,       /* DPG said no to something that the core asked itself (an exchange) */
-    DPG_KIND_AUTH,      /* sign in again */
+    DPG_KIND_USAGE,    /* nothing was sent */
+    DPG_KIND_NETWORK,  /* resolve, connect, send, receive */
+    DPG_KIND_TIMEOUT,  /* an attempt or the whole call ran out of time */
+    DPG_KIND_TLS,      /* handshake or certificate */
+    DPG_KIND_PROTOCOL, /* the answer could not be understood */
+    DPG_KIND_API,      /* DPG said no to something that the core asked itself (an exchange) */
+    DPG_KIND_AUTH,     /* sign in again */
     DPG_KIND_CANCELLED,
-    DPG_KIND_STORAGE    /* the token store, or the disk that a file is read from or written to */
+    DPG_KIND_STORAGE /* the token store, or the disk that a file is read from or written to */
 } dpg_kind;
 
 const char *dpg_kind_name(dpg_kind kind); /* "usage", "network" …, as in Lua */
@@ -64,7 +64,10 @@ typedef struct dpg_error {
     int http_status;        /* 0: there was no answer */
     int64_t retry_after_ms; /* -1: nobody said */
 } dpg_error;
-#define DPG_ERROR_INIT {.retry_after_ms = -1}
+#define DPG_ERROR_INIT       \
+    {                        \
+        .retry_after_ms = -1 \
+    }
 
 /* --- stores: where a person's record lives ------------------------------------------------------------------------- */
 
@@ -87,16 +90,19 @@ typedef struct dpg_credential dpg_credential;
 typedef uint64_t dpg_id;
 
 typedef struct dpg_engine_options {
-    dpg_str user_agent;     /* copied; empty: libdpg's own */
-    dpg_str ca_file;        /* copied; empty: the system's */
-    dpg_str proxy;          /* copied; used if proxy_set; empty: none at all */
-    bool proxy_set;         /* false: the environment's, as curl takes it; loopback is never proxied */
-    int max_connections;    /* transfers at once (exchanges are not counted); 0: 16 */
-    bool no_http2;          /* HTTP/1.1 only */
-    double retry_budget;    /* retries in store for each origin; 0: 100; below 0: none */
-    bool events;            /* put events in the outbox */
+    dpg_str user_agent;  /* copied; empty: libdpg's own */
+    dpg_str ca_file;     /* copied; empty: the system's */
+    dpg_str proxy;       /* copied; used if proxy_set; empty: none at all */
+    bool proxy_set;      /* false: the environment's, as curl takes it; loopback is never proxied */
+    int max_connections; /* transfers at once (exchanges are not counted); 0: 16 */
+    bool no_http2;       /* HTTP/1.1 only */
+    double retry_budget; /* retries in store for each origin; 0: 100; below 0: none */
+    bool events;         /* put events in the outbox */
 } dpg_engine_options;
-#define DPG_ENGINE_OPTIONS_INIT {0}
+#define DPG_ENGINE_OPTIONS_INIT \
+    {                           \
+        0                       \
+    }
 
 dpg_status dpg_engine_new(const dpg_engine_options *options, dpg_engine **out, dpg_error *err);
 
@@ -111,20 +117,20 @@ typedef struct dpg_header {
 } dpg_header;
 
 typedef enum dpg_repeat {
-    DPG_REPEAT_ALWAYS, /* any attempt may follow any other: GET, or a write with an Idempotency-Key */
-    DPG_REPEAT_UNSENT, /* again only when the request certainly never left, or on a 429; on a fresh connection */
+    DPG_REPEAT_ALWAYS,    /* any attempt may follow any other: GET, or a write with an Idempotency-Key */
+    DPG_REPEAT_UNSENT,    /* again only when the request certainly never left, or on a 429; on a fresh connection */
     DPG_REPEAT_UNFINISHED /* as UNSENT, and also as long as the body had certainly not been handed over whole */
 } dpg_repeat;
 
 /* One part of a multipart/form-data body (RFC 7578): bytes, a file that is read while it is sent, or bytes that are fed. */
 typedef struct dpg_part {
     dpg_str name;
-    dpg_str value;        /* the bytes, copied */
-    dpg_str path;         /* instead: a file, opened with each attempt; its length must stay `size`, or "file_changed" */
-    bool fed;             /* instead: `size` bytes that come through dpg_engine_feed(); once some are taken it is not
+    dpg_str value;    /* the bytes, copied */
+    dpg_str path;     /* instead: a file, opened with each attempt; its length must stay `size`, or "file_changed" */
+    bool fed;         /* instead: `size` bytes that come through dpg_engine_feed(); once some are taken it is not
                              attempted again */
-    int64_t size;         /* of a file or a fed part */
-    dpg_str filename;     /* empty: none */
+    int64_t size;     /* of a file or a fed part */
+    dpg_str filename; /* empty: none */
     dpg_str content_type; /* empty: none; of a part with a filename: what its extension says to libcurl */
 } dpg_part;
 
@@ -164,18 +170,21 @@ typedef struct dpg_spec {
     dpg_str account;            /* for a person's credential: which account's access token */
     dpg_str gate;               /* who waits together after a 429; empty: the credential, else the origin */
     dpg_repeat repeat;
-    int attempts;               /* sends at most; 0: 6 */
-    int64_t base_ms, cap_ms;    /* back-off; 0: 200 and 20,000 */
-    int64_t timeout_ms;         /* one attempt; 0: 30,000; below 0: none */
-    int64_t deadline_ms;        /* the whole call, waits included; 0: 120,000; below 0: none */
+    int attempts;            /* sends at most; 0: 6 */
+    int64_t base_ms, cap_ms; /* back-off; 0: 200 and 20,000 */
+    int64_t timeout_ms;      /* one attempt; 0: 30,000; below 0: none */
+    int64_t deadline_ms;     /* the whole call, waits included; 0: 120,000; below 0: none */
     int64_t timer_ms;
-    size_t max_response_bytes;  /* in memory; 0: 64 MiB */
-    const dpg_part *parts;      /* instead of a body: a form; copied, all but its files */
+    size_t max_response_bytes; /* in memory; 0: 64 MiB */
+    const dpg_part *parts;     /* instead of a body: a form; copied, all but its files */
     size_t part_count;
     dpg_sink sink;
-    int64_t idle_ms;            /* above 0: instead of timeout_ms; an attempt ends when no byte has moved for so long */
+    int64_t idle_ms; /* above 0: instead of timeout_ms; an attempt ends when no byte has moved for so long */
 } dpg_spec;
-#define DPG_SPEC_INIT {0}
+#define DPG_SPEC_INIT \
+    {                 \
+        0             \
+    }
 
 /*
  * Start what `spec` describes and return at once.
@@ -195,23 +204,23 @@ dpg_status dpg_engine_start(dpg_engine *engine, const dpg_spec *spec, dpg_id *ou
 dpg_status dpg_engine_wait(dpg_engine *engine, int64_t ms, dpg_error *err);
 
 typedef enum dpg_note_type {
-    DPG_NOTE_NONE, /* the outbox is empty */
-    DPG_NOTE_DONE, /* the call `id` has ended: take it */
+    DPG_NOTE_NONE,  /* the outbox is empty */
+    DPG_NOTE_DONE,  /* the call `id` has ended: take it */
     DPG_NOTE_EVENT, /* something worth a log line or a metric */
-    DPG_NOTE_WANT, /* the call `id` waits for bytes of its fed part: dpg_engine_feed() */
-    DPG_NOTE_DATA  /* the call `id` has a head, chunks or the end of them to be had by dpg_engine_read() */
+    DPG_NOTE_WANT,  /* the call `id` waits for bytes of its fed part: dpg_engine_feed() */
+    DPG_NOTE_DATA   /* the call `id` has a head, chunks or the end of them to be had by dpg_engine_read() */
 } dpg_note_type;
 
 typedef enum dpg_event {
-    DPG_EVENT_START,      /* an attempt is sent; attempt */
-    DPG_EVENT_RESPONSE,   /* an answer is here; http_status, attempt, elapsed_ms */
-    DPG_EVENT_RETRY,      /* again after wait_ms; http_status or code say why */
-    DPG_EVENT_ROTATED,    /* a refresh token was exchanged and its successor saved; generation */
-    DPG_EVENT_ADOPTED,    /* a sibling's newer record was taken over; generation */
-    DPG_EVENT_GATE_CLOSED,/* a 429 closed the gate for wait_ms */
-    DPG_EVENT_GATE_OPEN,  /* it is open again */
-    DPG_EVENT_STORAGE,    /* the store refused; code, message: said also when nobody waits for it */
-    DPG_EVENT_SIGNED_OUT  /* the session has ended; reason */
+    DPG_EVENT_START,       /* an attempt is sent; attempt */
+    DPG_EVENT_RESPONSE,    /* an answer is here; http_status, attempt, elapsed_ms */
+    DPG_EVENT_RETRY,       /* again after wait_ms; http_status or code say why */
+    DPG_EVENT_ROTATED,     /* a refresh token was exchanged and its successor saved; generation */
+    DPG_EVENT_ADOPTED,     /* a sibling's newer record was taken over; generation */
+    DPG_EVENT_GATE_CLOSED, /* a 429 closed the gate for wait_ms */
+    DPG_EVENT_GATE_OPEN,   /* it is open again */
+    DPG_EVENT_STORAGE,     /* the store refused; code, message: said also when nobody waits for it */
+    DPG_EVENT_SIGNED_OUT   /* the session has ended; reason */
 } dpg_event;
 
 const char *dpg_event_name(dpg_event event); /* "start", "response" … */
@@ -219,17 +228,17 @@ const char *dpg_event_name(dpg_event event); /* "start", "response" … */
 /* Plain values; owns nothing. No token, code or password is ever in it. */
 typedef struct dpg_note {
     dpg_note_type type;
-    dpg_id id;         /* the call, or 0 */
+    dpg_id id;           /* the call, or 0 */
     uint64_t credential; /* whose event it is: dpg_credential_info.number, or 0 */
     dpg_event event;
     int attempt;
     int http_status;
     int64_t wait_ms, elapsed_ms;
     int64_t generation;
-    char code[48];     /* also a reason */
+    char code[48]; /* also a reason */
     char message[160];
     char method[12];
-    char path[160];    /* without query */
+    char path[160]; /* without query */
 } dpg_note;
 
 /* The next note; *note is always set. */
@@ -280,8 +289,8 @@ typedef enum dpg_read_state {
 
 typedef struct dpg_chunk {
     dpg_read_state state;
-    dpg_str bytes;  /* borrowed until the next call of any function with this engine */
-    int status;     /* 0: the head is not here yet */
+    dpg_str bytes;             /* borrowed until the next call of any function with this engine */
+    int status;                /* 0: the head is not here yet */
     const dpg_header *headers; /* likewise borrowed; the good answer's */
     size_t header_count;
 } dpg_chunk;
@@ -293,11 +302,11 @@ typedef struct dpg_chunk {
 dpg_status dpg_engine_read(dpg_engine *engine, dpg_id id, size_t most, dpg_chunk *out, dpg_error *err);
 
 typedef struct dpg_counts {
-    size_t calls;       /* started, not ended */
-    size_t transfers;   /* on a connection */
+    size_t calls;     /* started, not ended */
+    size_t transfers; /* on a connection */
     size_t timers;
-    size_t notes;       /* in the outbox */
-    size_t untaken;     /* ended, not taken */
+    size_t notes;   /* in the outbox */
+    size_t untaken; /* ended, not taken */
     size_t credentials;
     int64_t retries, sent; /* since the engine was made */
 } dpg_counts;
@@ -311,7 +320,8 @@ int64_t dpg_engine_now_ms(const dpg_engine *engine);
 /* --- credentials ------------------------------------------------------------------------------------------------------ */
 
 /* A service token for one origin; both copied, the token wiped when freed. `base_url` ends in /v1. */
-dpg_status dpg_credential_service(dpg_engine *engine, dpg_str base_url, dpg_str token, dpg_credential **out, dpg_error *err);
+dpg_status dpg_credential_service(dpg_engine *engine, dpg_str base_url, dpg_str token, dpg_credential **out,
+                                  dpg_error *err);
 
 typedef struct dpg_person_options {
     bool no_replay; /* an exchange whose answer was lost ends the session instead of being asked about again */
@@ -321,14 +331,18 @@ typedef struct dpg_person_options {
  * A person: `store` is kept by reference. The same base_url and store in one engine give the same object, so that all
  * who share a record share one rotation. Each call returns a reference, given back with dpg_credential_free().
  */
-dpg_status dpg_credential_person(dpg_engine *engine, dpg_str base_url, dpg_store *store, const dpg_person_options *options,
-                                 dpg_credential **out, dpg_error *err);
-void dpg_credential_free(dpg_credential *credential); /* takes NULL; a rotation under way goes on */
+dpg_status dpg_credential_person(dpg_engine *engine, dpg_str base_url, dpg_store *store,
+                                 const dpg_person_options *options, dpg_credential **out, dpg_error *err);
+void dpg_credential_free(
+    dpg_credential *credential); /* takes NULL; before its engine's end; a rotation under way goes on */
 
-/* Each starts a call and sets its id; that it is done means that it is durable. All need a person's credential. */
+/*
+ * Each starts a call and sets its id; that it is done means that it is durable. All need a person's credential. A deadline is
+ * as in dpg_spec; what is under way when it passes goes on to its end.
+ */
 
 /* Read the store: ends well when there is a session to go on with, else with kind "auth". */
-dpg_status dpg_credential_load(dpg_credential *credential, dpg_id *out, dpg_error *err);
+dpg_status dpg_credential_load(dpg_credential *credential, int64_t deadline_ms, dpg_id *out, dpg_error *err);
 
 /*
  * Send sign_in or mfa as `spec` says (its repeat is UNSENT whatever it says). The store is proven by a trial save before
@@ -338,15 +352,15 @@ dpg_status dpg_credential_load(dpg_credential *credential, dpg_id *out, dpg_erro
 dpg_status dpg_credential_sign_in(dpg_credential *credential, const dpg_spec *spec, dpg_id *out, dpg_error *err);
 
 /* Forget the tokens here and in the store, where a tombstone stays, so that no sibling writes the session back. */
-dpg_status dpg_credential_forget(dpg_credential *credential, dpg_id *out, dpg_error *err);
+dpg_status dpg_credential_forget(dpg_credential *credential, int64_t deadline_ms, dpg_id *out, dpg_error *err);
 
 typedef struct dpg_credential_info {
-    uint64_t number;      /* unique in its engine; never 0 */
+    uint64_t number; /* unique in its engine; never 0 */
     bool person;
-    const char *state;    /* a static name: "ready", "empty", "exchanging", "sign_in" … */
-    const char *reason;   /* why the person must sign in again, or "" */
+    const char *state;  /* a static name: "ready", "empty", "exchanging", "sign_in" … */
+    const char *reason; /* why the person must sign in again, or "" */
     int64_t generation;
-    int64_t rotations;    /* exchanges that this engine made for it */
+    int64_t rotations; /* exchanges that this engine made for it */
     /* Borrowed until the engine is next turned: */
     const char *accounts_json; /* the accounts as the server sent them (a JSON array, unknown fields kept), or "" */
     const char *person_json;   /* the person as the server sent it (a JSON object), or "" */

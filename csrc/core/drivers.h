@@ -17,9 +17,9 @@
 
 typedef struct dpg_clock {
     void *self;
-    int64_t (*boot_ms)(void *self);        /* runs on through suspend; only differences mean anything */
-    int64_t (*unix_ms)(void *self);        /* may jump */
-    const char *(*boot_id)(void *self);    /* which boot `boot_ms` counts from; "" when unknown */
+    int64_t (*boot_ms)(void *self);     /* runs on through suspend; only differences mean anything */
+    int64_t (*unix_ms)(void *self);     /* may jump */
+    const char *(*boot_id)(void *self); /* which boot `boot_ms` counts from; "" when unknown */
 } dpg_clock;
 
 typedef struct dpg_random {
@@ -32,16 +32,21 @@ extern const dpg_random dpg_random_os;
 
 /* --- store --------------------------------------------------------------------------------------------------------- */
 
-typedef enum dpg_store_op { DPG_STORE_LOCK, DPG_STORE_LOAD, DPG_STORE_SAVE, DPG_STORE_UNLOCK } dpg_store_op;
+typedef enum dpg_store_op {
+    DPG_STORE_LOCK,
+    DPG_STORE_LOAD,
+    DPG_STORE_SAVE,
+    DPG_STORE_UNLOCK
+} dpg_store_op;
 
 /* What the engine asks. All views are borrowed until the answer. */
 typedef struct dpg_store_request {
     dpg_store_op op;
-    uint64_t ask;      /* the number to answer under, when the answer comes later */
-    dpg_str bytes;     /* SAVE: the whole record */
-    bool had;          /* SAVE: something is expected to be stored … */
-    dpg_str expected;  /* … and it is this; without `had`: nothing is stored */
-    bool reserve;      /* SAVE: another save will follow soon and must find room: make it now, or fail now */
+    uint64_t ask;     /* the number to answer under, when the answer comes later */
+    dpg_str bytes;    /* SAVE: the whole record */
+    bool had;         /* SAVE: something is expected to be stored … */
+    dpg_str expected; /* … and it is this; without `had`: nothing is stored */
+    bool reserve;     /* SAVE: another save will follow soon and must find room: make it now, or fail now */
 } dpg_store_request;
 
 typedef enum dpg_store_outcome {
@@ -54,10 +59,10 @@ typedef enum dpg_store_outcome {
 typedef struct dpg_store_reply {
     dpg_store_outcome outcome;
     int64_t again_ms;
-    char holder[96];   /* BUSY: who has it, for people ("process 4711"), or empty */
-    bool found;        /* LOAD: is anything stored? */
-    dpg_buf bytes;     /* LOAD: the stored bytes, a secret buffer; the receiver takes it */
-    dpg_error error;   /* FAILED: kind "storage" (or "usage"), code "store_…" */
+    char holder[96]; /* BUSY: who has it, for people ("process 4711"), or empty */
+    bool found;      /* LOAD: is anything stored? */
+    dpg_buf bytes;   /* LOAD: the stored bytes, a secret buffer; the receiver takes it */
+    dpg_error error; /* FAILED: kind "storage" (or "usage"), code "store_…" */
 } dpg_store_reply;
 
 /*
@@ -81,12 +86,12 @@ typedef struct dpg_request {
     size_t header_count;
     dpg_str body;
     bool has_body;
-    const dpg_part *parts;     /* instead of a body */
+    const dpg_part *parts; /* instead of a body */
     size_t part_count;
-    dpg_pipe *fed;             /* what the fed part takes its bytes from */
-    const dpg_sink *sink;      /* NULL: memory */
-    dpg_pipe *chunks;          /* what a sink of chunks puts its bytes in */
-    bool once;   /* never two times on the wire: a fresh connection, HTTP/1.1, guarded against libcurl's own resends */
+    dpg_pipe *fed;        /* what the fed part takes its bytes from */
+    const dpg_sink *sink; /* NULL: memory */
+    dpg_pipe *chunks;     /* what a sink of chunks puts its bytes in */
+    bool once; /* never two times on the wire: a fresh connection, HTTP/1.1, guarded against libcurl's own resends */
     size_t max_response_bytes;
 } dpg_request;
 
@@ -105,7 +110,7 @@ typedef struct dpg_response {
     int status;
     dpg_header *headers; /* names in lower case; views into `head` */
     size_t header_count;
-    dpg_buf head, body;  /* both secret buffers: an answer may carry tokens */
+    dpg_buf head, body; /* both secret buffers: an answer may carry tokens */
     dpg_progress progress;
     bool used_up; /* bytes have come out of `fed`, or gone into its file or its chunks: nobody can begin it anew */
 } dpg_response;
@@ -117,7 +122,7 @@ typedef struct dpg_glance {
     int64_t moved; /* grows with each byte that moves, in either direction, into and out of its pipes too */
     bool used_up;
     bool hungry, full; /* it can't go on, because `fed` is empty; because `chunks` is full */
-    int status;    /* of a good answer to a file or chunks, once its head is whole; borrowed until the next step */
+    int status;        /* of a good answer to a file or chunks, once its head is whole; borrowed until the next step */
     const dpg_header *headers;
     size_t header_count;
 } dpg_glance;

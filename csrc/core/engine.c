@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HOLD_MS 5000       /* how long a turn goes on while a refresh token is between its mark and its save */
-#define STILL_TURNS 10000  /* in one and the same millisecond: then something is wrong, and nobody spins for ever */
+#define HOLD_MS 5000      /* how long a turn goes on while a refresh token is between its mark and its save */
+#define STILL_TURNS 10000 /* in one and the same millisecond: then something is wrong, and nobody spins for ever */
 
 void dpg_engine_now(const dpg_engine *e, dpg_moment *out)
 {
@@ -116,7 +116,8 @@ static void free_memory(dpg_engine *e)
         dpg_engine_next(e, &note);
     } while (note.type != DPG_NOTE_NONE);
     for (size_t i = 0; i < e->ended.cap; i++) dpg_flow_free(e->ended.slots[i]);
-    while ((node = dpg_list_first(&e->credentials)) != NULL) dpg_credential_destroy(DPG_LIST_ITEM(node, dpg_credential, link));
+    while ((node = dpg_list_first(&e->credentials)) != NULL)
+        dpg_credential_destroy(DPG_LIST_ITEM(node, dpg_credential, link));
     free_list(&e->origins, offsetof(dpg_origin, link));
     free_list(&e->gates, offsetof(dpg_named_gate, link));
     dpg_free(e->live.slots);
@@ -338,7 +339,9 @@ dpg_status dpg_engine_take(dpg_engine *e, dpg_id id, dpg_completion *out, dpg_er
 {
     dpg_flow *f = dpg_ids_find(&e->ended, id);
 
-    if (!f) return dpg_fail(err, DPG_E_UNKNOWN, DPG_KIND_USAGE, "unknown_call", "no call with this number has ended, or it was taken");
+    if (!f)
+        return dpg_fail(err, DPG_E_UNKNOWN, DPG_KIND_USAGE, "unknown_call",
+                        "no call with this number has ended, or it was taken");
     dpg_ids_remove(&e->ended, id);
     e->untaken--;
     if (dpg_list_linked(&f->out.link)) { /* taken before it was told */

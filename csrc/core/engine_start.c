@@ -340,17 +340,19 @@ static dpg_status start_for_person(dpg_credential *c, dpg_flow_type type, const 
     return start(c->engine, type, spec, c, out, err);
 }
 
-dpg_status dpg_credential_load(dpg_credential *c, dpg_id *out, dpg_error *err)
+dpg_status dpg_credential_load(dpg_credential *c, int64_t deadline_ms, dpg_id *out, dpg_error *err)
 {
     dpg_spec spec = DPG_SPEC_INIT;
 
+    spec.deadline_ms = deadline_ms;
     return start_for_person(c, DPG_FLOW_LOAD, &spec, out, err);
 }
 
-dpg_status dpg_credential_forget(dpg_credential *c, dpg_id *out, dpg_error *err)
+dpg_status dpg_credential_forget(dpg_credential *c, int64_t deadline_ms, dpg_id *out, dpg_error *err)
 {
     dpg_spec spec = DPG_SPEC_INIT;
 
+    spec.deadline_ms = deadline_ms;
     return start_for_person(c, DPG_FLOW_FORGET, &spec, out, err);
 }
 

@@ -10,12 +10,14 @@
 #include <string.h>
 
 static void run(dpg_flow *f, dpg_call_step step);
+static void deadline(dpg_flow *f);
 
 /* --- events ------------------------------------------------------------------------------------------------------------ */
 
 static void say(dpg_flow *f, dpg_event event, int64_t wait_ms, const char *code)
 {
-    dpg_note note = {.type = DPG_NOTE_EVENT, .id = f->id, .event = event, .attempt = f->call.attempt, .wait_ms = wait_ms};
+    dpg_note note = {
+        .type = DPG_NOTE_EVENT, .id = f->id, .event = event, .attempt = f->call.attempt, .wait_ms = wait_ms};
     dpg_moment now;
 
     if (!f->engine->events) return;
@@ -91,28 +93,18 @@ static void complete_with_error(dpg_flow *f, const dpg_error *err)
 static const char *doing(const dpg_flow *f)
 {
     switch (f->type) {
-    case DPG_FLOW_LOAD:
-        return "while the session was being read from its store";
-    case DPG_FLOW_FORGET:
-        return "while the session was being taken out of its store";
-    case DPG_FLOW_PROVING:
-        return "while the store was being tried, and before anything was sent";
-    default:
-        break;
+    case DPG_FLOW_LOAD: return "while the session was being read from its store";
+    case DPG_FLOW_FORGET: return "while the session was being taken out of its store";
+    case DPG_FLOW_PROVING: return "while the store was being tried, and before anything was sent";
+    default: break;
     }
     switch (f->call.state) {
-    case DPG_CALL_AUTHORIZING:
-        return "while its credential was being refreshed";
-    case DPG_CALL_GATED:
-        return "while it waited for a rate limit to pass";
-    case DPG_CALL_QUEUED:
-        return "while it waited for a connection";
-    case DPG_CALL_SENDING:
-        return "while it was on its way";
-    case DPG_CALL_BACKING_OFF:
-        return "while it waited to be sent again";
-    default:
-        return "before it was begun";
+    case DPG_CALL_AUTHORIZING: return "while its credential was being refreshed";
+    case DPG_CALL_GATED: return "while it waited for a rate limit to pass";
+    case DPG_CALL_QUEUED: return "while it waited for a connection";
+    case DPG_CALL_SENDING: return "while it was on its way";
+    case DPG_CALL_BACKING_OFF: return "while it waited to be sent again";
+    default: return "before it was begun";
     }
 }
 
@@ -121,15 +113,9 @@ static void finish(dpg_flow *f)
     dpg_error err = DPG_ERROR_INIT;
 
     switch (f->call.ending) {
-    case DPG_END_ANSWER:
-        complete(f);
-        return;
-    case DPG_END_ERROR:
-        err = f->response.error;
-        break;
-    case DPG_END_NO_BEARER:
-        err = f->as.waiter.error;
-        break;
+    case DPG_END_ANSWER: complete(f); return;
+    case DPG_END_ERROR: err = f->response.error; break;
+    case DPG_END_NO_BEARER: err = f->as.waiter.error; break;
     case DPG_END_GATED:
         dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_API, "rate_limited",
                  "rate limited: the server asked to wait %lld s, which is longer than this call may take",
@@ -138,9 +124,7 @@ static void finish(dpg_flow *f)
         err.retry_after_ms = f->call.retry_after_ms;
         break;
     case DPG_END_DEADLINE:
-    case DPG_END_CANCELLED:
-        err = f->error;
-        break;
+    case DPG_END_CANCELLED: err = f->error; break;
     }
     complete_with_error(f, &err);
 }
@@ -158,8 +142,10 @@ static void stop(dpg_flow *f, dpg_ending why, const dpg_error *err)
         f->engine->transfers--;
     }
     dpg_list_remove(&f->queue);
-    if (f->type == DPG_FLOW_CALL && f->credential && f->credential->person)
+    if (f->type == DPG_FLOW_CALL && f->credential && f->credential->person) {
         dpg_cred_leave(&f->credential->cred, &f->as.waiter);
+        dpg_credential_pump(f->credential);
+    }
     run(f, dpg_call_stop(&f->call, why)); /* an abandoned one is gone afterwards */
     dpg_queue_pump(e);
 }
@@ -169,6 +155,7 @@ static void stop_job(dpg_flow *f, const dpg_error *err)
 {
     if (f->type == DPG_FLOW_ADOPTING) return;
     if (dpg_cred_leave_job(&f->credential->cred, &f->as.job)) {
+        dpg_credential_pump(f->credential);
         complete_with_error(f, err);
     } else if (f->type == DPG_FLOW_PROVING && !f->stopped) { /* but what was to follow does not */
         f->stopped = true;
@@ -178,12 +165,9 @@ static void stop_job(dpg_flow *f, const dpg_error *err)
 
 static void stop_any(dpg_flow *f, dpg_ending why, const dpg_error *err)
 {
-    if (f->type == DPG_FLOW_CALL || f->type == DPG_FLOW_SIGN_IN)
-        stop(f, why, err);
-    else if (f->type == DPG_FLOW_TIMER)
-        complete_with_error(f, err);
-    else
-        stop_job(f, err);
+    if (f->type == DPG_FLOW_CALL || f->type == DPG_FLOW_SIGN_IN) stop(f, why, err);
+    else if (f->type == DPG_FLOW_TIMER) complete_with_error(f, err);
+    else stop_job(f, err);
 }
 
 void dpg_flow_cancel(dpg_flow *f)
@@ -218,20 +202,15 @@ static void signed_in(dpg_flow *f)
 
     for (int i = 0; i < 3; i++) { /* the answer is here; a moment without memory must not lose it */
         switch (dpg_wire_read_sign_in(dpg_buf_str(&f->response.body), &f->signed_in)) {
-        case DPG_SIGN_IN_DONE:
-            start_job(f, DPG_FLOW_ADOPTING, DPG_JOB_ADOPT);
-            return;
-        case DPG_SIGN_IN_MFA:
-            complete(f);
-            return;
+        case DPG_SIGN_IN_DONE: start_job(f, DPG_FLOW_ADOPTING, DPG_JOB_ADOPT); return;
+        case DPG_SIGN_IN_MFA: complete(f); return;
         case DPG_SIGN_IN_UNREADABLE:
             dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_PROTOCOL, "unreadable_answer",
                      "sign-in was answered %d with neither a refresh_token nor an mfa_token", f->response.status);
             err.http_status = f->response.status;
             complete_with_error(f, &err);
             return;
-        case DPG_SIGN_IN_NOMEM:
-            break;
+        case DPG_SIGN_IN_NOMEM: break;
         }
     }
     dpg_fail_nomem(&err);
@@ -304,10 +283,12 @@ static dpg_call_step ended(dpg_flow *f, dpg_outcome *outcome)
     f->engine->transfers--;
     if (outcome->sent != DPG_SENT_NOT) f->engine->sent++;
     say(f, DPG_EVENT_RESPONSE, 0, outcome->status ? "" : f->response.error.code);
-    if (outcome->status >= 200 && outcome->status < 500 && outcome->status != 429) dpg_budget_regain(&f->origin->budget);
+    if (outcome->status >= 200 && outcome->status < 500 && outcome->status != 429)
+        dpg_budget_regain(&f->origin->budget);
     step = dpg_call_ended(&f->call, outcome, &f->origin->budget, now.boot_ms, now.random, &retry);
     if (retry.rate_limited) {
-        if (dpg_gate_close(f->gate, now.boot_ms, retry.wait_ms)) say(f, DPG_EVENT_GATE_CLOSED, retry.wait_ms, "rate_limited");
+        if (dpg_gate_close(f->gate, now.boot_ms, retry.wait_ms))
+            say(f, DPG_EVENT_GATE_CLOSED, retry.wait_ms, "rate_limited");
         if (step == DPG_STEP_WAIT) { /* it leaves staggered, like everybody behind this gate */
             slot = dpg_gate_pass(f->gate, now.boot_ms);
             if (slot > f->call.wake_boot_ms && slot < f->call.policy.deadline_boot_ms) f->call.wake_boot_ms = slot;
@@ -407,10 +388,8 @@ void dpg_flow_waiter_settled(dpg_flow *f)
 
     dpg_engine_now(f->engine, &now);
     f->authorized_boot_ms = now.boot_ms;
-    if (f->as.waiter.verdict == DPG_BEARER)
-        run(f, dpg_call_authorized(&f->call, f->as.waiter.serial));
-    else
-        run(f, dpg_call_not_authorized(&f->call, f->as.waiter.verdict == DPG_STANDS));
+    if (f->as.waiter.verdict == DPG_BEARER) run(f, dpg_call_authorized(&f->call, f->as.waiter.serial));
+    else run(f, dpg_call_not_authorized(&f->call, f->as.waiter.verdict == DPG_STANDS));
 }
 
 static dpg_call_step at_gate(dpg_flow *f)
@@ -440,6 +419,11 @@ void dpg_queue_pump(dpg_engine *e)
         dpg_str token;
 
         dpg_list_remove(node);
+        dpg_engine_now(e, &now);
+        if (now.boot_ms >= f->deadline_boot_ms) { /* nobody turned the engine for long: what is late does not leave */
+            deadline(f);
+            continue;
+        }
         step = at_gate(f); /* it may have closed while this one stood in the queue */
         if (step == DPG_STEP_QUEUE) {
             dpg_engine_now(e, &now);
@@ -462,9 +446,7 @@ static void run(dpg_flow *f, dpg_call_step step)
             }
             step = dpg_call_authorized(&f->call, 0);
             break;
-        case DPG_STEP_GATE:
-            step = at_gate(f);
-            break;
+        case DPG_STEP_GATE: step = at_gate(f); break;
         case DPG_STEP_QUEUE:
             arm(f);
             dpg_list_push(&f->engine->queue, &f->queue);
@@ -474,15 +456,12 @@ static void run(dpg_flow *f, dpg_call_step step)
             step = send(f);
             if (step == DPG_STEP_SEND) return;
             break;
-        case DPG_STEP_WAIT:
-            arm(f);
-            return;
+        case DPG_STEP_WAIT: arm(f); return;
         case DPG_STEP_FINISH:
             if (f->type == DPG_FLOW_SIGN_IN && f->call.ending == DPG_END_ANSWER && f->response.status >= 200 &&
                 f->response.status < 300)
                 signed_in(f);
-            else
-                finish(f);
+            else finish(f);
             return;
         }
     }
@@ -496,7 +475,8 @@ static void deadline(dpg_flow *f)
 
     dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_TIMEOUT, "deadline", "the call's deadline of %.4g s passed %s",
              (double)f->deadline_ms / 1000, doing(f));
-    if (f->credential && f->credential->person && (f->call.state == DPG_CALL_AUTHORIZING || f->call.state == DPG_CALL_NEW)) {
+    if (f->credential && f->credential->person &&
+        (f->call.state == DPG_CALL_AUTHORIZING || f->call.state == DPG_CALL_NEW)) {
         const dpg_error *trouble = &f->credential->cred.trouble;
 
         if (trouble->kind == DPG_KIND_STORAGE) { /* what stands in the way is the better name */
@@ -531,16 +511,11 @@ static void fire(dpg_engine *e, void *owner)
     dpg_moment now;
 
     dpg_engine_now(e, &now);
-    if (f->type == DPG_FLOW_TIMER)
-        complete(f);
-    else if (now.boot_ms >= f->deadline_boot_ms)
-        deadline(f);
-    else if (f->call.state == DPG_CALL_SENDING && f->call.idle_ms > 0 && !dpg_flow_is_stalled(f, &why))
-        arm(f);
-    else if (f->call.state == DPG_CALL_SENDING)
-        attempt_timed_out(f, why);
-    else
-        run(f, dpg_call_woken(&f->call));
+    if (f->type == DPG_FLOW_TIMER) complete(f);
+    else if (now.boot_ms >= f->deadline_boot_ms) deadline(f);
+    else if (f->call.state == DPG_CALL_SENDING && f->call.idle_ms > 0 && !dpg_flow_is_stalled(f, &why)) arm(f);
+    else if (f->call.state == DPG_CALL_SENDING) attempt_timed_out(f, why);
+    else run(f, dpg_call_woken(&f->call));
 }
 
 /* --- birth and death ------------------------------------------------------------------------------------------------------------------ */
@@ -553,20 +528,11 @@ void dpg_flow_begin(dpg_flow *f)
     f->call.wake_boot_ms = INT64_MAX;
     if (f->fed.bytes || f->chunks.bytes) dpg_list_push(&f->engine->streams, &f->stream);
     switch (f->type) {
-    case DPG_FLOW_TIMER:
-        arm(f);
-        break;
-    case DPG_FLOW_LOAD:
-        start_job(f, DPG_FLOW_LOAD, DPG_JOB_LOAD);
-        break;
-    case DPG_FLOW_FORGET:
-        start_job(f, DPG_FLOW_FORGET, DPG_JOB_FORGET);
-        break;
-    case DPG_FLOW_PROVING:
-        start_job(f, DPG_FLOW_PROVING, DPG_JOB_PROVE);
-        break;
-    default:
-        run(f, dpg_call_begin(&f->call));
+    case DPG_FLOW_TIMER: arm(f); break;
+    case DPG_FLOW_LOAD: start_job(f, DPG_FLOW_LOAD, DPG_JOB_LOAD); break;
+    case DPG_FLOW_FORGET: start_job(f, DPG_FLOW_FORGET, DPG_JOB_FORGET); break;
+    case DPG_FLOW_PROVING: start_job(f, DPG_FLOW_PROVING, DPG_JOB_PROVE); break;
+    default: run(f, dpg_call_begin(&f->call));
     }
 }
 

@@ -65,7 +65,8 @@ static void say(dpg_credential *c, const dpg_action *action)
     dpg_note note = {.type = DPG_NOTE_EVENT,
                      .event = action->event,
                      .credential = c->number,
-                     .generation = action->generation};
+                     .generation = action->generation,
+                     .wait_ms = action->wait_ms};
 
     snprintf(note.code, sizeof note.code, "%s", action->code);
     snprintf(note.message, sizeof note.message, "%s", action->message);
@@ -121,7 +122,8 @@ static void exchange_ended(dpg_credential *c, dpg_exchange *x)
 /* No answer. `sent` tells whether that is harmless. */
 static void exchange_failed(dpg_credential *c, dpg_sent sent, const dpg_error *err)
 {
-    dpg_exchange x = {.verdict = sent == DPG_SENT_NOT ? DPG_VERDICT_UNSENT : DPG_VERDICT_IN_DOUBT, .retry_after_ms = -1};
+    dpg_exchange x = {.verdict = sent == DPG_SENT_NOT ? DPG_VERDICT_UNSENT : DPG_VERDICT_IN_DOUBT,
+                      .retry_after_ms = -1};
 
     x.error = *err;
     exchange_ended(c, &x);
@@ -142,7 +144,8 @@ static void say_exchange(dpg_credential *c, dpg_event event, int status, const c
     if (event == DPG_EVENT_RESPONSE) note.elapsed_ms = now.boot_ms - c->begun_boot_ms;
     snprintf(note.method, sizeof note.method, "POST");
     if (dpg_url_read(dpg_buf_str(&c->exchange_url), &url))
-        snprintf(note.path, sizeof note.path, "%.*s", (int)(url.target.len < 159 ? url.target.len : 159), url.target.ptr);
+        snprintf(note.path, sizeof note.path, "%.*s", (int)(url.target.len < 159 ? url.target.len : 159),
+                 url.target.ptr);
     snprintf(note.code, sizeof note.code, "%s", code);
     dpg_engine_say(c->engine, &note);
 }
@@ -175,10 +178,8 @@ static void send_exchange(dpg_credential *c, const dpg_action *action)
     } else {
         dpg_fail_nomem(&err);
     }
-    if (status == DPG_OK)
-        dpg_timer_set(&c->engine->timers, &c->exchange_timer, now.boot_ms + EXCHANGE_TIMEOUT_MS);
-    else
-        exchange_failed(c, DPG_SENT_NOT, &err);
+    if (status == DPG_OK) dpg_timer_set(&c->engine->timers, &c->exchange_timer, now.boot_ms + EXCHANGE_TIMEOUT_MS);
+    else exchange_failed(c, DPG_SENT_NOT, &err);
 }
 
 void dpg_credential_responded(dpg_credential *c, dpg_response *response)
@@ -246,12 +247,9 @@ static bool pump_once(dpg_credential *c)
 
     while (dpg_cred_next(&c->cred, &action)) {
         moved = true;
-        if (action.type == DPG_ACT_STORE)
-            ask_store(c, &action.store);
-        else if (action.type == DPG_ACT_EXCHANGE)
-            send_exchange(c, &action);
-        else
-            say(c, &action);
+        if (action.type == DPG_ACT_STORE) ask_store(c, &action.store);
+        else if (action.type == DPG_ACT_EXCHANGE) send_exchange(c, &action);
+        else say(c, &action);
     }
     while ((node = dpg_list_first(&c->cred.settled)) != NULL) {
         dpg_list_remove(node);
@@ -290,7 +288,8 @@ static dpg_status new_credential(dpg_engine *engine, dpg_str base_url, dpg_crede
     dpg_url url;
 
     if (!dpg_engine_is_mine(engine) || engine->closed)
-        return dpg_fail(err, DPG_E_CLOSED, DPG_KIND_USAGE, "engine_closed", "this engine is closed, or belongs to another process");
+        return dpg_fail(err, DPG_E_CLOSED, DPG_KIND_USAGE, "engine_closed",
+                        "this engine is closed, or belongs to another process");
     if (!dpg_url_read(base_url, &url) || (base_url.len && base_url.ptr[base_url.len - 1] == '/'))
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "base_url",
                         "base_url must be an absolute http(s) URL without a slash at its end, such as https://host/v1");
@@ -312,7 +311,8 @@ static dpg_status new_credential(dpg_engine *engine, dpg_str base_url, dpg_crede
     return DPG_OK;
 }
 
-dpg_status dpg_credential_service(dpg_engine *engine, dpg_str base_url, dpg_str token, dpg_credential **out, dpg_error *err)
+dpg_status dpg_credential_service(dpg_engine *engine, dpg_str base_url, dpg_str token, dpg_credential **out,
+                                  dpg_error *err)
 {
     dpg_credential *c;
     dpg_status status;
@@ -335,14 +335,15 @@ static dpg_credential *find_person(dpg_engine *engine, dpg_str base_url, const d
     for (dpg_list *node = engine->credentials.next; node != &engine->credentials; node = node->next) {
         dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, link);
 
-        if (c->person && dpg_str_eq(dpg_cstr(c->base_url), base_url) && strcmp(c->store->identity, store->identity) == 0)
+        if (c->person && dpg_str_eq(dpg_cstr(c->base_url), base_url) &&
+            strcmp(c->store->identity, store->identity) == 0)
             return c;
     }
     return NULL;
 }
 
-dpg_status dpg_credential_person(dpg_engine *engine, dpg_str base_url, dpg_store *store, const dpg_person_options *options,
-                                 dpg_credential **out, dpg_error *err)
+dpg_status dpg_credential_person(dpg_engine *engine, dpg_str base_url, dpg_store *store,
+                                 const dpg_person_options *options, dpg_credential **out, dpg_error *err)
 {
     dpg_credential *c = find_person(engine, base_url, store);
     dpg_status status;
@@ -379,10 +380,8 @@ dpg_credential_info dpg_credential_get_info(const dpg_credential *c)
     info.number = c->number;
     info.person = c->person;
     if (!c->person) return info;
-    if (cred->state != DPG_CRED_IDLE)
-        info.state = dpg_cred_state_name(cred->state);
-    else if (!dpg_cred_has_session(cred))
-        info.state = cred->reason[0] ? "sign_in" : "empty";
+    if (cred->state != DPG_CRED_IDLE) info.state = dpg_cred_state_name(cred->state);
+    else if (!dpg_cred_has_session(cred)) info.state = cred->reason[0] ? "sign_in" : "empty";
     info.reason = cred->reason;
     info.generation = cred->record.generation;
     info.rotations = cred->rotations;

@@ -192,15 +192,14 @@ dpg_status dpg_record_read(dpg_str bytes, dpg_record *out)
         status = DPG_E_INVALID;
     } else if (!read_members(&j, &r)) {
         status = DPG_E_NOMEM;
-    } else if (r.generation < 0 || r.generation > LATEST_MS || !r.origin || (!r.tombstone && (!r.refresh_token || !r.family[0]))) {
+    } else if (r.generation < 0 || r.generation > LATEST_MS || !r.origin ||
+               (!r.tombstone && (!r.refresh_token || !r.family[0]))) {
         status = DPG_E_INVALID;
     }
 done:
     dpg_json_clear(&j);
-    if (status == DPG_OK)
-        *out = r;
-    else
-        dpg_record_clear(&r);
+    if (status == DPG_OK) *out = r;
+    else dpg_record_clear(&r);
     return status;
 }
 

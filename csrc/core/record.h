@@ -47,26 +47,27 @@ typedef struct dpg_record {
     char *origin;
     char family[DPG_FAMILY_SIZE];
     int64_t generation;
-    char *refresh_token;   /* NULL in a tombstone */
-    char *accounts;        /* JSON array as the server sent it, or NULL */
-    char *person;          /* JSON object as the server sent it, or NULL */
+    char *refresh_token; /* NULL in a tombstone */
+    char *accounts;      /* JSON array as the server sent it, or NULL */
+    char *person;        /* JSON object as the server sent it, or NULL */
     dpg_access *access;
     size_t access_count;
-    bool in_flight;        /* an exchange of this very refresh token is about to leave, or has left */
+    bool in_flight; /* an exchange of this very refresh token is about to leave, or has left */
     int64_t in_flight_unix_ms;
-    int64_t in_flight_id;  /* which mark this is: a random number, so that a process knows its own again */
+    int64_t in_flight_id;       /* which mark this is: a random number, so that a process knows its own again */
     int64_t not_before_unix_ms; /* the server asked for no exchange before this; 0: it didn't */
     int64_t not_before_boot_ms; /* the same moment on the boot clock, under … */
     char not_before_boot_id[48];
     int64_t not_before_wait_ms; /* how long a wait that was, to whoever finds that a clock has jumped */
-    bool tombstone;        /* signed out: nothing here, and nobody writes it back */
-    char refused[48];      /* the server refused the refresh token, for this reason: it is never presented again */
+    bool tombstone;             /* signed out: nothing here, and nobody writes it back */
+    char refused[48];           /* the server refused the refresh token, for this reason: it is never presented again */
     dpg_past past[DPG_RECORD_PAST]; /* newest first */
     size_t past_count;
 } dpg_record;
 
 void dpg_record_clear(dpg_record *r); /* wipes, frees, zeroes; right for a zeroed one */
-bool dpg_record_copy(dpg_record *to, const dpg_record *from); /* `to` is zeroed or cleared before; false without memory */
+bool dpg_record_copy(dpg_record *to,
+                     const dpg_record *from); /* `to` is zeroed or cleared before; false without memory */
 
 /* Append the record's bytes; `out` is a secret buffer of DPG_RECORD_MAX. False without memory or when it would be too long. */
 bool dpg_record_write(const dpg_record *r, dpg_buf *out);

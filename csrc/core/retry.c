@@ -20,16 +20,13 @@ void dpg_budget_regain(dpg_budget *budget)
 static bool is_passing(const dpg_outcome *o)
 {
     switch (o->status) {
-    case 0:
-        return o->kind == DPG_KIND_NETWORK || o->kind == DPG_KIND_TIMEOUT;
+    case 0: return o->kind == DPG_KIND_NETWORK || o->kind == DPG_KIND_TIMEOUT;
     case 429:
     case 500:
     case 502:
     case 503:
-    case 504:
-        return true;
-    default:
-        return false;
+    case 504: return true;
+    default: return false;
     }
 }
 
@@ -54,7 +51,8 @@ dpg_retry dpg_retry_decide(const dpg_retry_policy *policy, dpg_budget *budget, c
 
     if (!is_passing(outcome) || !is_allowed(policy->repeat, outcome) || attempt >= policy->attempts) return verdict;
     /* a wait that would pass the deadline is not begun */
-    if (policy->deadline_boot_ms != INT64_MAX && verdict.wait_ms >= policy->deadline_boot_ms - now_boot_ms) return verdict;
+    if (policy->deadline_boot_ms != INT64_MAX && verdict.wait_ms >= policy->deadline_boot_ms - now_boot_ms)
+        return verdict;
     if (!free_of_charge) {
         if (budget->left < 1) return verdict;
         budget->left -= 1;

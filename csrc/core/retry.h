@@ -12,8 +12,8 @@
 
 /* How one attempt ended. */
 typedef struct dpg_outcome {
-    int status;             /* 0: no answer */
-    dpg_kind kind;          /* without an answer: what went wrong */
+    int status;    /* 0: no answer */
+    dpg_kind kind; /* without an answer: what went wrong */
     dpg_sent sent;
     int64_t retry_after_ms; /* -1: not said, or unreadable */
     bool used_up;           /* what it was fed, or the place its body went to, can't be begun anew */

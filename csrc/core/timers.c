@@ -60,10 +60,8 @@ static void disarm(dpg_timers *t, dpg_timer *timer)
     timer->place = 0;
     last = t->heap[t->count--];
     if (last == timer) return;
-    if (at > 1 && t->heap[at / 2]->at_boot_ms > last->at_boot_ms)
-        sift_up(t, last, at);
-    else
-        sift_down(t, last, at);
+    if (at > 1 && t->heap[at / 2]->at_boot_ms > last->at_boot_ms) sift_up(t, last, at);
+    else sift_down(t, last, at);
 }
 
 void dpg_timer_set(dpg_timers *t, dpg_timer *timer, int64_t at_boot_ms)

@@ -147,6 +147,13 @@ static void transfer_free(transfer *t)
 
 /* --- the door ------------------------------------------------------------------------------------------------------------- */
 
+static bool reserve_answer(dpg_response *r)
+{
+    r->headers = dpg_calloc(ONCE_HEADERS, sizeof *r->headers);
+    return r->headers && dpg_buf_reserve(&r->head, ONCE_HEAD) &&
+           dpg_buf_reserve(&r->body, r->body.max < ONCE_BODY ? r->body.max : ONCE_BODY);
+}
+
 /* With all in it that is ours: its files are open, its header lines written. Also returned when that failed, to be freed. */
 static transfer *transfer_new(curl_transport *c, uint64_t id, const dpg_request *request, const dpg_url *url,
                               dpg_status *status, dpg_error *err)
@@ -173,6 +180,10 @@ static transfer *transfer_new(curl_transport *c, uint64_t id, const dpg_request 
 
     if ((*status = dpg_drain_init(&t->drain, request->sink, request->chunks, err)) != DPG_OK) return t;
     if (t->drain.to != DPG_TO_MEMORY) t->response.body.max = DPG_EXCERPT_MAX;
+    if (t->once && !reserve_answer(&t->response)) {
+        *status = dpg_fail_nomem(err);
+        return t;
+    }
     if ((*status = dpg_curl_open_form(t, request, err)) != DPG_OK) return t;
     *status = dpg_curl_make_lines(t, request, err);
     return t;
@@ -461,6 +472,47 @@ static dpg_status copy(char **to, dpg_str from, const char *what, dpg_error *err
     return *to ? DPG_OK : dpg_fail_nomem(err);
 }
 
+/* libcurl would find out with each connection, and go without the proxy when it can't decode a password. */
+static bool is_proxy(CURLU *url)
+{
+    static const char *const schemes[] = {"http", "https", "socks4", "socks4a", "socks5", "socks5h"};
+    static const CURLUPart decoded[] = {CURLUPART_USER, CURLUPART_PASSWORD};
+    char *part = NULL;
+    bool known = false;
+
+    if (curl_url_get(url, CURLUPART_SCHEME, &part, 0) != CURLUE_OK) return false;
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) known = known || strcmp(part, schemes[i]) == 0;
+    curl_free(part);
+    for (size_t i = 0; known && i < sizeof decoded / sizeof *decoded; i++) {
+        CURLUcode got = curl_url_get(url, decoded[i], &part, CURLU_URLDECODE);
+
+        known = got == CURLUE_OK || got == CURLUE_NO_USER || got == CURLUE_NO_PASSWORD;
+        if (got != CURLUE_OK) continue;
+        dpg_wipe(part, strlen(part));
+        curl_free(part);
+    }
+    return known;
+}
+
+static dpg_status check_proxy(const char *text, dpg_error *err)
+{
+    CURLU *url;
+    CURLUcode code;
+    bool good;
+
+    if (!*text) return DPG_OK; /* none */
+    url = curl_url();
+    if (!url) return dpg_fail_nomem(err);
+    code = curl_url_set(url, CURLUPART_URL, text, CURLU_GUESS_SCHEME | CURLU_NON_SUPPORT_SCHEME);
+    good = code == CURLUE_OK && is_proxy(url);
+    curl_url_cleanup(url);
+    if (good) return DPG_OK;
+    if (code == CURLUE_OUT_OF_MEMORY) return dpg_fail_nomem(err);
+    return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "invalid_option",
+                    "the proxy is no URL like http://user:password@host:port (http, https, socks4, socks4a, socks5, "
+                    "socks5h; what is special in a password is written as %%40)");
+}
+
 /* The caller's ca_file; else the bundle that libcurl was built for, if it is there; else whatever libcurl does by itself. */
 static dpg_status choose_ca_file(curl_transport *c, dpg_str asked, dpg_error *err)
 {
@@ -495,7 +547,9 @@ dpg_status dpg_transport_curl_new(const dpg_transport_options *options, dpg_tran
     c->pool_size = (size_t)connections + SPARE;
     if (options->user_agent.len && (status = copy(&c->user_agent, options->user_agent, "user agent", err)) != DPG_OK)
         goto fail;
-    if (options->proxy_set && (status = copy(&c->proxy, options->proxy, "proxy", err)) != DPG_OK) goto fail;
+    if (options->proxy_set && ((status = copy(&c->proxy, options->proxy, "proxy", err)) != DPG_OK ||
+                               (status = check_proxy(c->proxy, err)) != DPG_OK))
+        goto fail;
     if ((status = choose_ca_file(c, options->ca_file, err)) != DPG_OK) goto fail;
     if (!(c->pool = dpg_calloc(c->pool_size, sizeof *c->pool)) || !(c->multi = curl_multi_init())) {
         status = dpg_fail_nomem(err);

@@ -21,8 +21,11 @@ enum {
     UPLOAD_BUFFER = 2 << 20, /* how much of a form is read, and handed to the system, at once */
     FILE_BUFFER = 512 << 10, /* how much of a body is taken from the system at once, on its way to a file … */
     CHUNK_BUFFER = 64 << 10, /* … and to chunks: this much may lie in libcurl while they are full */
-    CONNECTIONS = 16,        /* where the options don't say */
-    SPARE = 8                /* connections kept beyond max_connections, and handles: exchanges aren't counted in it */
+    ONCE_HEAD = 32 * 1024, /* what a `once` request has room for before it leaves: the answer to an exchange holds … */
+    ONCE_HEADERS = 256,    /* … the only copy of a token, and must not be lost to a moment without memory */
+    ONCE_BODY = 64 * 1024,
+    CONNECTIONS = 16, /* where the options don't say */
+    SPARE = 8         /* connections kept beyond max_connections, and handles: exchanges aren't counted in it */
 };
 
 typedef struct curl_transport curl_transport;
@@ -89,7 +92,7 @@ void dpg_curl_free_form(transfer *t);           /* takes a transfer without one 
 /* --- transport_curl_result.c */
 
 /* The lines of the head as headers, once; false without memory. */
-bool dpg_curl_read_head(dpg_response *response, bool *too_many);
+bool dpg_curl_read_head(dpg_response *response, size_t room, bool *too_many);
 void dpg_curl_progress(const transfer *t, dpg_progress *out);
 bool dpg_curl_used_up(const transfer *t);
 

@@ -137,7 +137,7 @@ static bool begin_body(transfer *t)
 
     if (t->drain.to == DPG_TO_MEMORY) return true;
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (!dpg_curl_read_head(r, &too_many)) return dpg_fail_nomem(&r->error) == DPG_OK;
+    if (!dpg_curl_read_head(r, t->once ? ONCE_HEADERS : 0, &too_many)) return dpg_fail_nomem(&r->error) == DPG_OK;
     if (too_many) return true; /* which ends it when it has ended */
     if (dpg_drain_head(&t->drain, (int)status, r->headers, r->header_count, &r->error) != DPG_OK) return false;
     r->status = (int)status;
@@ -160,7 +160,8 @@ static size_t on_header(char *bytes, size_t one, size_t len, void *self)
     if (!t->in_head) {         /* a status line */
         const char *blank = memchr(bytes, ' ', text);
 
-        dpg_buf_clear(&t->response.head);
+        if (t->response.head.ptr) dpg_wipe(t->response.head.ptr, t->response.head.len);
+        t->response.head.len = 0; /* its room stays */
         t->in_head = true;
         t->interim = blank && blank + 1 < bytes + text && blank[1] == '1'; /* "HTTP/1.1 103 …", "HTTP/2 103" */
         return line;

@@ -18,6 +18,7 @@ static const verdict no_address = {DPG_KIND_NETWORK, true, "resolve_failed", "th
 static const verdict no_proxy = {DPG_KIND_NETWORK, true, "resolve_failed",
                                  "there is no address to be had for the proxy to"};
 static const verdict no_connection = {DPG_KIND_NETWORK, true, "connect_failed", "could not connect to"};
+static const verdict refused = {DPG_KIND_USAGE, true, "proxy_refused", "the proxy refuses to connect to"};
 static const verdict lost = {DPG_KIND_NETWORK, false, "connection_lost",
                              "the connection was lost before the answer of"};
 static const verdict cut = {DPG_KIND_NETWORK, false, "answer_cut", "only a part of the answer came from"};
@@ -73,6 +74,12 @@ static const struct {
     {DPG_CURLE_TOO_LARGE, &head_too_large},
 };
 
+/* A proxy that will say the same again; asked often with a wrong password, it may lock the user out. */
+static bool is_refusal(long status)
+{
+    return status >= 400 && status < 500 && status != 408 && status != 429;
+}
+
 static const verdict *judge(const transfer *t, CURLcode result)
 {
     const char *says = t->says;
@@ -89,7 +96,12 @@ static const verdict *judge(const transfer *t, CURLcode result)
     if (result == CURLE_UNSUPPORTED_PROTOCOL && !unsent) return &not_http;       /* HTTP/0.9 */
     if (result == CURLE_RECV_ERROR && strstr(says, "chunked")) return &not_http; /* a bad chunk, in 7.88 */
     if (result == CURLE_RECV_ERROR && strstr(says, "response headers")) return &head_too_large; /* its limit: 300 KB */
-    if (v == &lost && unsent) return &no_connection; /* a proxy, say, that hung up */
+    if (v == &lost && unsent) { /* a proxy, say, that hung up */
+        long proxy_said = 0;
+
+        curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &proxy_said);
+        return is_refusal(proxy_said) ? &refused : &no_connection;
+    }
     if (v == &lost && t->head_total) return &cut;
     return v;
 }
@@ -110,21 +122,24 @@ static void quote(const transfer *t, CURLcode result, char *out, size_t size)
     while (len && (out[len - 1] == ' ' || out[len - 1] == '.')) out[--len] = '\0';
 }
 
-/* Lines that are no field are left out. */
-bool dpg_curl_read_head(dpg_response *response, bool *too_many)
+/* Lines that are no field are left out. `room`: how many headers there is memory for already. */
+bool dpg_curl_read_head(dpg_response *response, size_t room, bool *too_many)
 {
     char *at = response->head.ptr, *end = at + response->head.len;
     size_t lines = 0;
 
     *too_many = false;
-    if (!at || response->headers) return true;
+    if (!at || response->header_count) return true; /* read before */
     for (const char *p = at; p < end; p++) lines += *p == '\n';
     if (lines > HEADERS_MAX) {
         *too_many = true;
         return true;
     }
-    response->headers = dpg_calloc(lines, sizeof *response->headers);
-    if (!response->headers) return false;
+    if (!response->headers || lines > room) {
+        dpg_free(response->headers);
+        response->headers = dpg_calloc(lines, sizeof *response->headers);
+        if (!response->headers) return false;
+    }
     while (at < end) {
         char *stop = memchr(at, '\n', (size_t)(end - at));
         dpg_header *h = &response->headers[response->header_count];
@@ -183,7 +198,7 @@ static const verdict *look_again(transfer *t, long status, bool *nomem, char *wo
         snprintf(words, size, "no status");
         return &not_http;
     }
-    if (!dpg_curl_read_head(&t->response, &too_many)) {
+    if (!dpg_curl_read_head(&t->response, t->once ? ONCE_HEADERS : 0, &too_many)) {
         *nomem = true;
     } else if (too_many) {
         snprintf(words, size, "more than %d of them", HEADERS_MAX);

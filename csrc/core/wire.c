@@ -99,19 +99,14 @@ static bool number_member(const dpg_json *j, const char *key, double *out)
 
     if (!i) return false;
     switch (j->values[i].type) {
-    case DPG_JSON_INTEGER:
-        *out = (double)j->values[i].as.integer;
-        return true;
-    case DPG_JSON_NUMBER:
-        *out = j->values[i].as.number;
-        return true;
+    case DPG_JSON_INTEGER: *out = (double)j->values[i].as.integer; return true;
+    case DPG_JSON_NUMBER: *out = j->values[i].as.number; return true;
     case DPG_JSON_STRING:
         if (!dpg_header_number(dpg_str_of(j->text.ptr + j->values[i].start, j->values[i].len), INT64_MAX / 1000, &n))
             return false;
         *out = (double)n;
         return true;
-    default:
-        return false;
+    default: return false;
     }
 }
 
@@ -146,8 +141,7 @@ dpg_status dpg_wire_read_error(dpg_str body, dpg_error *err)
 
     if (status == DPG_OK) {
         if (j.values[0].type == DPG_JSON_OBJECT) e = dpg_json_member(&j, 0, "error");
-        if (!e || j.values[e].type != DPG_JSON_OBJECT || !string_member(&j, e, "code"))
-            status = DPG_E_INVALID;
+        if (!e || j.values[e].type != DPG_JSON_OBJECT || !string_member(&j, e, "code")) status = DPG_E_INVALID;
         else if (!put_short(&j, e, "code", err->code, sizeof err->code) ||
                  !put_short(&j, e, "message", err->message, sizeof err->message) ||
                  !put_short(&j, e, "detail", err->detail, sizeof err->detail) ||
@@ -209,17 +203,25 @@ dpg_status dpg_wire_read_exchange(int status, const dpg_header *headers, size_t 
             dpg_exchange_clear(out);
             return DPG_E_NOMEM;
         }
+        if (read == DPG_OK) { /* whoever reads it asked for something else: say whose answer this is */
+            char words[sizeof out->error.message];
+
+            memcpy(words, out->error.message, sizeof words);
+            snprintf(out->error.message, sizeof out->error.message, "the token exchange was turned down: %.280s",
+                     words);
+        }
         if (read == DPG_OK &&
             (status == 401 || ((status == 400 || status == 403) && is_named(refusals, dpg_cstr(out->error.code)))))
             out->verdict = DPG_VERDICT_REFUSED;
         else /* 408: the server gave up on a request that it may have had */
-            out->verdict = status >= 400 && status < 500 && status != 408 ? DPG_VERDICT_NOT_TAKEN : DPG_VERDICT_IN_DOUBT;
+            out->verdict =
+                status >= 400 && status < 500 && status != 408 ? DPG_VERDICT_NOT_TAKEN : DPG_VERDICT_IN_DOUBT;
     }
     out->error.http_status = status;
     out->error.retry_after_ms = out->retry_after_ms;
     if (id && !out->error.request_id[0])
-        snprintf(out->error.request_id, sizeof out->error.request_id, "%.*s", (int)(id->value.len < 71 ? id->value.len : 71),
-                 id->value.ptr);
+        snprintf(out->error.request_id, sizeof out->error.request_id, "%.*s",
+                 (int)(id->value.len < 71 ? id->value.len : 71), id->value.ptr);
     return DPG_OK;
 }
 

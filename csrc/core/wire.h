@@ -31,9 +31,9 @@ typedef struct dpg_exchange {
     dpg_verdict verdict;
     dpg_buf access_token, refresh_token; /* TOKENS; an empty refresh_token: not rotated */
     int64_t life_ms;
-    int64_t retry_after_ms;              /* -1: not said */
+    int64_t retry_after_ms;               /* -1: not said */
     int64_t begun_boot_ms, begun_unix_ms; /* before it was sent */
-    dpg_error error;                     /* anything but TOKENS: what to tell those who wait */
+    dpg_error error;                      /* anything but TOKENS: what to tell those who wait */
 } dpg_exchange;
 void dpg_exchange_clear(dpg_exchange *x);
 
@@ -42,7 +42,7 @@ dpg_status dpg_wire_read_exchange(int status, const dpg_header *headers, size_t 
                                   int64_t now_unix_ms, dpg_exchange *out);
 
 typedef struct dpg_signed_in {
-    dpg_buf refresh_token; /* secret */
+    dpg_buf refresh_token;    /* secret */
     dpg_buf accounts, person; /* JSON as it came; may be empty */
 } dpg_signed_in;
 void dpg_signed_in_clear(dpg_signed_in *s);

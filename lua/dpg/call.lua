@@ -90,7 +90,8 @@ function M.credential(connection, what, spec, settings)
   local hub, credential = connection:open()
   if not hub then return nil, credential end
   local id
-  id, err = credential[what](credential, spec and apply(spec, settings))
+  if spec then spec = apply(spec, settings) else spec = settings.deadline end
+  id, err = credential[what](credential, spec)
   if not id then return nil, err end
   return finish(hub, id, settings.on_event)
 end

@@ -1,91 +1,16 @@
 -- The endpoints, one row each: method, path, scope, the fields of query and body with their checks, and what the
--- answer is. What is checked here is checked before anything is sent. Values in, values out; dpg.session does the
--- calling.
+-- answer is. What is checked here is checked before anything is sent. doc/api.md is made from these rows
+-- (tools/api_doc.lua). Values in, values out; dpg.session does the calling.
+local checks = require "dpg.checks"
 local errors = require "dpg.errors"
 local url = require "dpg.url"
 local wire = require "dpg.wire"
 
 local M = {}
 
--- --- checks: value -> what goes on the wire | nil, "type" or "value", what was expected ----------------------------
--- A wrong type is a programmer's slip and raises; a value that the API would refuse is nil, err of kind "usage",
--- unsent.
-
-local function length(text) -- in characters of UTF-8, as DPG counts
-  local _, n = text:gsub("[^\128-\191]", "")
-  return n
-end
-
-local function text(max, min)
-  return function(value)
-    if type(value) ~= "string" then return nil, "type", "a string" end
-    if (min and #value < min) or value:find("%z") then return nil, "value", "must be text" end
-    if max and length(value) > max then return nil, "value", "must be at most " .. max .. " characters" end
-    return value
-  end
-end
-
-local function whole(min, max)
-  return function(value)
-    if type(value) ~= "number" then return nil, "type", "a whole number" end
-    if value ~= math.floor(value) or value < min or value > max then
-      return nil, "value", string.format("must be a whole number from %d to %d", min, max)
-    end
-    return value
-  end
-end
-
-local function flag(value)
-  if type(value) ~= "boolean" then return nil, "type", "a boolean" end
-  return value
-end
-
-local function choice(...)
-  local all = { ... }
-  return function(value)
-    if type(value) ~= type(all[1]) then return nil, "type", "a " .. type(all[1]) end
-    for _, one in ipairs(all) do
-      if value == one then return one end
-    end
-    local names = {}
-    for i, one in ipairs(all) do names[i] = tostring(one) end
-    return nil, "value", "must be one of " .. table.concat(names, ", ")
-  end
-end
-
--- Any parseable date as text, or Unix seconds (os.time()).
-local function date(value)
-  if type(value) == "number" then
-    if not (value > -6e10 and value < 3e11) then return nil, "value", "must be Unix seconds" end
-    return os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(value))
-  end
-  if type(value) ~= "string" then return nil, "type", "a date as text or in Unix seconds" end
-  if not value:find("%S") then return nil, "value", "must be a date" end
-  return value
-end
-
--- One text, or several, which all must match.
-local function texts(value)
-  if type(value) == "string" then return value end
-  if type(value) ~= "table" then return nil, "type", "a string or an array of strings" end
-  for _, one in ipairs(value) do
-    if type(one) ~= "string" then return nil, "type", "a string or an array of strings" end
-  end
-  if #value == 0 then return nil, "value", "must hold at least one text" end
-  return value
-end
-
--- "west,south,east,north", or the four numbers.
-local function bbox(value)
-  if type(value) == "string" then return value end
-  if type(value) ~= "table" then return nil, "type", "four numbers, or a string" end
-  for i = 1, 4 do
-    if type(value[i]) ~= "number" then return nil, "value", "must be four numbers: west, south, east, north" end
-  end
-  return string.format("%.10g,%.10g,%.10g,%.10g", value[1], value[2], value[3], value[4])
-end
-
--- --- rows ----------------------------------------------------------------------------------------------------------
+local text, whole, nullable = checks.text, checks.whole, checks.nullable
+local date, flag, uuid = checks.date, checks.flag, checks.uuid
+local needed = text(nil, true) -- text that may not be empty
 
 local PAGING = { limit = whole(1, 200), offset = whole(0, 1e9) }
 
@@ -95,32 +20,87 @@ local function paged(fields)
 end
 
 local IMAGE_FILTERS = {
-  query = text(), keyword = texts, namespace = text(), rating = whole(0, 5), min_rating = whole(0, 5),
+  query = text(), keyword = checks.texts, namespace = text(), rating = whole(0, 5), min_rating = whole(0, 5),
   exif_property = text(), exif_value = text(), created_at_from = date, created_at_to = date, updated_at_from = date,
   updated_at_to = date, creation_date_from = date, creation_date_to = date, has_video = flag, has_geo = flag,
-  bbox = bbox,
+  bbox = checks.bbox,
 }
 
-local function filters(more)
+local function filters()
   local fields = {}
   for name, check in pairs(IMAGE_FILTERS) do fields[name] = check end
-  for name, check in pairs(more or {}) do fields[name] = check end
   return fields
 end
 
-local READ = "api.images.read"
+local READ, METADATA, SETS = "api.images.read", "api.metadata.write", "api.sets.write"
+local KEYWORDS, DOWNLOAD = "api.keywords.write", "api.download"
+local IMAGES = { image_public_uuids = checks.uuids "images" }
 
--- `result`: "object", "list" (an array), "page" (an array and the paging headers) or "operation".
+-- A row: `query` and `body` name their fields; `required` those of the body that must be there; `open` is the check of
+-- body fields that have no name here; `optional`: the body may be left out; `one_of`: one of these is wanted;
+-- `in_options`: fields of the body that callers give among the options; `shape` makes the wire's body of the fields.
+-- `result`: "object", "list" (an array), "page" (an array and the paging headers), "operation" or "batch"; `of`: what
+-- it holds, "image" or "set".
+-- Fields of bodies that the contract marks A are assumed here, and nowhere else.
 M.me = { method = "GET", path = "/me", result = "object" }
 
 M.images = {
-  list = { method = "GET", path = "/images", scope = READ, query = paged(filters()), result = "page" },
-  get = { method = "GET", path = "/images/{public_uuid}", scope = READ, result = "object" },
+  list = { method = "GET", path = "/images", scope = READ, query = paged(filters()), result = "page", of = "image" },
+  get = { method = "GET", path = "/images/{public_uuid}", scope = READ, result = "object", of = "image" },
   versions = { method = "GET", path = "/images/{public_uuid}/versions", scope = READ, result = "list" },
   facets = { method = "GET", path = wire.FACETS_PATH, scope = READ, query = filters(), result = "object" },
   update = {
     method = "PATCH", path = "/images/{public_uuid}", scope = "api.images.write", result = "operation",
-    body = { title = text(191), description = text(), creation_date = date, rotation = choice(0, 90, 180, 270) },
+    body = {
+      title = text(191), description = nullable(text()), creation_date = date,
+      rotation = checks.choice(0, 90, 180, 270),
+    },
+  },
+  delete = {
+    method = "DELETE", path = "/images/{public_uuid}", scope = "api.images.delete", result = "operation",
+  },
+  set_rating = {
+    method = "PUT", path = "/images/{public_uuid}/rating", scope = "api.ratings.write", result = "operation",
+    body = { rating = whole(0, 5) }, required = { "rating" },
+  },
+  set_alt_text = {
+    method = "PUT", path = "/images/{public_uuid}/alt_text", scope = METADATA, result = "operation",
+    body = { alt_text = nullable(text()) }, required = { "alt_text" },
+  },
+  set_metadata = {
+    method = "PUT", path = "/images/{public_uuid}/metadata", scope = METADATA, result = "operation",
+    body = { creator = nullable(text()), copyright_notice = nullable(text()), copyright_marked = nullable(flag) },
+    open = checks.metadata,
+  },
+  set_crop = {
+    method = "PUT", path = "/images/{public_uuid}/crop", scope = METADATA, result = "operation",
+    body = {
+      aspect_ratio = needed, x = whole(0, 1e9), y = whole(0, 1e9), width = whole(1, 1e9), height = whole(1, 1e9),
+    },
+    required = { "aspect_ratio", "x", "y", "width", "height" },
+  },
+  clear_crop = {
+    method = "DELETE", path = "/images/{public_uuid}/crop", scope = METADATA, result = "operation",
+    body = { aspect_ratio = needed }, optional = true,
+  },
+  add_keywords = {
+    method = "POST", path = "/images/{public_uuid}/keywords", scope = KEYWORDS, result = "operation",
+    body = { keywords = checks.keywords }, required = { "keywords" },
+  },
+  remove_keyword = {
+    method = "DELETE", path = "/images/{public_uuid}/keywords", scope = KEYWORDS, result = "operation",
+    body = { keyword = checks.keyword_body }, required = { "keyword" }, shape = wire.remove_keyword_body,
+  },
+  add_credit = {
+    method = "POST", path = "/images/{public_uuid}/credits", scope = METADATA, result = "operation",
+    body = { role = needed, name = needed }, required = { "role", "name" },
+  },
+  remove_credit = {
+    method = "DELETE", path = "/images/{public_uuid}/credits", scope = METADATA, result = "operation",
+    body = { role = needed, name = needed }, required = { "role", "name" },
+  },
+  extract_metadata = {
+    method = "POST", path = "/images/{public_uuid}/extract_metadata", scope = METADATA, result = "operation",
   },
 }
 
@@ -128,6 +108,11 @@ M.keywords = {
   list = { method = "GET", path = "/keywords", scope = READ, query = paged { namespace = text(), query = text() },
     result = "page" },
   namespaces = { method = "GET", path = "/keywords/namespaces", scope = READ, query = paged {}, result = "page" },
+  rename = {
+    method = "POST", path = "/keywords/rename", scope = KEYWORDS, result = "operation",
+    body = { from = checks.keyword, to = checks.keyword, image_public_uuids = IMAGES.image_public_uuids },
+    required = { "from", "to", "image_public_uuids" },
+  },
 }
 
 M.metadata_profiles = {
@@ -135,44 +120,98 @@ M.metadata_profiles = {
 }
 
 M.sets = {
-  list = { method = "GET", path = "/sets", scope = READ, query = paged { parent_public_uuid = text(nil, 1) },
+  list = { method = "GET", path = "/sets", scope = READ, query = paged { parent_public_uuid = uuid }, result = "page",
+    of = "set" },
+  tree = { method = "GET", path = "/sets/tree", scope = READ, result = "list", of = "set" },
+  get = { method = "GET", path = "/sets/{public_uuid}", scope = READ, result = "object", of = "set" },
+  images = { method = "GET", path = "/sets/{public_uuid}/images", scope = READ, query = paged {}, result = "page",
+    of = "image" },
+  create = {
+    method = "POST", path = "/sets", scope = SETS, result = "operation",
+    body = {
+      name = needed, parent_public_uuid = nullable(uuid), colour = nullable(needed), description = nullable(text()),
+      type = needed,
+    },
+    required = { "name" },
+  },
+  update = {
+    method = "PATCH", path = "/sets/{public_uuid}", scope = SETS, result = "operation",
+    body = {
+      name = needed, colour = nullable(needed), description = nullable(text()),
+      lead_image_public_uuid = nullable(uuid), parent_public_uuid = nullable(uuid),
+    },
+  },
+  add_images = {
+    method = "POST", path = "/sets/{public_uuid}/images", scope = SETS, result = "operation", body = IMAGES,
+    required = { "image_public_uuids" },
+  },
+  remove_images = {
+    method = "DELETE", path = "/sets/{public_uuid}/images", scope = SETS, result = "operation", body = IMAGES,
+    required = { "image_public_uuids" },
+  },
+  order = {
+    method = "PATCH", path = "/sets/{public_uuid}/order", scope = SETS, result = "operation", body = IMAGES,
+    required = { "image_public_uuids" },
+  },
+  reorder = {
+    method = "PATCH", path = "/sets/reorder", scope = SETS, result = "operation",
+    body = { set_public_uuids = checks.uuids "sets" }, required = { "set_public_uuids" },
+  },
+  set_visibility = {
+    method = "PATCH", path = "/sets/{public_uuid}/visibility", scope = SETS, result = "operation",
+    body = {
+      image_public_uuids = IMAGES.image_public_uuids, hidden = flag, activation_time = nullable(checks.moment),
+    },
+    required = { "image_public_uuids" }, one_of = { "hidden", "activation_time" },
+  },
+  snapshots = { method = "GET", path = "/sets/{public_uuid}/snapshots", scope = READ, query = paged {},
     result = "page" },
-  tree = { method = "GET", path = "/sets/tree", scope = READ, result = "list" },
-  get = { method = "GET", path = "/sets/{public_uuid}", scope = READ, result = "object" },
-  images = { method = "GET", path = "/sets/{public_uuid}/images", scope = READ, query = paged {}, result = "page" },
+  restore = {
+    method = "POST", path = "/sets/{public_uuid}/restore", scope = SETS, result = "operation",
+    body = { snapshot_uuid = uuid }, optional = true,
+  },
 }
 
 M.operations = {
   get = { method = "GET", path = "/operations/{uuid}", result = "operation" },
+  batch = {
+    method = "POST", path = "/operations/batch", result = "batch",
+    body = { operations = checks.writes }, required = { "operations" },
+    shape = wire.batch_body,
+  },
 }
 
--- Endpoints that are called by session:request alone: known for their scopes, which a 403 names.
-M.others = {
-  { method = "DELETE", path = "/images/{public_uuid}", scope = "api.images.delete" },
-  { method = "POST", path = "/images/{public_uuid}/keywords", scope = "api.keywords.write" },
-  { method = "DELETE", path = "/images/{public_uuid}/keywords", scope = "api.keywords.write" },
-  { method = "POST", path = "/keywords/rename", scope = "api.keywords.write" },
-  { method = "PUT", path = "/images/{public_uuid}/metadata", scope = "api.metadata.write" },
-  { method = "PUT", path = "/images/{public_uuid}/rating", scope = "api.ratings.write" },
-  { method = "PUT", path = "/images/{public_uuid}/crop", scope = "api.metadata.write" },
-  { method = "DELETE", path = "/images/{public_uuid}/crop", scope = "api.metadata.write" },
-  { method = "PUT", path = "/images/{public_uuid}/alt_text", scope = "api.metadata.write" },
-  { method = "POST", path = "/images/{public_uuid}/credits", scope = "api.metadata.write" },
-  { method = "DELETE", path = "/images/{public_uuid}/credits", scope = "api.metadata.write" },
-  { method = "POST", path = "/images/{public_uuid}/extract_metadata", scope = "api.metadata.write" },
-  { method = "POST", path = "/sets", scope = "api.sets.write" },
-  { method = "PATCH", path = "/sets/reorder", scope = "api.sets.write" },
-  { method = "PATCH", path = "/sets/{public_uuid}", scope = "api.sets.write" },
-  { method = "POST", path = "/sets/{public_uuid}/images", scope = "api.sets.write" },
-  { method = "DELETE", path = "/sets/{public_uuid}/images", scope = "api.sets.write" },
-  { method = "PATCH", path = "/sets/{public_uuid}/order", scope = "api.sets.write" },
-  { method = "PATCH", path = "/sets/{public_uuid}/visibility", scope = "api.sets.write" },
-  { method = "GET", path = "/sets/{public_uuid}/snapshots", scope = READ },
-  { method = "POST", path = "/sets/{public_uuid}/restore", scope = "api.sets.write" },
-  { method = "POST", path = "/uploads", scope = "api.upload" },
-  { method = "POST", path = "/downloads", scope = "api.download" },
-  { method = "POST", path = "/archives", scope = "api.download" },
-  { method = "GET", path = "/archives", scope = "api.download" },
+M.uploads = {
+  send = { -- asks for the ticket; the file goes to the processor
+    method = "POST", path = "/uploads", scope = "api.upload", result = "object",
+    body = {
+      filename = needed, title = text(191), description = text(), keywords = checks.keywords, creation_date = date,
+      set_public_uuid = uuid, read_metadata = flag,
+    },
+    required = { "filename" },
+  },
+}
+
+M.downloads = {
+  url = { -- at once, without an Operation
+    method = "POST", path = "/downloads", scope = DOWNLOAD, result = "object",
+    body = { image_public_uuid = uuid, version = needed }, required = { "image_public_uuid" },
+    in_options = { "version" },
+  },
+}
+
+M.archives = {
+  create = {
+    method = "POST", path = "/archives", scope = DOWNLOAD, result = "operation",
+    body = { image_public_uuids = IMAGES.image_public_uuids, version_profile_uuid = uuid, filename = needed },
+    required = { "image_public_uuids" },
+  },
+  list = { method = "GET", path = "/archives", scope = DOWNLOAD, query = paged {}, result = "page" },
+}
+
+-- The groups of rows, each the resource of that name; in the order of the contract.
+M.GROUPS = {
+  "images", "keywords", "metadata_profiles", "sets", "uploads", "downloads", "archives", "operations",
 }
 
 -- --- using them ----------------------------------------------------------------------------------------------------
@@ -184,31 +223,39 @@ local function sorted(t)
   return names
 end
 
----The names of a row's query fields, as a set.
+---The names of the fields that callers give among the options of a row, as a set.
 ---@param row table
 ---@return table<string, boolean>
 function M.names(row)
   local names = {}
   for name in pairs(row.query or {}) do names[name] = true end
+  for _, name in ipairs(row.in_options or {}) do names[name] = true end
   return names
 end
 
+local function refusal(where, code, field, message)
+  return errors.usage(code, where .. ": " .. message, { field = field })
+end
+
 ---The path of a row, its {names} filled in from `values`, in order. Raises at what is no name at all.
+---@param where string  for the message: "images:get"
 ---@param row table
 ---@param values string[]
 ---@return string? path
 ---@return dpg.Error? err
-function M.path(row, values)
+function M.path(where, row, values)
   local named, i, err = {}, 0, nil
   for name in row.path:gmatch("{([%w_]+)}") do
     i = i + 1
     local value = values[i]
     if type(value) ~= "string" then
-      errors.raise("%s expected, got %s", name, value == nil and "nothing" or "a " .. type(value))
+      local has_one = type(value) == "table" and type(value[name]) == "string"
+      errors.raise("%s: a %s (a string) expected, got %s%s", where, name,
+        value == nil and "nothing" or "a " .. type(value), has_one and ": give its field " .. name or "")
     end
-    if not url.is_segment(value) then
-      err = err or errors.usage("invalid_value", name .. " can't be " .. (value == "" and "empty" or value),
-        { field = name })
+    local read, _, expected = checks.uuid.read(value)
+    if not read and not err then
+      err = refusal(where, "invalid_value", name, string.format("%s %s, not %s", name, expected, checks.shown(value)))
     end
     named[name] = value
   end
@@ -216,60 +263,124 @@ function M.path(row, values)
   return url.path(row.path, named)
 end
 
+local function check_one(where, name, check, value)
+  local read, problem, expected, given = check.read(value)
+  if problem == "type" then
+    errors.raise("%s: '%s': %s expected, got %s", where, name, expected,
+      type(value) == "userdata" and checks.shown(value) or "a " .. type(value))
+  elseif problem then
+    local message = string.format("%s %s, not %s", name, expected, given or checks.shown(value))
+    return nil, refusal(where, "invalid_value", name, message)
+  end
+  return read
+end
+
 ---Checks `values` against the fields of a row. Raises at a wrong type; unknown names are the caller's business.
----@param fields table<string, function>
+---@param where string
+---@param fields table<string, dpg.Check>
 ---@param values table
+---@param open? dpg.Check  for the values that have no field
 ---@return table? checked  a new table, as it goes on the wire
 ---@return dpg.Error? err  kind "usage", code "invalid_value", with `field`
-function M.check(fields, values)
+function M.check(where, fields, values, open)
   local checked = {}
-  for _, name in ipairs(sorted(fields)) do
+  for _, name in ipairs(sorted(open and values or fields)) do
     if values[name] ~= nil then
-      local value, problem, expected = fields[name](values[name])
-      if problem == "type" then
-        errors.raise("option '%s': %s expected, got a %s", name, expected, type(values[name]))
-      elseif problem then
-        return nil, errors.usage("invalid_value", name .. " " .. expected, { field = name })
-      end
-      checked[name] = value
+      local read, err = check_one(where, name, fields[name] or open, values[name])
+      if err then return nil, err end
+      checked[name] = read
     end
   end
   return checked
 end
 
----Checks a body's fields; raises at an unknown one, and wants at least one.
+local function is_field(row, name)
+  if row.body[name] then return true end
+  return row.open and type(name) == "string" and name:find "^%a[%w_]*$" ~= nil
+end
+
+local function has_one_of(row, values)
+  for _, name in ipairs(row.one_of or {}) do
+    if values[name] ~= nil then return true end
+  end
+  return row.one_of == nil
+end
+
+---Checks a body's fields; raises at an unknown one, and wants at least one and all that are required.
+---@param where string
 ---@param row table
 ---@param values table
 ---@return table? checked
 ---@return dpg.Error? err
-function M.check_body(row, values)
-  if type(values) ~= "table" then errors.raise("a table of fields expected, got %s", type(values)) end
+function M.check_body(where, row, values)
+  if type(values) ~= "table" then errors.raise("%s: a table of fields expected, got %s", where, type(values)) end
   for name in pairs(values) do
-    if not row.body[name] then
-      errors.raise("unknown field '%s': it can be %s", tostring(name), table.concat(sorted(row.body), ", "))
+    if not is_field(row, name) then
+      errors.raise("%s: field '%s' is unknown; here are: %s (options come in a table of their own, behind the fields)",
+        where, tostring(name), table.concat(sorted(row.body), ", "))
     end
   end
-  if next(values) == nil then
-    return nil, errors.usage("nothing_to_do", "no field is given: " .. table.concat(sorted(row.body), ", "))
+  local checked, err = M.check(where, row.body, values, row.open)
+  if not checked then return nil, err end
+  for _, name in ipairs(row.required or {}) do
+    if checked[name] == nil then
+      return nil, refusal(where, "missing_value", name, string.format("%s is missing (%s)", name, row.body[name].says))
+    end
   end
-  return M.check(row.body, values)
+  if next(checked) == nil and not row.optional then
+    return nil, refusal(where, "nothing_to_do", nil, "no field is given; there are: "
+      .. table.concat(sorted(row.body), ", "))
+  end
+  if not has_one_of(row, checked) then
+    return nil, refusal(where, "nothing_to_do", nil, "none is given of " .. table.concat(row.one_of, ", "))
+  end
+  return checked
 end
+
+---The request of a row, checked: nothing is sent yet.
+---@param where string
+---@param row table
+---@param values string[]  for the names in the path
+---@param fields? table  of the body
+---@param options? table  with the fields of the query among them
+---@return table? request  method, path, query, body (a table), scope, result, of
+---@return dpg.Error? err
+function M.request(where, row, values, fields, options)
+  local path, path_err = M.path(where, row, values)
+  local request = { method = row.method, path = path, scope = row.scope, result = row.result, of = row.of }
+  local err
+  if row.query then
+    request.query, err = M.check(where, row.query, options or {})
+    if err then return nil, err end
+  end
+  if row.body and not (row.optional and fields == nil) then
+    local checked
+    checked, err = M.check_body(where, row, fields)
+    if err then return nil, err end
+    if next(checked) ~= nil then request.body = row.shape and row.shape(checked) or checked end
+  end
+  if path_err then return nil, path_err end -- only now: slips elsewhere raise first
+  return request
+end
+
+-- --- finding one ---------------------------------------------------------------------------------------------------
 
 local function matches(template, path)
   local pattern = template:gsub("[%-%.]", "%%%0"):gsub("{[%w_]+}", "[^/]+")
   return path:match("^" .. pattern .. "$") ~= nil
 end
 
-local function find_in(rows, method, path)
-  local found
-  for _, name in ipairs(rows[1] and {} or sorted(rows)) do
-    local row = rows[name]
-    if row.method == method and (row.path == path or (not found and matches(row.path, path))) then found = row end
+---Calls fn(group, name, row) for every row, in the order of the contract; what it returns, if true, ends the walk.
+---@generic T
+---@param fn fun(group: string, name: string, row: table): T?
+---@return T?
+function M.each_row(fn)
+  for _, group in ipairs(M.GROUPS) do
+    for _, name in ipairs(sorted(M[group])) do
+      local found = fn(group, name, M[group][name])
+      if found then return found end
+    end
   end
-  for _, row in ipairs(rows) do
-    if row.method == method and (row.path == path or (not found and matches(row.path, path))) then found = row end
-  end
-  return found
 end
 
 ---The scope that a raw request needs, if it is known.
@@ -277,10 +388,14 @@ end
 ---@param path string
 ---@return string?
 function M.scope(method, path)
-  for _, group in ipairs { M.images, M.keywords, M.metadata_profiles, M.sets, M.operations, M.others } do
-    local row = find_in(group, method, path)
-    if row then return row.scope end
+  local function find(is_it)
+    return M.each_row(function(_, _, row)
+      return row.method == method and is_it(row.path) and row or nil
+    end)
   end
+  local row = find(function(template) return template == path end)
+    or find(function(template) return matches(template, path) end)
+  return row and row.scope
 end
 
 return M

@@ -1,6 +1,7 @@
 -- The options that sessions and calls share: which there are, what they may hold, how they are merged (call beats
 -- session beats default), and which of them choose an engine. Raises at a programmer's slip; the defaults
 -- themselves are the core's.
+local cache = require "dpg.cache"
 local compat = require "dpg.compat"
 local core = require "dpg.core"
 local errors = require "dpg.errors"
@@ -9,40 +10,60 @@ local wire = require "dpg.wire"
 
 local M = {}
 
-local function is(kind)
+-- A check answers nil when the value may stand, else what was expected; and where its type alone would not say it, what
+-- was given, and in which part of the option.
+
+---@param kind string  a type of Lua's
+---@return fun(value: any): string?
+function M.is(kind)
   return function(value)
-    if type(value) ~= kind then return kind end
+    if type(value) ~= kind then return "a " .. kind end
   end
 end
 
-local function text(value)
-  if type(value) ~= "string" or value == "" then return "a string" end
+---@return string? expected
+---@return string? given
+function M.text(value)
+  if type(value) ~= "string" then return "a string" end
+  if value == "" then return "a string", "an empty one" end
+end
+
+local function number_or_kind(value)
+  return type(value) == "number" and string.format("%.14g", value) or type(value)
 end
 
 local function seconds(value)
   if value == false then return nil end
-  if type(value) ~= "number" or not (value > 0) then return "seconds above 0, or false for none" end
+  if type(value) ~= "number" or not (value > 0) then
+    return "seconds above 0, or false for none", number_or_kind(value)
+  end
 end
 
 local function whole(value)
-  if type(value) ~= "number" or value < 1 or value ~= math.floor(value) then return "a whole number above 0" end
+  if type(value) ~= "number" or value < 1 or value ~= math.floor(value) then
+    return "a whole number above 0", number_or_kind(value)
+  end
 end
 
 local function positive(value)
-  if type(value) ~= "number" or not (value > 0) or value == math.huge then return "a number above 0" end
+  if type(value) ~= "number" or not (value > 0) or value == math.huge then
+    return "a number above 0", number_or_kind(value)
+  end
 end
 
 local RETRY = { attempts = whole, base = positive, cap = positive, budget = function(value)
-  if value ~= false and (type(value) ~= "number" or not (value >= 0)) then return "a number, or false for none" end
+  if value ~= false and (type(value) ~= "number" or not (value >= 0)) then
+    return "a number of at least 0, or false for no limit", number_or_kind(value)
+  end
 end }
 
 local function retry(value)
   if value == false then return nil end
   if type(value) ~= "table" then return "a table, or false for no retries" end
   for name, one in pairs(value) do
-    if not RETRY[name] then return "attempts, base, cap or budget, not '" .. tostring(name) .. "'," end
-    local expected = RETRY[name](one)
-    if expected then return name .. " to be " .. expected end
+    if not RETRY[name] then return "attempts, base, cap or budget", "'" .. tostring(name) .. "'" end
+    local expected, given = RETRY[name](one)
+    if expected then return expected, given, name end
   end
 end
 
@@ -60,21 +81,29 @@ local function key(value)
 end
 
 local function host(value)
-  if value ~= "blocking" then return "\"blocking\"" end
+  if value ~= "blocking" then return "\"blocking\"", type(value) == "string" and '"' .. value .. '"' or nil end
 end
 
 -- Said for one call.
 M.CALL = {
-  timeout = seconds, deadline = seconds, retry = retry, on_event = is "function", max_response_bytes = whole,
+  timeout = seconds, deadline = seconds, retry = retry, on_event = M.is "function", max_response_bytes = whole,
 }
+-- An ETag, as the server sent it (RFC 9110 section 8.8.3).
+local function etag(value)
+  if type(value) ~= "string" or not value:match("^[\33-\126\128-\255][\32-\126\128-\255]*$") then return "an ETag" end
+end
+
 -- Said for one call that reads, or that writes.
-M.READ = { if_none_match = printable }
+M.READ = { if_none_match = etag }
 M.WRITE = { idempotency_key = key }
 
 -- Said where a session begins.
 M.SESSION = {
-  base_url = text, ca_file = text, proxy = proxy, user_agent = printable, max_connections = whole, http2 = is "boolean",
-  host = host, idempotency_key = function(value)
+  base_url = M.text, ca_file = M.text, proxy = proxy, user_agent = printable, max_connections = whole,
+  http2 = M.is "boolean",
+  host = host, cache = function(value)
+    if not cache.is(value) then return "what dpg.cache.memory makes" end
+  end, idempotency_key = function(value)
     if type(value) ~= "function" then return "a function that makes a key (the same for all writes is a conflict)" end
   end,
 }
@@ -101,11 +130,17 @@ function M.check(where, options, ...)
     local check
     for _, set in ipairs { ... } do check = check or set[name] end
     if not check then
-      local hint = M.SESSION[name] and "is said where the session is made, not for one call" or "is unknown"
+      local hint = M.SESSION[name] and not M.CALL[name]
+        and "is said where the session is made (dpg.service, dpg.sign_in, dpg.resume)" or "is unknown"
       errors.raise("%s: option '%s' %s; here are: %s", where, tostring(name), hint, names_of(...))
     end
-    local expected = type(check) == "function" and check(value)
-    if expected then errors.raise("%s: option '%s': %s expected, got %s", where, name, expected, type(value)) end
+    if type(check) == "function" then
+      local expected, given, part = check(value)
+      if expected then
+        errors.raise("%s: option '%s': %s expected, got %s", where, part and name .. "." .. part or name, expected,
+          given or type(value))
+      end
+    end
   end
   return options
 end
@@ -164,6 +199,7 @@ end
 function M.engine(config)
   local budget
   if type(config.retry) == "table" then budget = config.retry.budget end
+  if budget == false then budget = math.huge end -- no limit
   local options = {
     user_agent = config.user_agent or string.format("dpg/%s (%s)", core.version, compat.name),
     ca_file = config.ca_file,

@@ -146,7 +146,7 @@ function M.from_response(status, body, context)
   -- a 403 names the scope, unless the whole API is off
   if status == 403 and context.scope and err.code ~= "api_not_enabled" then
     err.scope = context.scope
-    err.message = err.message .. "; the call needs the scope " .. context.scope
+    err.message = err.message:gsub("%.%s*$", "") .. "; the call needs the scope " .. context.scope
   end
   return complete(err, context)
 end

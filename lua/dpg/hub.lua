@@ -64,12 +64,14 @@ end
 ---Is an on_event function being called right now?
 M.is_emitting = false
 
--- An on_event that raises never breaks a call: said once for each function, on stderr.
+-- An on_event that raises never breaks a call: said once for each function, on stderr. Ctrl-C, which `lua` and `luajit`
+-- raise as an error wherever the program is, goes on to the program.
 local reported = setmetatable({}, { __mode = "k" })
 local function tell(on_event, name, fields)
   M.is_emitting = true
   local ok, problem = pcall(on_event, name, fields)
   M.is_emitting = false
+  if not ok and type(problem) == "string" and problem:find "interrupted!$" then error(problem, 0) end
   if ok or reported[on_event] then return end
   reported[on_event] = true
   local stderr = io and io.stderr

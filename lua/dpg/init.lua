@@ -1,6 +1,7 @@
 -- dpg: a client for the Digital Photo Gallery API. This is the front door; behind it:
 --
 --   dpg.session     what one can call: me, can, request, and the resources (dpg.resources.*: images, sets, keywords …)
+--   dpg.objects     methods on images and sets                   dpg.batch      many writes in few requests
 --   dpg.user        a signed-in person and their accounts        dpg.sign_in    password, two-factor, resume
 --   dpg.catalog     the endpoints, one row each                  dpg.wire       what we assume of the wire
 --   dpg.operation   what a write is answered with                dpg.page       pages and iterators
@@ -8,7 +9,10 @@
 --   dpg.call        starts calls and waits for them              dpg.hub        engines, and pumping their queues
 --   dpg.connection  recipes and handles of credentials           dpg.store      where tokens are kept
 --   dpg.task        coroutines that wait                         dpg.host.*     how a program waits: blocking
---   dpg.json, dpg.url, dpg.uuid, dpg.compat                      dpg.core       the C core (csrc/)
+--   dpg.checks      what a field may hold                        dpg.cache      answers that are kept, for polling
+--   dpg.methods     a dot for a colon is told                    dpg.core       the C core (csrc/)
+--   dpg.json, dpg.url, dpg.uuid, dpg.compat
+local cache = require "dpg.cache"
 local config = require "dpg.config"
 local connection = require "dpg.connection"
 local core = require "dpg.core"
@@ -30,6 +34,9 @@ M.array = json.array
 
 ---@type { file: fun(path: string): dpg.Store, memory: fun(): dpg.Store }
 M.store = { file = store.file, memory = store.memory }
+
+---@type { memory: fun(options?: { entries?: integer, bytes?: integer }): dpg.Cache }
+M.cache = { memory = cache.memory }
 
 M.sign_in = sign_in.sign_in
 M.resume = sign_in.resume

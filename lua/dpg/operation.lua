@@ -3,6 +3,7 @@
 local call = require "dpg.call"
 local config = require "dpg.config"
 local errors = require "dpg.errors"
+local methods = require "dpg.methods"
 local wire = require "dpg.wire"
 
 local M = {}
@@ -121,5 +122,7 @@ function Operation:wait(options)
   if self.status == "failed" then return nil, failure(self) end
   return self
 end
+
+methods(Operation, "operation")
 
 return M

@@ -3,6 +3,7 @@
 local compat = require "dpg.compat"
 local errors = require "dpg.errors"
 local json = require "dpg.json"
+local methods = require "dpg.methods"
 local task = require "dpg.task"
 local wire = require "dpg.wire"
 
@@ -44,10 +45,7 @@ function Iterator:_is_ready()
   return self._closed or (page and (page.items[self._index + 1] ~= nil or not page.has_more))
 end
 
----The next item; nil at the end. After an error, asking again asks for the same page.
----@return any? item
----@return dpg.Error? err
-function Iterator:next()
+local function next_item(self)
   while not self._closed do
     local page = self._page
     if not page then
@@ -74,6 +72,13 @@ function Iterator:next()
   return nil
 end
 
+---The next item; nil at the end. After an error, asking again asks for the same page.
+---@return any? item
+---@return dpg.Error? err
+function Iterator:next()
+  return next_item(self)
+end
+
 ---Ends the walk: from now on there is no next item. Twice is fine.
 function Iterator:close()
   self._closed, self._page = true, nil
@@ -85,10 +90,12 @@ function Iterator:__call()
     error(errors.usage("cannot_wait_here", "on Lua 5.1 a `for` in a task can't wait; write: local it = images:each{…}; "
       .. "local image, err = it:next(); while image do … image, err = it:next() end"), 0)
   end
-  local item, err = self:next()
+  local item, err = next_item(self)
   if err then error(err, 0) end
   return item
 end
+
+methods(Iterator, "iterator")
 
 ---A plain list without paging.
 ---@param value any

@@ -3,6 +3,7 @@
 -- sandbox/api.lua, what it can be told in sandbox/options.lua and sandbox/faults.lua; box methods speak to
 -- sandbox/control.lua.
 
+local blob = require "dpg.sandbox.blob"
 local hash = require "dpg.sandbox.hash"
 local json = require "dpg.sandbox.json"
 local options = require "dpg.sandbox.options"
@@ -13,6 +14,8 @@ local M = {}
 ---@class dpg.sandbox.Box
 ---@field base_url string  ends in /v1
 ---@field port integer
+---@field processor_url string  the origin that uploads go to
+---@field cdn_url string  the origin that files come from
 ---@field ca_file string?  with TLS: the authority that signed the server's certificate
 ---@field control_url string
 ---@field pid integer
@@ -252,10 +255,11 @@ end
 ---@return string code
 function Box:code(person) return self:_ask("code", { person = person }) end
 
----The requests seen, in order: method, path (without /v1), query, headers (lower case; the bearer as its digest),
----body_length, body_digest, status, at, connection, reused, fault, and for /auth/token the digest `refresh_token`.
----@param filter? table  path (itself or a Lua pattern), method, status, connection, refresh_token, reused; other fields
----raise
+---The requests seen, in order: server, method, path (without /v1), query, headers (lower case; the bearer as its
+---digest), body_length, body_digest, status, received and sent (bytes, heads included), at, connection, reused, fault,
+---and for /auth/token the digest `refresh_token`.
+---@param filter? table  server ("api", "processor", "cdn"; nil: all), path (itself or a Lua pattern), method, status,
+---connection, refresh_token, reused; other fields raise
 ---@return table[] entries
 function Box:seen(filter) return self:_ask("seen", filter) end
 
@@ -281,11 +285,88 @@ function Box:reset_seen() self:_ask "reset_seen" end
 ---@return table[] list  id, person, family, generation, presented, state (current, spent, revoked), successor (id)
 function Box:refresh_tokens() return self:_ask "refresh_tokens" end
 
+---Adds an image whose original is a big file that nobody keeps: its bytes are M.blob_bytes(seed, …).
+---@param wanted { size: integer, seed?: integer, filename?: string, title?: string, account?: integer }
+---@return table image  public_uuid, filename, size, seed
+function Box:add_blob(wanted) return self:_ask("add_blob", copy_options(wanted)) end
+
+---Makes the original of an image another file of the same size, with another ETag.
+---@param image string  its public_uuid
+function Box:change_file(image) self:_ask("change_file", { image = image }) end
+
+---What became of each ticket for an upload, oldest first: transaction_uuid, state (issued, used), attempts, filename,
+---and once used image_public_uuid, bytes, kind ("bytes", "file", or "blob" where the file was one).
+---@return table[]
+function Box:uploads() return self:_ask "uploads" end
+
+-- Names a temporary file to use; it exists already.
+local function with_temporary(use)
+  local path = os.tmpname()
+  local result = use(path)
+  os.remove(path)
+  return result
+end
+
+local sum_command = [[
+if command -v sha256sum >/dev/null; then sha256sum; elif command -v shasum >/dev/null; then shasum -a 256
+else openssl dgst -sha256 -r; fi]]
+
+-- Feeds a command that sums up its input.
+local function sha256_of(feed)
+  return with_temporary(function(path)
+    local pipe = assert(io.popen(("{ %s\n} >%s"):format(sum_command, quote(path)), "w"))
+    feed(pipe)
+    pipe:close()
+    local file = assert(io.open(path, "r"))
+    local text = file:read "*a"
+    file:close()
+    return text:match "^(%x+)"
+  end)
+end
+
+---The bytes of a blob; for tests that send one, or check one.
+---@param seed integer
+---@param offset integer  from 0
+---@param count integer
+---@return string
+function M.blob_bytes(seed, offset, count)
+  return blob.bytes(seed, offset, count)
+end
+
+---@param seed integer
+---@param size integer
+---@return string hex
+function M.blob_sha256(seed, size)
+  return sha256_of(function(pipe)
+    for offset = 0, size - 1, 65536 do
+      pipe:write(blob.bytes(seed, offset, math.min(65536, size - offset)))
+    end
+  end)
+end
+
+---The SHA-256 of what the CDN serves for an image.
+---@param image string  its public_uuid
+---@param version? string  "original"
+---@return string hex
+function Box:sha256(image, version)
+  local facts = self:_ask("file", { image = image, version = version })
+  if facts.seed then return M.blob_sha256(facts.seed, facts.size) end
+  return sha256_of(function(pipe)
+    local file = assert(io.open(facts.path, "rb"))
+    local piece = file:read(65536)
+    while piece do
+      pipe:write(piece)
+      piece = file:read(65536)
+    end
+    file:close()
+  end)
+end
+
 ---@return integer  successful rotations
 function Box:exchanges() return self:report().rotations end
 
 ---@return table report  presented_more_than_once, presented_spent, families_revoked, rotations, sign_ins, connections,
----requests, operations
+---requests, operations, authorization_on_processor, authorization_on_cdn
 function Box:report() return self:_ask "report" end
 
 return M

@@ -1,13 +1,18 @@
 -- A session: what people call. Builds requests, gives them an Idempotency-Key, and turns answers into values or
 -- errors. The resources are thin fronts of `_call`; waiting is dpg.call's.
+local archives = require "dpg.resources.archives"
+local batch = require "dpg.batch"
 local call = require "dpg.call"
 local catalog = require "dpg.catalog"
 local config = require "dpg.config"
+local downloads = require "dpg.resources.downloads"
 local errors = require "dpg.errors"
 local images = require "dpg.resources.images"
 local json = require "dpg.json"
 local keywords = require "dpg.resources.keywords"
 local metadata_profiles = require "dpg.resources.metadata_profiles"
+local methods = require "dpg.methods"
+local objects = require "dpg.objects"
 local operation = require "dpg.operation"
 local operations = require "dpg.resources.operations"
 local page = require "dpg.page"
@@ -23,7 +28,10 @@ local M = {}
 ---@field keywords dpg.Keywords
 ---@field sets dpg.Sets
 ---@field metadata_profiles dpg.MetadataProfiles
+---@field downloads dpg.Downloads
+---@field archives dpg.Archives
 ---@field operations dpg.Operations
+---@field prepare dpg.Prepare  the same resources, with writes that are checked and kept for a batch
 local Session = {}
 Session.__index = Session
 Session.__name = "dpg.Session"
@@ -40,7 +48,11 @@ function M.new(connection, settings, account, secrets)
   self.keywords = keywords.new(self)
   self.sets = sets.new(self)
   self.metadata_profiles = metadata_profiles.new(self)
+  self.downloads = downloads.new(self)
+  self.archives = archives.new(self)
   self.operations = operations.new(self)
+  self.prepare = batch.prepare { images = images, keywords = keywords, sets = sets, archives = archives }
+  self._objects = objects.new(self.images, self.sets)
   return self
 end
 
@@ -65,6 +77,26 @@ local function idempotency_key(options, settings)
   return key or uuid()
 end
 
+-- What the cache holds of a read, and under which key, where the session has a cache and the caller no ETag.
+function Session:_kept(request, options, headers, whole_url)
+  local cache = self._config.cache
+  if not cache or request.method ~= "GET" or request.headers or options.if_none_match then return nil end
+  local key = cache:_key(self._connection, self._account, whole_url)
+  local kept = cache:_get(key)
+  headers["If-None-Match"] = kept and kept.headers.etag
+  return kept, key
+end
+
+-- A kept answer whose ETag still holds: newer headers go over its own (RFC 9111 section 4.3.4).
+local function revived(kept, head)
+  local headers = {}
+  for name, value in pairs(kept.headers) do headers[name] = value end
+  for name, value in pairs(head) do
+    if name ~= "content-length" then headers[name] = value end
+  end
+  return 200, headers, kept.body
+end
+
 -- Sends request { method, path, query, body (text), headers, scope } and gives back the answer's parts, or an error
 -- object.
 function Session:_send(request, options)
@@ -77,13 +109,15 @@ function Session:_send(request, options)
     key = idempotency_key(options, self._config)
     headers["Idempotency-Key"] = key
   end
+  local whole_url = self._connection.base_url .. request.path .. url.query(request.query)
+  local kept, cache_key = self:_kept(request, options, headers, whole_url)
   local context = {
     method = request.method, path = request.path, scope = request.scope, idempotency_key = key,
-    secrets = self._secrets(),
+    secrets = self._secrets(), cache_key = cache_key,
   }
   local status, head, body, info = call.http(self._connection, {
     method = request.method,
-    url = self._connection.base_url .. request.path .. url.query(request.query),
+    url = whole_url,
     headers = headers,
     body = request.body,
     account = self._account,
@@ -91,10 +125,12 @@ function Session:_send(request, options)
   }, config.merge(options, self._config))
   if not status then return nil, errors.from_core(head, context) end
   context.attempts, context.retry_after, context.request_id = info.attempts, info.retry_after, wire.request_id(head)
+  local is_hit = kept and status == 304
+  if is_hit then status, head, body = revived(kept, head) end
   if status < 200 or status > 299 then return nil, errors.from_response(status, body, context) end
   return {
     status = status, etag = head.etag, request_id = context.request_id, attempts = info.attempts,
-    retry_after = info.retry_after, idempotency_key = key,
+    retry_after = info.retry_after, idempotency_key = key, cached = is_hit or nil,
   }, head, body, context
 end
 
@@ -102,20 +138,35 @@ end
 
 local readers = {}
 
-function readers.object(_, value)
-  return json.is_object(value) and value or nil, "an object is expected"
+function readers.object(self, value, _, _, request)
+  if not json.is_object(value) then return nil, "an object is expected" end
+  if request.of then self._objects:dress(request.of, value) end
+  return value
 end
 
-function readers.list(_, value)
-  return page.list(value), "a list is expected"
+function readers.list(self, value, _, _, request)
+  local list = page.list(value)
+  if list and request.of then self._objects:dress_all(request.of, list) end
+  return list, "a list is expected"
 end
 
-function readers.page(_, value, head, _, request)
-  return page.read(value, head, request.query and request.query.offset), "a list is expected"
+function readers.page(self, value, head, _, request)
+  local read = page.read(value, head, request.query and request.query.offset)
+  if read and request.of then self._objects:dress_all(request.of, read.items) end
+  return read, "a list is expected"
 end
 
 function readers.operation(self, value, _, answer)
   return operation.read(self, value, answer), "an Operation is expected"
+end
+
+function readers.batch(self, value, _, answer)
+  local read = wire.batch(value)
+  for i, one in ipairs(read and read.operations or {}) do
+    read.operations[i] = operation.read(self, one, { retry_after = answer.retry_after })
+    if not read.operations[i] then return nil, "a batch of Operations is expected" end
+  end
+  return read, "a batch of Operations is expected"
 end
 
 -- What a raw request is answered with: JSON as values; another kind of text as it is; nothing as true.
@@ -147,27 +198,29 @@ end
 function Session:_exchange(request, options)
   local answer, head, body, context = self:_send(request, options)
   if not answer then return nil, head end
-  return self:_read(request, answer, head, body, context)
+  local value, more = self:_read(request, answer, head, body, context)
+  if context.cache_key and not answer.cached then -- what can't be read is not kept
+    if value ~= nil and answer.status == 200 and head.etag then
+      self._config.cache:_set(context.cache_key, body, head)
+    else
+      self._config.cache:_forget(context.cache_key)
+    end
+  end
+  return value, more
 end
 
--- One row of the catalog: the path's names in `values`, fields of the body in `fields`, all else in `options`.
+-- One row of the catalog: the path's names in `values`, fields of the body in `fields` (a table of the method's own
+-- where the row has `in_options`), all else in `options`.
 function Session:_call(where, row, values, fields, options)
   local more = row.method == "GET" and config.READ or config.WRITE
   options = config.check(where, options, catalog.names(row), config.CALL, more)
   config.check_call_retry(where, options)
-  local path, err = catalog.path(row, values)
-  if not path then return nil, err end
-  local request = { method = row.method, path = path, scope = row.scope, result = row.result }
-  if row.query then
-    request.query, err = catalog.check(row.query, options)
-    if not request.query then return nil, err end
-  end
-  if row.body then
-    local checked
-    checked, err = catalog.check_body(row, fields)
-    if not checked then return nil, err end
+  for _, name in ipairs(row.in_options or {}) do fields[name] = options[name] end
+  local request, err = catalog.request(where, row, values, fields, options)
+  if not request then return nil, err end
+  if request.body then
     local problem
-    request.body, problem = json.encode(checked)
+    request.body, problem = json.encode(request.body)
     if not request.body then errors.raise("%s: %s", where, problem) end
   end
   return self:_exchange(request, options)
@@ -179,7 +232,7 @@ function Session:_each(where, row, values, options)
   config.check_call_retry(where, options)
   local all = { limit = 200 }
   for name, value in pairs(options) do all[name] = value end
-  catalog.check(row.query, all) -- a wrong type raises here, at the line that says it, not in the loop
+  catalog.check(where, row.query, all) -- a wrong type raises here, at the line that says it, not in the loop
   return page.iterator(function(offset)
     all.offset = offset
     return self:_call(where, row, values, nil, all)
@@ -267,6 +320,19 @@ local function raw_body(body)
   return text
 end
 
+-- What is wrong with a raw path, if anything.
+local function path_problem(path, base_url)
+  if path:sub(1, 1) ~= "/" then return "must begin with a slash, as in /images: it goes on where base_url ends" end
+  if path:find("?", 1, true) then return "can't hold a query: say query = { … }" end
+  local version = base_url:match("/v%d+$")
+  if path == version or path:sub(1, #version + 1) == version .. "/" then
+    return string.format("begins with %s, where base_url ends already: say %s", version, path:sub(#version + 1))
+  end
+  if not url.is_path(path) then
+    return "can't hold blanks, control characters, #, \\, // or dots that climb; percent-encode what stands for a name"
+  end
+end
+
 ---Any request that the API takes: for what has no method here yet. A write carries an Idempotency-Key, as all
 ---others do.
 ---@param method string  "GET", "POST" …
@@ -282,14 +348,17 @@ function Session:request(method, path, options)
   options = config.check("session:request", options, RAW, config.CALL, READS[method] and config.READ or config.WRITE)
   config.check_call_retry("session:request", options)
   if type(path) ~= "string" then errors.raise("session:request: a path expected, got %s", type(path)) end
-  if not url.is_path(path) then
-    return nil, errors.usage("invalid_value", "the path must begin with a slash, and hold no query, no blanks and no "
-      .. "dots that climb", { field = "path", method = method })
+  local problem = path_problem(path, self._connection.base_url)
+  if problem then
+    return nil, errors.usage("invalid_value", "session:request: the path " .. problem,
+      { field = "path", method = method })
   end
   return self:_exchange({
     method = method, path = path, query = raw_query(options.query), headers = raw_headers(options.headers),
     body = raw_body(options.body), scope = catalog.scope(method, path),
   }, options)
 end
+
+methods(Session, "session")
 
 return M

@@ -5,6 +5,7 @@ local config = require "dpg.config"
 local connection = require "dpg.connection"
 local errors = require "dpg.errors"
 local json = require "dpg.json"
+local methods = require "dpg.methods"
 local store = require "dpg.store"
 local user = require "dpg.user"
 local wire = require "dpg.wire"
@@ -40,6 +41,8 @@ function Challenge:answer(code)
   end
   return answers[self](self, (code:gsub("%s", "")))
 end
+
+methods(Challenge, "challenge")
 
 local function mfa_required(challenge, request_id)
   return errors.new {
@@ -94,30 +97,21 @@ function step(attempt, path, body, secrets)
   return nil, refusal(attempt, status, answer, context)
 end
 
-local function text(value)
-  if type(value) ~= "string" or value == "" then return "a string" end
-end
-
-local function fn(value)
-  if type(value) ~= "function" then return "a function" end
-end
-
 local function device(value)
   if type(value) ~= "table" then return "a table { identifier, name, platform }" end
   for name, one in pairs(value) do
-    if type(name) ~= "string" or type(one) ~= "string" then return "a table of texts" end
+    if type(name) ~= "string" then
+      return "a table { identifier, name, platform }", "one with the key " .. tostring(name)
+    end
+    if type(one) ~= "string" then return "a string", type(one), name end
   end
   for _, name in ipairs(wire.DEVICE) do
-    if (value[name] or "") == "" then return "its field '" .. name .. "' (a text)" end
+    if (value[name] or "") == "" then return "a string", value[name] and "an empty one" or "nothing", name end
   end
 end
 
-local function boolean(value)
-  if type(value) ~= "boolean" then return "a boolean" end
-end
-
-local STORE = { store = true, replay = boolean }
-local SIGN_IN = { login = text, password = text, device = device, mfa = fn }
+local STORE = { store = true, replay = config.is "boolean" }
+local SIGN_IN = { login = config.text, password = config.text, device = device, mfa = config.is "function" }
 
 local function required(where, options, ...)
   for _, name in ipairs { ... } do
@@ -130,6 +124,10 @@ local function ask(mfa, err)
   for try = 1, MFA_TRIES do
     local code = mfa(try, err)
     if code == nil or code == false then return nil, err end
+    if type(code) ~= "string" then
+      errors.raise("dpg.sign_in: the `mfa` function must return the code as a string, got %s (a number has lost its "
+        .. "zeros)", type(code))
+    end
     local person, refused = err.challenge:answer(code)
     if person then return person end
     if refused.kind ~= "auth" or not refused.challenge then return nil, refused end

@@ -39,6 +39,9 @@ function M.file(path)
   if type(path) ~= "string" or path == "" or path:find("%z") then
     errors.raise("dpg.store.file: a path expected, got %s", type(path) == "string" and "an empty one" or type(path))
   end
+  if path:match("^~") then
+    errors.raise("dpg.store.file: '~' means a home directory in a shell only: os.getenv \"HOME\" .. \"/…\" expected")
+  end
   return setmetatable({ kind = "file", path = path }, Store)
 end
 

@@ -3,6 +3,7 @@
 -- its engines.
 local compat = require "dpg.compat"
 local errors = require "dpg.errors"
+local methods = require "dpg.methods"
 
 local M = {}
 
@@ -111,6 +112,8 @@ function Task:await()
   block(self)
   return deliver(self)
 end
+
+methods(Task, "task")
 
 -- --- the scheduler -------------------------------------------------------------------------------------------------
 

@@ -74,7 +74,13 @@ local LOOPBACK = { ["localhost"] = true, ["[::1]"] = true, ["::1"] = true }
 -- The scheme of a URL that may be used, in lower case; else what is wrong.
 local function safe_scheme(scheme, authority)
   scheme = scheme:lower()
-  local host = (authority:match("^(%[.*%])") or authority:match("^([^:]*)")):lower()
+  local host, rest = authority:match("^(%[[^%]]+%])(.*)$")
+  if not host then host, rest = authority:match("^([^:]*)(.*)$") end
+  host = host:lower()
+  local port = tonumber(rest:match("^:(%d+)$"))
+  if host == "" or (rest ~= "" and not port) or (port and (port < 1 or port > 65535)) then
+    return nil, "its host is no name or address with a port of 1 to 65535 behind it"
+  end
   if scheme == "http" then
     if not (LOOPBACK[host] or host:match("^127%.%d+%.%d+%.%d+$")) then
       return nil, "plain http goes to this machine only (127.0.0.1, [::1], localhost): use https"

@@ -3,6 +3,7 @@
 local call = require "dpg.call"
 local config = require "dpg.config"
 local errors = require "dpg.errors"
+local methods = require "dpg.methods"
 local session = require "dpg.session"
 
 local M = {}
@@ -53,8 +54,11 @@ end
 ---@return dpg.Error? err  kind "storage": the store could not be written, and still holds the session
 function User:sign_out()
   local status, err = call.credential(self._connection, "forget", nil, config.merge({}, self._config))
+  if self._config.cache then self._config.cache:_disown(self._connection) end
   if not status then return nil, errors.from_core(err) end
   return true
 end
+
+methods(User, "user")
 
 return M

@@ -7,6 +7,9 @@ local M = {}
 
 M.DEFAULT_BASE_URL = "https://api.digitalphotogallery.com/v1"
 
+-- The version that paths begin with, where they are whole (in a batch).
+M.VERSION = "/v1"
+
 -- A: answers are asked for by this header.
 M.ACCEPT = "application/json"
 
@@ -24,6 +27,14 @@ M.MFA_TOKEN_GONE = {
   mfa_token_expired = true, mfa_token_invalid = true, invalid_mfa_token = true, token_expired = true,
   token_revoked = true, invalid_token = true,
 }
+
+-- A: what an id looks like. A UUID, perhaps with a prefix ("op-7c9e…"); this much is certain of each, and tells it from
+-- a title, a file name or a URL.
+---@param value string
+---@return boolean
+function M.is_uuid(value)
+  return #value >= 8 and #value <= 64 and value:find "^%w[%w_-]*$" ~= nil and value:find "%d" ~= nil
+end
 
 local function text(value)
   if type(value) == "string" and value ~= "" then return value end
@@ -71,6 +82,43 @@ function M.operation(value)
   if type(value.operation) == "table" then value = value.operation end
   if not (text(value.uuid) and text(value.status)) then return nil end
   return value
+end
+
+---A: a keyword that is to be removed: by its full form, or by its value and a namespace.
+---@param keyword string
+---@param namespace? string
+---@return table  the body of DELETE /images/{public_uuid}/keywords
+function M.keyword_body(keyword, namespace)
+  return { keyword = keyword, namespace = namespace }
+end
+
+---@param fields { keyword: table }
+---@return table
+function M.remove_keyword_body(fields)
+  return fields.keyword
+end
+
+---A: the body of a batch. An item's path is whole, with the version.
+---@param fields { operations: table[] }
+---@return table
+function M.batch_body(fields)
+  local items = {}
+  for i, write in ipairs(fields.operations) do
+    local path = write.path
+    if not path:find "^/v%d+/" then path = M.VERSION .. path end
+    items[i] = { method = write.method, path = path, body = write.body }
+  end
+  return { operations = items }
+end
+
+---A: what a batch is answered with: the Operations in the order of their writes.
+---@param value any
+---@return table?  summary, operations (as they came)
+function M.batch(value)
+  if type(value) ~= "table" then return nil end
+  local list = M.list(value.operations) or M.list(value)
+  if not list then return nil end
+  return { summary = type(value.summary) == "table" and value.summary or {}, operations = list }
 end
 
 -- A: any status but these two is still running.

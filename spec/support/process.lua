@@ -101,22 +101,35 @@ function M.script(text)
   return path
 end
 
----Starts a script in a process of its own; returns once that is there.
----@param script string  the path of one (see script), or its text
----@param ... any  its arguments
----@return spec.Child
-function M.start(script, ...)
+local function start(through, script, ...)
   subscribe()
   local path = script:find("\n", 1, true) and M.script(script) or script
   started = started + 1
   local errors = path .. "." .. started .. ".stderr"
-  local words = { quote(M.lua), quote(path) }
+  local words = { through, quote(M.lua), quote(path) }
   for i = 1, select("#", ...) do words[#words + 1] = quote((select(i, ...))) end
   local text = command:format(quote(package.path), quote(package.cpath), table.concat(words, " "), quote(errors))
   local child = setmetatable({ _pipe = assert(io.popen(text)), _errors = errors }, Child)
   child.pid = tonumber(child._pipe:read "*l")
   running[child] = true
   return child
+end
+
+---Starts a script in a process of its own; returns once that is there.
+---@param script string  the path of one (see script), or its text
+---@param ... any  its arguments
+---@return spec.Child
+function M.start(script, ...)
+  return start("", script, ...)
+end
+
+---As start, but through another program, which becomes Lua by exec: "setpriv …", "unshare -m …".
+---@param through string  words for the shell
+---@param script string
+---@param ... any
+---@return spec.Child
+function M.start_through(through, script, ...)
+  return start(through, script, ...)
 end
 
 ---The next line that the child prints; blocks until there is one. Blank lines don't count.

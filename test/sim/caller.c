@@ -165,9 +165,9 @@ static void start_plain(sim *w, proc *p, int who, call_kind kind, int person)
 
     if (kind == CALL_FORGET) {
         c->family = w->disks[person].family;
-        begun(w, p, c, dpg_credential_forget(p->credentials[person][c->number % SIM_ACCOUNTS], &c->id, &err), &err);
+        begun(w, p, c, dpg_credential_forget(p->credentials[person][c->number % SIM_ACCOUNTS], 0, &c->id, &err), &err);
     } else {
-        begun(w, p, c, dpg_credential_load(p->credentials[person][c->number % SIM_ACCOUNTS], &c->id, &err), &err);
+        begun(w, p, c, dpg_credential_load(p->credentials[person][c->number % SIM_ACCOUNTS], 0, &c->id, &err), &err);
     }
 }
 

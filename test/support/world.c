@@ -79,6 +79,8 @@ static void exchange(world *w, world_request *r)
     text_of(r->body, "account_uuid", account, sizeof account);
     number = strncmp(token, "rt-", 3) == 0 ? atoi(token + 3) : -1;
     if (w->revoked || number / 1000 != w->refresh / 1000 || number > w->refresh) {
+        if (w->revoked && w->told) w->refused_presented++;
+        w->told = w->revoked;
         refuse(r);
         return;
     }
@@ -104,7 +106,7 @@ static void exchange(world *w, world_request *r)
     answer(r, 200, "", body);
 }
 
-static void serve(world *w, world_request *r)
+void world_serve(world *w, world_request *r)
 {
     char body[300];
 
@@ -114,7 +116,7 @@ static void serve(world *w, world_request *r)
         answer(r, 200, "", "{\"mfa_token\":\"mt-1\"}");
     } else if (strstr(r->url, "/auth/")) {
         w->refresh = ++w->family * 1000 + 1;
-        w->revoked = false;
+        w->revoked = w->told = false;
         snprintf(body, sizeof body,
                  "{\"refresh_token\":\"rt-%d\",\"accounts\":[{\"uuid\":\"a\",\"extra\":[1]},{\"uuid\":\"b\"}],"
                  "\"user\":{\"name\":\"Jane\"}}",
@@ -154,16 +156,16 @@ static void play(world *w, world_request *r, const world_reply *reply)
     r->ends_ms = w->now_ms + (reply->after_ms ? reply->after_ms : 10);
     r->sent = DPG_SENT_MAYBE;
     switch (reply->how) {
-    case WORLD_SERVE: serve(w, r); break;
+    case WORLD_SERVE: world_serve(w, r); break;
     case WORLD_ANSWER: answer(r, reply->status, reply->headers, reply->body); break;
     case WORLD_UNSENT:
         r->sent = DPG_SENT_NOT;
         r->error = "connect_failed";
         break;
-    case WORLD_CUT_AFTER: serve(w, r); /* fall through */
+    case WORLD_CUT_AFTER: world_serve(w, r); /* fall through */
     case WORLD_CUT_BEFORE: r->error = "connection_lost"; break;
     case WORLD_SILENCE:
-        serve(w, r);
+        world_serve(w, r);
         r->ends_ms = INT64_MAX;
         break;
     case WORLD_STUCK:
@@ -349,6 +351,7 @@ static void save(world_client *c, const dpg_store_request *q, dpg_store_reply *r
     world *w = c->w;
 
     if (w->holder != c) abort(); /* saving without the lock */
+    if (w->on_save && !q->reserve) w->on_save(c);
     if (q->reserve && w->change_marks) {
         reply->outcome = DPG_STORE_CHANGED;
         return;
@@ -467,7 +470,7 @@ void world_session(world *w)
     dpg_buf bytes;
 
     w->refresh = ++w->family * 1000 + 1;
-    w->revoked = false;
+    w->revoked = w->told = false;
     snprintf(token, sizeof token, "rt-%d", w->refresh);
     snprintf(r.family, sizeof r.family, "%032d", w->family);
     dpg_buf_init_secret(&bytes, DPG_RECORD_MAX);
@@ -601,6 +604,7 @@ void world_drain(world_client *c)
         size_t had = strlen(w->events);
 
         if (note.type != DPG_NOTE_EVENT) continue;
+        if (note.wait_ms) w->told_wait_ms = note.wait_ms;
         if (looks_secret(note.code) || looks_secret(note.message) || looks_secret(note.path) ||
             looks_secret(note.method))
             w->leaked = true;

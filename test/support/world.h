@@ -66,9 +66,10 @@ struct world {
     world_client clients[WORLD_CLIENTS];
     char *trace;
     char events[8192];
-    bool leaked;      /* a note held something that looks like a secret */
-    int64_t limit_ms; /* the clock stands still here: a turn that holds on to the engine has to let go of it */
-    bool real_time;   /* engines take the clock for a real one */
+    int64_t told_wait_ms; /* what the last event said */
+    bool leaked;          /* a note held something that looks like a secret */
+    int64_t limit_ms;     /* the clock stands still here: a turn that holds on to the engine has to let go of it */
+    bool real_time;       /* engines take the clock for a real one */
 
     /* what will happen to the next requests whose URL holds a word */
     struct {
@@ -80,14 +81,15 @@ struct world {
     int request_count, open_most;
 
     /* the server */
-    int refresh;                     /* the newest: rt-`refresh`; 0: nobody has signed in */
-    int family;                      /* of the newest; rt- numbers of a family go on from family * 1000 */
-    bool revoked, two_factor, keeps; /* keeps: 2xx without a refresh_token, the old one stays good */
-    int grace;                       /* > 0: the token before the newest gets the newest again, so many times */
+    int refresh; /* the newest: rt-`refresh`; 0: nobody has signed in */
+    int family;  /* of the newest; rt- numbers of a family go on from family * 1000 */
+    bool revoked, told, two_factor,
+        keeps; /* told: that it is revoked; keeps: 2xx without a refresh_token, the old one stays good */
+    int grace; /* > 0: the token before the newest gets the newest again, so many times */
     int life_s;
-    int access;             /* serial of the newest access token */
-    const char *bad_bearer; /* this one is answered with 401; "*": all are */
-    int spent_presented, exchanges, replays;
+    int access;                                                 /* serial of the newest access token */
+    const char *bad_bearer;                                     /* this one is answered with 401; "*": all are */
+    int spent_presented, refused_presented, exchanges, replays; /* refused: after it had been told so */
 
     /* the disk */
     char *bytes;
@@ -95,8 +97,9 @@ struct world {
     bool found;
     world_client *holder;
     int fail[4], fail_marks,
-        busy;          /* operations that will fail, by dpg_store_op; saves with a mark; locks that are taken */
-    bool change_marks; /* each marking save finds another record */
+        busy; /* operations that will fail, by dpg_store_op; saves with a mark; locks that are taken */
+    void (*on_save)(world_client *); /* called in the middle of a save; NULL: nothing is */
+    bool change_marks;               /* each marking save finds another record */
     bool async;
     int marks, saves;
 };
@@ -105,6 +108,9 @@ world *world_new(void);
 void world_free(world *w); /* engines too */
 
 void world_will(world *w, const char *word, world_reply reply);
+
+/* What the server does with a request (url, bearer, body); sets status, head and answer. For a server on a real socket. */
+void world_serve(world *w, world_request *r);
 
 /* An engine with the store, and a person's credential, in place `n`. `options` may be NULL. */
 world_client *world_client_new(world *w, int n, const dpg_engine_options *options, const dpg_person_options *person);

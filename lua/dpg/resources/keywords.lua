@@ -1,5 +1,6 @@
 -- session.keywords: the vocabulary and its axes. Contract: section 5. Each method is a row of dpg.catalog.
 local catalog = require "dpg.catalog"
+local methods = require "dpg.methods"
 
 local M = {}
 
@@ -15,7 +16,7 @@ function M.new(session)
 end
 
 ---One page of the vocabulary, with counts. Needs api.images.read.
----@param options? dpg.ListOptions  `namespace`, `query`, `limit` (50, at most 200), `offset`
+---@param options? dpg.KeywordListOptions  `namespace`, `query`, `limit` (50, at most 200), `offset`
 ---@return dpg.Page? page
 ---@return dpg.Answer|dpg.Error answer_or_err
 function Keywords:list(options)
@@ -23,7 +24,7 @@ function Keywords:list(options)
 end
 
 ---Walks the whole vocabulary.
----@param options? dpg.ListOptions  `limit` is the size of a page (200)
+---@param options? dpg.KeywordListOptions  `limit` is the size of a page (200)
 ---@return dpg.Iterator
 function Keywords:each(options)
   return self._session:_each("keywords:each", catalog.keywords.list, {}, options)
@@ -36,5 +37,16 @@ end
 function Keywords:namespaces(options)
   return self._session:_call("keywords:namespaces", catalog.keywords.namespaces, {}, nil, options)
 end
+
+---Renames a keyword across a batch of images. Needs api.keywords.write.
+---@param fields dpg.KeywordRename  `from`, `to`, `image_public_uuids`
+---@param options? dpg.WriteOptions
+---@return dpg.Operation? operation
+---@return dpg.Answer|dpg.Error answer_or_err
+function Keywords:rename(fields, options)
+  return self._session:_call("keywords:rename", catalog.keywords.rename, {}, fields, options)
+end
+
+methods(Keywords, "keywords")
 
 return M

@@ -1,5 +1,6 @@
 -- session.metadata_profiles: the account's master profiles. Contract: section 5.
 local catalog = require "dpg.catalog"
+local methods = require "dpg.methods"
 
 local M = {}
 
@@ -21,5 +22,7 @@ end
 function MetadataProfiles:list(options)
   return self._session:_call("metadata_profiles:list", catalog.metadata_profiles.list, {}, nil, options)
 end
+
+methods(MetadataProfiles, "metadata_profiles")
 
 return M

@@ -22,6 +22,14 @@ local messages = {
   image_not_found = "There is no such image.",
   set_not_found = "There is no such set.",
   operation_not_found = "There is no such operation.",
+  keyword_not_found = "The image has no such keyword.",
+  credit_not_found = "The image has no such credit.",
+  snapshot_not_found = "There is no such snapshot.",
+  version_not_found = "The image has no such version.",
+  ticket_not_found = "There is no such ticket.",
+  ticket_used = "The ticket was used before.",
+  ticket_expired = "The ticket has expired.",
+  signature_mismatch = "The fields are not those of the ticket.",
   internal = "The sandbox made a mistake.",
 }
 

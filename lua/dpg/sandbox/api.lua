@@ -12,6 +12,7 @@ local people = require "dpg.sandbox.people"
 local random = require "dpg.sandbox.random"
 local routes = require "dpg.sandbox.routes"
 local tokens = require "dpg.sandbox.tokens"
+local uploads = require "dpg.sandbox.uploads"
 
 local M = {}
 
@@ -41,7 +42,7 @@ function M.new(settings, now, log)
   return setmetatable({
     settings = settings, now = now, log = log, accounts = accounts, people = everybody, logins = by_login(everybody),
     tokens = tokens.new(settings, now), operations = operations.new(settings, now), limits = limits.new(),
-    challenges = {}, libraries = {}, cache = {}, cached = 0,
+    uploads = uploads.new(settings, now), cdn_url = "", challenges = {}, libraries = {}, cache = {}, cached = 0,
   }, Api)
 end
 
@@ -52,7 +53,7 @@ function Api:library(account)
   local kept = self.libraries[account]
   if not kept then
     local count = index == 1 and self.settings.images or math.ceil(self.settings.images / 5)
-    kept = library.new(account, count, SEED + index * 10)
+    kept = library.new(account, count, SEED + index * 10, self.cdn_url)
     self.libraries[account] = kept
   end
   return kept
@@ -83,6 +84,8 @@ local function authenticate(context)
   if not bearer then answers.reject(401, "unauthorized", reason) end
   context.bearer, context.account = bearer, bearer.account
   context.library = context.api:library(bearer.account)
+  local now = context.api.now()
+  if now >= context.library.next_due then context.library:settle(now) end
 end
 
 local function check_rate(context)
@@ -100,8 +103,9 @@ local function check_scope(context, row)
   end
 end
 
-local function read_body(context)
-  context.body = json.decode_object(context.request.body)
+local function read_body(context, row)
+  local text = context.request.body
+  context.body = text == "" and row.bodyless and {} or json.decode_object(text)
   if not context.body then answers.invalid("body", "the body must be a JSON object") end
 end
 
@@ -132,13 +136,13 @@ local function idempotency_key(context)
 end
 
 -- A write: what its key has answered before, or its work, started once.
-local function write(context, begin)
+local function write(context, row, begin)
   local request, store = context.request, context.api.operations
   local key = idempotency_key(context)
   local fingerprint = table.concat({ request.method, request.path, request.body }, "\n")
   local earlier = store:recall(context.account, key, fingerprint)
   if earlier then return earlier() end
-  read_body(context)
+  read_body(context, row)
   local answer = begin(context)
   store:remember(context.account, key, fingerprint, answer)
   return answer()
@@ -146,20 +150,24 @@ end
 
 local runs = { -- what a row may be, and how it is run
   open = function(context, row)
-    read_body(context)
+    read_body(context, row)
     return row.open(context)
+  end,
+  ask = function(context, row)
+    read_body(context, row)
+    return row.ask(context)
   end,
   read = function(context, row)
     if row.cached then return read_cached(context, row) end
     return row.read(context)
   end,
   plan = function(context, row)
-    return write(context, function()
+    return write(context, row, function()
       local operation = context.api.operations:start(context.account, row.plan(context))
       return function() return operations.accepted(context, operation) end
     end)
   end,
-  many = function(context, row) return write(context, row.many) end,
+  once = function(context, row) return write(context, row, row.once) end,
 }
 
 local function run(context)
@@ -177,6 +185,15 @@ local function run(context)
   end
 end
 
+-- Plans one item; what is wrong with it is said with where it stands.
+local function plan_item(row, child, field)
+  local ok, plan = pcall(row.plan, child)
+  if ok then return plan end
+  if not answers.is_refusal(plan) then error(plan, 0) end
+  local detail = ("%s: %s"):format(field, plan.detail or plan.code)
+  answers.reject(plan.status, plan.code, detail, plan.field, plan.headers)
+end
+
 ---Checks one item of a batch and plans it.
 ---@param context table  the batch's
 ---@param item any  { method, path, body }
@@ -186,12 +203,16 @@ function Api.plan(_, context, item, field)
   if type(item) ~= "table" or type(item.method) ~= "string" or type(item.path) ~= "string" then
     answers.invalid(field, field .. " needs method and path")
   end
+  if item.body ~= nil and item.body ~= json.null and type(item.body) ~= "table" then
+    answers.invalid(field, field .. ".body must be a JSON object")
+  end
   local path = item.path:match("^" .. PREFIX .. "(/.*)$")
   local child = setmetatable({ body = type(item.body) == "table" and item.body or {} }, { __index = context })
-  local row = path and find_route(child, item.method, path)
+  local row, params = routes.find(item.method, path or "")
+  child.params = params
   if not row or not row.plan then answers.invalid(field, field .. " is not a write that can be batched") end
   check_scope(context, row)
-  return row.plan(child)
+  return plan_item(row, child, field)
 end
 
 ---@param value any

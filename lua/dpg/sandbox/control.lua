@@ -4,6 +4,10 @@
 -- curl -d '{"path":"/me","status":503}' CONTROL_URL/fault
 
 local answers = require "dpg.sandbox.answers"
+local blob = require "dpg.sandbox.blob"
+local cdn = require "dpg.sandbox.cdn"
+local content = require "dpg.sandbox.content"
+local downloads = require "dpg.sandbox.downloads"
 local faults = require "dpg.sandbox.faults"
 local http = require "dpg.sandbox.http"
 local json = require "dpg.sandbox.json"
@@ -11,6 +15,7 @@ local options = require "dpg.sandbox.options"
 local record = require "dpg.sandbox.record"
 local tokens = require "dpg.sandbox.tokens"
 local totp = require "dpg.sandbox.totp"
+local uploads = require "dpg.sandbox.uploads"
 
 local M = {}
 
@@ -26,7 +31,9 @@ end
 --   fault {path, method, nth, times, …: see faults.lua}   clear_faults   release
 --   set {option: value, …}   advance {seconds}   now
 --   revoke_family {person?}   revoke_access_tokens   mint {name, scopes, expires_in, account}   code {person}
---   seen, count {path, method, status, connection, refresh_token, reused}   reset_seen
+--   add_blob {size, seed, filename, title, account}   change_file {image, account}   file {image, version, account}
+--   uploads
+--   seen, count {server, path, method, status, connection, refresh_token, reused}   reset_seen
 --   wait_seen {filter, n, timeout}   refresh_tokens   report   stop
 local verbs = {}
 
@@ -82,7 +89,52 @@ local function checked(filter)
   return filter
 end
 
-function verbs.seen(sandbox, filter) return json.array(sandbox.record:find(checked(filter))) end
+local function find_library(sandbox, body)
+  return sandbox.api:library(sandbox.api.accounts[body.account or 1] or refuse "there is no such account")
+end
+
+local function find_image(sandbox, body)
+  local library = find_library(sandbox, body)
+  return library.image[body.image] or refuse("there is no image " .. tostring(body.image)), library
+end
+
+function verbs.add_blob(sandbox, body)
+  local seed, size = body.seed or 1, body.size
+  if not blob.is_seed(seed) then refuse "a seed is a whole number from 0 to 9999999999" end
+  if type(size) ~= "number" or size < 0 or size % 1 ~= 0 then refuse "add_blob needs a size in bytes" end
+  local filename = body.filename or ("blob-%d.bin"):format(seed)
+  local image = uploads.add_image(find_library(sandbox, body), content.blob(seed, size), {
+    filename = filename, title = body.title,
+  }, sandbox.clock.now())
+  return { public_uuid = image.public_uuid, filename = filename, size = size, seed = seed }
+end
+
+function verbs.change_file(sandbox, body)
+  local image, library = find_image(sandbox, body)
+  cdn.change_file(library, image)
+end
+
+-- What is behind a version: a blob's seed, or a path where its bytes are.
+function verbs.file(sandbox, body)
+  local image, library = find_image(sandbox, body)
+  local name = body.version or "original"
+  for _, version in ipairs(image.versions) do
+    if version.version == name then
+      local file = downloads.file(library, image, version)
+      local path = file.kind ~= "blob" and content.export(file, sandbox.folder .. "/export") or nil
+      return { kind = file.kind, size = file.size, seed = file.seed, path = path, etag = file.etag }
+    end
+  end
+  refuse("there is no version " .. tostring(name))
+end
+
+function verbs.uploads(sandbox) return json.array(sandbox.api.uploads:history()) end
+
+-- Encoded by cjson, since there may be very many.
+function verbs.seen(sandbox, filter)
+  local entries = sandbox.record:find(checked(filter))
+  return entries[1] and json.raw(json.encode_quickly(entries)) or json.array {}
+end
 
 function verbs.count(sandbox, filter) return sandbox.record:count(checked(filter)) end
 
@@ -95,6 +147,8 @@ function verbs.report(sandbox)
   report.connections = sandbox.listener.accepted
   report.requests = #sandbox.record.list + sandbox.record.dropped
   report.operations = sandbox.api.operations.made
+  report.authorization_on_processor = sandbox.record.authorized.processor or 0
+  report.authorization_on_cdn = sandbox.record.authorized.cdn or 0
   return report
 end
 

@@ -3,6 +3,7 @@
 
 local answers = require "dpg.sandbox.answers"
 local http = require "dpg.sandbox.http"
+local random = require "dpg.sandbox.random"
 local record = require "dpg.sandbox.record"
 
 local M = {}
@@ -15,13 +16,19 @@ local function is(kind)
   return function(value) return type(value) == kind end
 end
 local function is_count(value) return type(value) == "number" and value >= 1 end
+local function is_size(value) return type(value) == "number" and value >= 0 end
+local function is_rate(value) return type(value) == "number" and value > 0 end
+local function is_chance(value) return type(value) == "number" and value > 0 and value <= 1 end
 local function is_headers(value) return type(value) == "string" or type(value) == "table" end
 
 local fields = { -- name -> check
+  server = is "string", -- "api" (where none is said), "processor" or "cdn"
   path = is "string", -- without /v1: itself, or a Lua pattern for the whole of it
   method = is "string",
   nth = is_count, -- the first of the matching requests from now on that it applies to (1)
   times = function(value) return value == "always" or is_count(value) end, -- how many in a row (1)
+  chance = is_chance, -- of those, it strikes this share at random
+  seed = is "number", -- of that randomness (1)
   work = is "boolean", -- whether the API does what was asked, where the kind leaves a choice
 
   delay = is "number", -- seconds between the work and its answer
@@ -29,9 +36,16 @@ local fields = { -- name -> check
   hold = is "boolean", -- as delay, until release
   hold_work = is "boolean", -- as delay_work, until release
 
+  no_continue = is "boolean", -- no 100 Continue for a client that waits for one
+  read_rate = is_rate, -- takes the request's body at so many bytes a second, which makes back pressure
+  cut_body = is_size, -- closes when so many bytes of the request's body have come, without the work
+  early = is "boolean", -- answers before the request's body has come, then closes; with status and the like
+
   drop = is "string", -- closes the connection "before" the work, "after" it, or with "half" of the answer sent
   reset = is "boolean", -- RST instead of an answer
   close_reused = is "boolean", -- on a connection that has been used before: closes it without the work or an answer
+  cut = is_size, -- closes when so many bytes of the answer's body have been sent; with `reset` by an RST
+  send_rate = is_rate, -- sends the answer's body at so many bytes a second
   close_idle = is "boolean", -- answers as usual with keep-alive, then closes
   truncate = is "boolean", -- tells a longer Content-Length than it sends, then closes
   garbage = is "boolean", -- bytes that are no HTTP
@@ -43,9 +57,15 @@ local fields = { -- name -> check
   retry_after = is_headers, -- 429 (or `status`) with this header; a list sends it several times
   body = is "string", -- instead of the answer's own
   headers = is "table", -- over the answer's own; false leaves one out
+  redirect = is "string", -- 302 (or `status`) with this Location
+
+  ignore_range = is "boolean", -- the CDN alone: answers 200 with the whole file
+  expired = is "boolean", -- the CDN alone: answers as for a link that has expired
+  change_file = is "boolean", -- the CDN alone: before it answers, the file becomes another one of the same size
 }
 
 local drops = { before = true, after = true, half = true }
+local servers = { api = true, processor = true, cdn = true }
 
 local Faults = {}
 Faults.__index = Faults
@@ -63,6 +83,7 @@ function M.problem(fault)
     if not fields[name] then return "unknown field '" .. tostring(name) .. "' in a fault" end
     if not fields[name](value) then return "a fault's '" .. name .. "' can't be " .. tostring(value) end
   end
+  if fault.server and not servers[fault.server] then return "a fault's 'server' is 'api', 'processor' or 'cdn'" end
   if fault.drop and not drops[fault.drop] then return "a fault's 'drop' is 'before', 'after' or 'half'" end
   return nil
 end
@@ -70,6 +91,8 @@ end
 ---@param fault table
 function Faults:add(fault)
   fault.seen, fault.nth, fault.times = 0, fault.nth or 1, fault.times or 1
+  fault.server = fault.server or "api"
+  fault.dice = fault.chance and random.dice(fault.seed or 1)
   table.insert(self.list, fault)
 end
 
@@ -83,24 +106,29 @@ function Faults:release()
   self.releases = self.releases + 1
 end
 
-local function concerns(fault, request, reused)
+local function concerns(fault, server, request, reused)
+  if fault.server ~= server then return false end
   if fault.method and fault.method ~= request.method then return false end
   if fault.close_reused and not reused then return false end
   return record.path_matches(record.short_path(request.path), fault.path)
 end
 
+local CHANCES = 1000000
+
 local function is_due(fault)
-  return fault.seen >= fault.nth and (fault.times == "always" or fault.seen < fault.nth + fault.times)
+  if fault.seen < fault.nth or fault.times ~= "always" and fault.seen >= fault.nth + fault.times then return false end
+  return not fault.dice or fault.dice.number(CHANCES) <= fault.chance * CHANCES
 end
 
 ---The fault for this request, where one is due. Every fault counts every request that concerns it.
+---@param server string
 ---@param request dpg.sandbox.Request
 ---@param reused boolean
 ---@return table? fault
-function Faults:match(request, reused)
+function Faults:match(server, request, reused)
   local chosen
   for _, fault in ipairs(self.list) do
-    if concerns(fault, request, reused) then
+    if concerns(fault, server, request, reused) then
       fault.seen = fault.seen + 1
       chosen = chosen or is_due(fault) and fault or nil
     end
@@ -109,13 +137,14 @@ function Faults:match(request, reused)
 end
 
 local function answers_itself(fault)
-  return fault.status or fault.html or fault.retry_after
+  return fault.status or fault.html or fault.retry_after or fault.redirect
 end
 
 local function does_work(fault)
-  if fault.drop == "before" or fault.close_reused then return false end
+  if fault.drop == "before" or fault.close_reused or fault.early then return false end
   if fault.drop then return true end
   if fault.work ~= nil then return fault.work end
+  if fault.cut then return true end
   return not (fault.reset or fault.garbage or fault.raw or answers_itself(fault))
 end
 
@@ -125,7 +154,7 @@ local codes = {
 }
 
 local function made_up(fault)
-  local status = fault.status or fault.html and 200 or 429
+  local status = fault.status or fault.html and 200 or fault.redirect and 302 or 429
   if fault.html then
     return { status = status, headers = { ["Content-Type"] = "text/html; charset=utf-8" }, body = PAGE }
   end
@@ -141,7 +170,10 @@ local function set_header(headers, name, value)
 end
 
 local function altered(response, fault)
-  response.body = fault.body or response.body
+  if fault.body then
+    response.body, response.content, response.length = fault.body, nil, nil
+  end
+  if fault.redirect then response.headers.Location = fault.redirect end
   if fault.retry_after then response.headers["Retry-After"] = fault.retry_after end
   for name, value in pairs(fault.headers or {}) do
     set_header(response.headers, name, value)
@@ -150,12 +182,20 @@ local function altered(response, fault)
 end
 
 local function send_half(connection, response, now)
+  if response.content then
+    http.send(connection, response, true, now, { cut = math.floor(response.length / 2) })
+    return
+  end
   local bytes = http.format(response, true, now)
   connection:send(bytes:sub(1, math.floor(#bytes / 2)))
 end
 
 -- kind -> what is sent before the connection ends
 local endings = {
+  { "cut", function(connection, response, fault, now)
+    http.send(connection, response, true, now, { cut = fault.cut, rate = fault.send_rate })
+    if fault.reset then connection:reset() end
+  end },
   { "reset", function(connection) connection:reset() end },
   { "close_reused", function() end },
   { "garbage", function(connection) connection:send(GARBAGE) end },
@@ -164,11 +204,29 @@ local endings = {
     if fault.drop == "half" then send_half(connection, response, now) end
   end },
   { "truncate", function(connection, response, _, now)
-    response.headers["Content-Length"] = #response.body + TRUNCATED_BY
-    connection:send(http.format(response, true, now))
+    response.headers["Content-Length"] = string.format("%d", (response.length or #response.body) + TRUNCATED_BY)
+    http.send(connection, response, true, now)
   end },
-  { "close_idle", function(connection, response, _, now) connection:send(http.format(response, true, now)) end },
+  { "close_idle", function(connection, response, _, now) http.send(connection, response, true, now) end },
 }
+
+---The reader of a body as a fault has it: slow, or at its end too early.
+---@param connection table
+---@param fault table
+---@param read fun(): string?, string?, integer?
+---@return fun(): string?, string?, integer?
+function M.reader(connection, fault, read)
+  local rate, left = fault.read_rate, fault.cut_body
+  if not rate and not left then return read end
+  return function()
+    if left and left <= 0 then return nil, "cut" end
+    local piece, err, status = read()
+    if not piece then return nil, err, status end
+    if rate then connection:sleep(#piece / rate) end
+    if left then left = left - #piece end
+    return piece
+  end
+end
 
 local function pause(self, connection, seconds, hold)
   if seconds then connection:sleep(seconds) end

@@ -1,6 +1,6 @@
 -- SHA-1 and HMAC-SHA-1 (RFC 3174, RFC 2104) in plain Lua, for authenticator codes and for naming tokens without
--- showing them, and a quick checksum for ETags. Bit operations come from where each Lua has them: `bit` (LuaJIT),
--- `bit32` (5.2), the operators (5.3 on), or nibble tables (5.1).
+-- showing them, a quick checksum for ETags, and CRC-32 for ZIP files. Bit operations come from where each Lua has them:
+-- `bit` (LuaJIT), `bit32` (5.2), the operators (5.3 on), or nibble tables (5.1).
 
 local M = {}
 
@@ -145,10 +145,15 @@ function M.hmac_sha1(key, text)
   return M.sha1(xor_key(key, 0x5c) .. M.sha1(xor_key(key, 0x36) .. text))
 end
 
+local digits = {}
+for byte = 0, 255 do
+  digits[string.char(byte)] = string.format("%02x", byte)
+end
+
 ---@param bytes string
 ---@return string
 function M.hex(bytes)
-  return (bytes:gsub(".", function(char) return string.format("%02x", char:byte()) end))
+  return (bytes:gsub(".", digits))
 end
 
 ---The name under which a token may be shown, logged and compared: the first 12 hex digits of its SHA-1.
@@ -171,6 +176,65 @@ function M.checksum(text)
     two = (two * 31 + one) % 16777213
   end
   return string.format("%08x%05x", math.floor(one), two % 0x100000)
+end
+
+-- CRC-32 byte by byte, since whole words are slow where Lua has no bit operations.
+
+local xor -- xor[a][b] of bytes
+local crc_bytes -- the four bytes of each entry of CRC-32's table, the lowest first
+
+local function make_xor()
+  local nibbles = nibble_table(function(x, y) return (x + y) % 2 end)
+  local rows = {}
+  for a = 0, 255 do
+    local row = {}
+    for b = 0, 255 do
+      row[b] = a < 16 and b < 16 and nibbles(a, b) or false
+    end
+    rows[a] = row
+  end
+  for a = 0, 255 do
+    local row, low, high = rows[a], rows[a % 16], rows[math.floor(a / 16)]
+    for b = 0, 255 do
+      row[b] = row[b] or high[math.floor(b / 16)] * 16 + low[b % 16]
+    end
+  end
+  return rows
+end
+
+local function make_crc_bytes()
+  local columns = { {}, {}, {}, {} }
+  for index = 0, 255 do
+    local word = index
+    for _ = 1, 8 do
+      local odd = word % 2 == 1
+      word = math.floor(word / 2)
+      if odd then word = whole(bxor(word, 0xedb88320)) end
+    end
+    for place = 1, 4 do
+      columns[place][index] = math.floor(word / 256 ^ (place - 1)) % 256
+    end
+  end
+  return columns
+end
+
+---CRC-32 (ISO 3309, as in ZIP) of what is added piece by piece.
+---@return table sum  add(text), value()
+function M.crc32()
+  xor, crc_bytes = xor or make_xor(), crc_bytes or make_crc_bytes()
+  local rows, one, two, three, four = xor, crc_bytes[1], crc_bytes[2], crc_bytes[3], crc_bytes[4]
+  local a, b, c, d = 255, 255, 255, 255 -- the sum's bytes, the lowest first
+  local sum = {}
+  function sum.add(text)
+    for index = 1, #text do
+      local entry = rows[a][text:byte(index)]
+      a, b, c, d = rows[b][one[entry]], rows[c][two[entry]], rows[d][three[entry]], four[entry]
+    end
+  end
+  function sum.value()
+    return (((255 - d) * 256 + 255 - c) * 256 + 255 - b) * 256 + 255 - a
+  end
+  return sum
 end
 
 return M

@@ -14,6 +14,8 @@ local MAX_BATCH = 50
 ---@field type string  the Operation's
 ---@field image_public_uuids string[]
 ---@field message string
+---@field set_public_uuid? string  of the set that is made or changed
+---@field result? table  more of the result, once it has been carried out
 ---@field apply fun(now: number)
 
 local Operations = {}
@@ -30,7 +32,10 @@ end
 local endings = {
   succeeded = function(operation, now)
     operation.plan.apply(now)
-    operation.result = { message = operation.plan.message }
+    operation.result = { message = operation.plan.message, set_public_uuid = operation.plan.set_public_uuid }
+    for name, value in pairs(operation.plan.result or {}) do
+      operation.result[name] = value
+    end
   end,
   failed = function(operation)
     operation.result = { message = "The operation failed.", error = { code = "processing_failed" } }
@@ -96,6 +101,7 @@ local function as_json(operation)
   return {
     uuid = operation.uuid, status = operation.status, type = operation.plan.type, result = operation.result,
     image_public_uuids = json.array(operation.plan.image_public_uuids),
+    set_public_uuid = operation.plan.set_public_uuid,
   }
 end
 

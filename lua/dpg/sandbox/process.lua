@@ -1,16 +1,18 @@
--- The sandbox as a process: puts clock, API, record, faults and the two ports together and runs the loop. main()
+-- The sandbox as a process: puts clock, API, record, faults and the four ports together and runs the loop. main()
 -- serves a shell command; child() serves a Lua program that started it, and ends when that program does.
 
 local api = require "dpg.sandbox.api"
+local cdn = require "dpg.sandbox.cdn"
 local certificate = require "dpg.sandbox.certificate"
 local control = require "dpg.sandbox.control"
 local faults = require "dpg.sandbox.faults"
-local http = require "dpg.sandbox.http"
 local json = require "dpg.sandbox.json"
 local options = require "dpg.sandbox.options"
+local processor = require "dpg.sandbox.processor"
 local random = require "dpg.sandbox.random"
 local record = require "dpg.sandbox.record"
 local server = require "dpg.sandbox.server"
+local service = require "dpg.sandbox.service"
 local socket = require "socket"
 local tokens = require "dpg.sandbox.tokens"
 local totp = require "dpg.sandbox.totp"
@@ -19,7 +21,8 @@ local M = {}
 
 local PARENT_CHECK_S = 0.5
 local STDIN = 0
-local API_CONNECTIONS, CONTROL_CONNECTIONS = 900, 90 -- select() takes descriptors below 1,024
+-- select() takes descriptors below 1,024; an upload may need one more for its file.
+local API_CONNECTIONS, PROCESSOR_CONNECTIONS, CDN_CONNECTIONS, CONTROL_CONNECTIONS = 760, 64, 64, 60
 
 ---Makes a folder that nobody else can read.
 ---@return string path
@@ -72,31 +75,8 @@ local function describe_people(everybody)
   return described
 end
 
--- One connection to the API, request after request.
-local function serve(sandbox, connection)
-  local requests = 0
-  while true do
-    local request, status = http.read_request(connection)
-    if not request then
-      local refusal = status and { status = status, headers = {}, body = "" }
-      if refusal then connection:send(http.format(refusal, false, sandbox.clock.now())) end
-      return
-    end
-    requests = requests + 1
-    local entry = sandbox.record:add(request, connection.number, requests > 1, sandbox.clock.now())
-    local function work() return sandbox.api:handle(request) end
-    local fault = sandbox.faults:match(request, requests > 1)
-    local response
-    if fault then
-      response = sandbox.faults:act(connection, fault, entry, work, sandbox.clock.now)
-    else
-      response = work()
-    end
-    if not response then return end
-    entry.status = response.status
-    local sent = connection:send(http.format(response, request.keep_alive, sandbox.clock.now()))
-    if not sent or not request.keep_alive then return end
-  end
+local function api_site(sandbox)
+  return { name = "api", answer = function(request) return sandbox.api:handle(request) end }
 end
 
 local function listen(loop, wanted)
@@ -107,7 +87,7 @@ end
 
 ---Builds a sandbox with its ports open.
 ---@param given table  options, checked
----@param folder string?  for the certificate; needed with TLS
+---@param folder string  private; for the certificate and large uploads
 ---@param log fun(line: string)
 ---@return table sandbox  `loop` runs it, `facts` describe it
 function M.build(given, folder, log)
@@ -116,23 +96,28 @@ function M.build(given, folder, log)
     settings[name] = value
   end
   local sandbox = {
-    settings = settings, clock = clock, loop = loop, record = record.new(), faults = faults.new(),
+    folder = folder, settings = settings, clock = clock, loop = loop, record = record.new(), faults = faults.new(),
     api = api.new(settings, clock.now, log), stop = function() loop.stopped = true end,
   }
   local context, ca_file
   if settings.tls then context, ca_file = certificate.make(folder, random.hex(8)) end
-  sandbox.listener = listen(loop, {
-    port = settings.port, context = context, capacity = API_CONNECTIONS,
-    handler = function(connection) serve(sandbox, connection) end,
-  })
+  local scheme = settings.tls and "https" or "http"
+  local function open(site, port, capacity)
+    local handler = service.handler(sandbox, site)
+    local listener = listen(loop, { port = port, context = context, capacity = capacity, handler = handler })
+    return listener, ("%s://127.0.0.1:%d"):format(scheme, listener.port)
+  end
+  local origin
+  sandbox.listener, origin = open(api_site(sandbox), settings.port, API_CONNECTIONS)
+  sandbox.api.uploads.url = select(2, open(processor.site(sandbox), 0, PROCESSOR_CONNECTIONS))
+  sandbox.api.cdn_url = select(2, open(cdn.site(sandbox), 0, CDN_CONNECTIONS))
   local secret = random.hex(8)
   local handler = control.handler(sandbox, secret)
   local control_port = listen(loop, { port = 0, capacity = CONTROL_CONNECTIONS, handler = handler }).port
-  local port = sandbox.listener.port
   local minted = mint_tokens(sandbox.api)
   sandbox.facts = {
-    base_url = ("%s://127.0.0.1:%d/v1"):format(settings.tls and "https" or "http", port), port = port,
-    ca_file = ca_file,
+    base_url = origin .. "/v1", port = sandbox.listener.port, processor_url = sandbox.api.uploads.url,
+    cdn_url = sandbox.api.cdn_url, ca_file = ca_file,
     control_url = ("http://127.0.0.1:%d/%s"):format(control_port, secret), token = minted.full, tokens = minted,
     people = describe_people(sandbox.api.people), accounts = sandbox.api.accounts,
   }
@@ -207,14 +192,14 @@ end
 ---@param extras { until_eof?: boolean, announce: fun(facts: table) }
 function M.main(given, extras)
   local function log(line) io.stderr:write(line, "\n") end
-  local folder = given.tls and M.make_folder()
-  local janitor = folder and remove_at_the_end(folder)
+  local folder = M.make_folder()
+  local janitor = remove_at_the_end(folder)
   local sandbox = M.build(given, folder, log)
   if extras.until_eof then end_with_parent(sandbox.loop, nil) end
   extras.announce(sandbox.facts)
   run(sandbox.loop, true, log)
   sandbox.loop:close()
-  if janitor then janitor:close() end
+  janitor:close()
 end
 
 return M

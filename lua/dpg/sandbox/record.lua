@@ -12,9 +12,9 @@ local Record = {}
 Record.__index = Record
 Record.__name = "dpg.sandbox.record"
 
----@return table record
+---@return table record  `authorized` counts, server by server, the requests with an Authorization header
 function M.new()
-  return setmetatable({ list = {}, dropped = 0, ids = setmetatable({}, { __mode = "k" }) }, Record)
+  return setmetatable({ list = {}, dropped = 0, authorized = {} }, Record)
 end
 
 ---A path as tests and faults name it: without /v1.
@@ -24,13 +24,27 @@ function M.short_path(path)
   return path:match "^/v1(/.*)$" or path
 end
 
+local MAX_NAMES = 1000
+local names, named = {}, 0 -- digests are slow on Lua 5.1, and most requests come with the same few tokens
+
+local function token_name(token)
+  local name = names[token]
+  if name then return name end
+  if named >= MAX_NAMES then
+    names, named = {}, 0
+  end
+  name = hash.token_id(token)
+  names[token], named = name, named + 1
+  return name
+end
+
 local function safe_headers(headers)
   local copy = {}
   for name, value in pairs(headers) do
     copy[name] = value
   end
   local scheme, token = (copy.authorization or ""):match "^(%a+) +(.*)$"
-  if copy.authorization then copy.authorization = scheme and scheme .. " " .. hash.token_id(token) or "unreadable" end
+  if copy.authorization then copy.authorization = scheme and scheme .. " " .. token_name(token) or "unreadable" end
   return copy
 end
 
@@ -51,16 +65,19 @@ function Record:_make_room()
   self.list = kept
 end
 
----Notes a request that has been read. Its status is filled in when it has been answered.
+---Notes a request that has been read. Its status, and how many bytes were received and sent, are filled in when it has
+---been answered.
+---@param server string  "api", "processor" or "cdn"
 ---@param request dpg.sandbox.Request
 ---@param connection integer  its number
 ---@param reused boolean  whether it isn't the first on its connection
 ---@param at number
 ---@return table entry
-function Record:add(request, connection, reused, at)
+function Record:add(server, request, connection, reused, at)
   self:_make_room()
+  if request.headers.authorization then self.authorized[server] = (self.authorized[server] or 0) + 1 end
   local entry = {
-    method = request.method, path = M.short_path(request.path), query = request.query_string, at = at,
+    server = server, method = request.method, path = M.short_path(request.path), query = request.query_string, at = at,
     headers = safe_headers(request.headers), body_length = #request.body, connection = connection, reused = reused,
     body_digest = #request.body > 0 and hash.checksum(request.body) or nil, refresh_token = refresh_id(request),
   }
@@ -78,7 +95,7 @@ function M.path_matches(path, wanted)
   return ok and found ~= nil
 end
 
-local filter_fields = { "method", "status", "connection", "refresh_token", "reused" } -- and `path`
+local filter_fields = { "server", "method", "status", "connection", "refresh_token", "reused" } -- and `path`
 
 local function matches(entry, filter)
   for _, name in ipairs(filter_fields) do
@@ -100,7 +117,8 @@ function M.filter_problem(filter)
   return nil
 end
 
----@param filter table  path (itself or a Lua pattern), method, status, connection, refresh_token (digest), reused
+---@param filter table  server, path (itself or a Lua pattern), method, status, connection, refresh_token (digest),
+---reused
 ---@return table[] entries
 function Record:find(filter)
   local found = {}

@@ -8,7 +8,6 @@ local random = require "dpg.sandbox.random"
 local M = {}
 
 local NEWEST = dates.parse "2025-09-14T21:40:00Z"
-local CDN = "https://cdn.example.com/"
 
 local artists = {
   "Marina Vale", "The Paper Lanterns", "Kofi Asante Trio", "Hollow Pines", "Ada & The Tides", "Brass Parade",
@@ -97,27 +96,35 @@ local function metadata(dice, subject, taken_at)
   }
 end
 
-local version_sizes = { { "thumbnail", 320 }, { "medium", 1280 }, { "large", 2560 } }
+-- The longer side of each version and the size of its file, into which the picture fits (see jpeg.lua).
+local version_sizes = { { "thumbnail", 160, 9000 }, { "preview", 640, 60000 } }
 
-local function versions(account, image)
+---The versions of an image, smallest first; the original is as large as the image says.
+---@param cdn_url string
+---@param account table
+---@param image table  public_uuid, width, height, bytes
+---@param content_type? string  of the original
+---@return table[]
+function M.versions(cdn_url, account, image, content_type)
   local list = json.array {}
-  local base = CDN .. account.unique_id .. "/" .. image.public_uuid
-  local function add(name, width, height, bytes)
+  local base = ("%s/%s/%s/"):format(cdn_url, account.unique_id, image.public_uuid)
+  local function add(name, width, height, bytes, kind)
     list[#list + 1] = {
-      version = name, width = width, height = height, bytes = bytes, content_type = "image/jpeg",
-      url = ("%s/%s.jpg?v=1"):format(base, name),
+      version = name, width = width, height = height, bytes = bytes, content_type = kind or "image/jpeg",
+      url = ("%s%s?v=1"):format(base, name),
     }
   end
   for _, size in ipairs(version_sizes) do
-    local width = size[2]
-    local height = math.floor(width * image.height / image.width)
-    add(size[1], width, height, math.floor(width * height / 7))
+    local scale = size[2] / math.max(image.width, image.height)
+    add(size[1], math.max(1, math.floor(image.width * scale)), math.max(1, math.floor(image.height * scale)), size[3])
   end
-  add("original", image.width, image.height, image.bytes)
+  add("original", image.width, image.height, image.bytes, content_type)
   return list
 end
 
-local function keyword_objects(keywords)
+---@param keywords string[]  full forms
+---@return table[]  split
+function M.keyword_objects(keywords)
   local list = json.array {}
   for index, keyword in ipairs(keywords) do
     local namespace, value = M.split_keyword(keyword)
@@ -131,34 +138,41 @@ local function position(dice, place)
   return { latitude = place[3] + dice.number(900) / 100000, longitude = place[4] + dice.number(900) / 100000 }
 end
 
-local function image(dice, account, taken_at, number)
+local ORIGINAL = { 1600, 1067 } -- as large as a picture that is drawn in a tenth of a second
+
+local function image(dice, account, taken_at, number, cdn_url)
   local subject = dice.pick(kinds)(dice)
   local wide = dice.chance(75)
   local made = {
     public_uuid = dice.uuid(), title = subject.title, description = subject.description,
-    filename = ("NL25_%04d.jpg"):format(number), width = wide and 8192 or 5464, height = wide and 5464 or 8192,
-    bytes = 9000000 + dice.number(9000000), rotation = 0, rating = dice.pick { 0, 0, 1, 2, 3, 3, 4, 4, 5 },
+    filename = ("NL25_%04d.jpg"):format(number), width = ORIGINAL[wide and 1 or 2], height = ORIGINAL[wide and 2 or 1],
+    bytes = 220000 + math.floor(dice.number(9000000) / 50), rotation = 0,
+    rating = dice.pick { 0, 0, 1, 2, 3, 3, 4, 4, 5 },
     alt_text = dice.chance(60) and "Photograph: " .. subject.title or json.null,
-    has_video = dice.chance(6), keywords = keyword_objects(subject.keywords),
+    has_video = dice.chance(6), keywords = M.keyword_objects(subject.keywords),
     creation_date = dates.iso(taken_at), created_at = dates.iso(taken_at + 7200),
     updated_at = dates.iso(taken_at + 7200 + dice.number(86400)), metadata = metadata(dice, subject, taken_at),
-    geo = position(dice, subject.place), set_public_uuids = json.array {},
+    geo = position(dice, subject.place), set_public_uuids = json.array {}, crops = json.array {},
+    credits = json.array {},
   }
-  made.versions = versions(account, made)
-  return made
+  made.versions = M.versions(cdn_url, account, made)
+  return made, { caption = made.description, keywords = subject.keywords, date = made.metadata.exif.DateTimeOriginal }
 end
 
 ---@param account table
 ---@param count integer
 ---@param seed integer
+---@param cdn_url string
 ---@return table[] images  newest first
-function M.images(account, count, seed)
-  local dice, list, taken_at = random.dice(seed), {}, NEWEST
+---@return table<table, table> embedded  what the file of each image says of it
+function M.images(account, count, seed, cdn_url)
+  local dice, list, embedded, taken_at = random.dice(seed), {}, {}, NEWEST
   for index = 1, count do
-    list[index] = image(dice, account, taken_at, 9000 - index)
+    local made, inside = image(dice, account, taken_at, 9000 - index, cdn_url)
+    list[index], embedded[made] = made, inside
     taken_at = taken_at - 600 - dice.number(7200)
   end
-  return list
+  return list, embedded
 end
 
 local tree = { -- name, type, children
@@ -190,6 +204,7 @@ local function add_sets(rows, parent, dice, images, list)
     local set = {
       public_uuid = dice.uuid(), name = row[1], type = row[2], colour = dice.pick(colours), position = position_,
       description = row[1] .. ", selected by the picture desk.", parent = parent, children = {}, images = {},
+      hidden = {}, due = {}, snapshots = {},
       created_at = dates.iso(NEWEST - dice.number(30) * 86400), updated_at = dates.iso(NEWEST - dice.number(5) * 3600),
     }
     if row[2] == "gallery" then set.images = deal(dice, images, set) end

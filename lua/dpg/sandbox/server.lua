@@ -13,6 +13,7 @@ local BACKLOG = 512
 local Connection = {}
 Connection.__index = Connection
 Connection.__name = "dpg.sandbox.connection"
+-- `received` and `sent` count bytes, those of TLS not included.
 
 local Server = {}
 Server.__index = Server
@@ -53,7 +54,10 @@ function Connection:receive()
   while true do
     local data, err, partial = self.socket:receive(READ_BYTES)
     data = data or partial
-    if data and #data > 0 then return data end
+    if data and #data > 0 then
+      self.received = self.received + #data
+      return data
+    end
     if not wants[err] then return nil, err end
     coroutine.yield(wants[err])
   end
@@ -67,14 +71,21 @@ function Connection:send(bytes)
   while from <= #bytes do
     local last, err, partial = self.socket:send(bytes, from)
     if not last then
+      self.sent = self.sent + math.max(partial + 1 - from, 0)
       if not wants[err] then return nil, err end
       from = partial + 1
       coroutine.yield(err == "wantread" and "read" or "write")
     else
+      self.sent = self.sent + last + 1 - from
       from = last + 1
     end
   end
   return true
+end
+
+---Lets others go on, until more can be sent.
+function Connection.rest()
+  coroutine.yield "write"
 end
 
 ---Waits; others go on meanwhile.
@@ -162,6 +173,7 @@ function Server:_begin(listener, client)
   listener.open, listener.accepted = listener.open + 1, listener.accepted + 1
   local connection = setmetatable({
     socket = client, server = self, listener = listener, number = listener.accepted, buffer = "",
+    received = 0, sent = 0,
   }, Connection)
   connection.task = coroutine.create(function()
     if handshake(connection, listener.context) then listener.handler(connection) end

@@ -1,0 +1,52 @@
+/*
+ * What the three files of the credential decider share, and nobody else sees: credential.c (the walk), credential_waiters.c
+ * (who waits, and what they get), credential_record.c (the record in hand, and the next one). What each does stands there.
+ */
+#ifndef DPG_CREDENTIAL_INTERNAL_H
+#define DPG_CREDENTIAL_INTERNAL_H
+
+#include "credential.h"
+
+#if defined(__GNUC__)
+#pragma GCC visibility push(hidden)
+#endif
+
+#define DPG_YOUNG_MS 60000 /* a 401 to a bearer this young is about something else than its age */
+
+/* --- credential_waiters.c */
+
+void dpg_cred_say(dpg_cred *c, dpg_event event, const char *code, const char *message);
+int64_t dpg_cred_age_ms(const dpg_access *a, const dpg_moment *now);
+bool dpg_cred_lives(const dpg_access *a, const dpg_moment *now);
+bool dpg_cred_is_usable(const dpg_access *a, const dpg_waiter *w, const dpg_moment *now);
+void dpg_cred_normalise(dpg_record *r, const dpg_moment *now);
+void dpg_cred_settle(dpg_cred *c, dpg_waiter *w);
+void dpg_cred_give_bearer(dpg_cred *c, dpg_waiter *w, const dpg_access *a);
+void dpg_cred_give_error(dpg_cred *c, dpg_waiter *w, const dpg_error *err);
+int64_t dpg_cred_pause_left(const dpg_cred *c, const dpg_moment *now);
+bool dpg_cred_is_due_early(const dpg_cred *c, const dpg_access *a, const dpg_moment *now);
+bool dpg_cred_serve(dpg_cred *c, bool early, const dpg_moment *now);
+void dpg_cred_serve_living(dpg_cred *c, const dpg_moment *now);
+void dpg_cred_settle_job(dpg_cred *c, dpg_job *job, const dpg_error *err);
+void dpg_cred_fail_waiters(dpg_cred *c, const dpg_error *err, const char *account, const dpg_moment *now);
+void dpg_cred_fail_jobs(dpg_cred *c, const dpg_error *err, bool adopt_too);
+dpg_job *dpg_cred_adopting(const dpg_cred *c);
+void dpg_cred_auth_error(const dpg_cred *c, dpg_error *err);
+void dpg_cred_let_stand(dpg_cred *c, dpg_waiter *w);
+
+/* --- credential_record.c */
+
+void dpg_cred_replace_record(dpg_cred *c, dpg_record *r);
+void dpg_cred_ingest(dpg_cred *c, dpg_record *r, const dpg_moment *now);
+void dpg_cred_write_next(dpg_cred *c, const dpg_record *r);
+bool dpg_cred_build_next(dpg_cred *c, const dpg_moment *now);
+void dpg_cred_drop_next(dpg_cred *c);
+bool dpg_cred_must_keep(const dpg_cred *c);
+void dpg_cred_remember_stored(dpg_cred *c);
+bool dpg_cred_read_stored(dpg_cred *c, dpg_record *r, dpg_error *err);
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
+
+#endif
