@@ -14,6 +14,7 @@ local M = {}
 
 local MAX_REFUSED = 2 -- new links in a row that bring nothing
 local READ_BYTES = 64 * 1024
+local WINDOW = 1024 * 1024
 local SIDECAR = 1
 
 -- --- a fetch: the link, and what a failure means -------------------------------------------------------------------
@@ -171,7 +172,7 @@ local function take_stock(fetch, part)
   if fetch.length and fetch.offset >= fetch.length then fetch.offset = math.max(fetch.length - 1, 0) end
 end
 
-local function follow(stream, fetch, part, what, meter)
+local function follow(stream, fetch, part, what, meter, ticks)
   local known = false
   while true do
     local status, headers = stream:head()
@@ -179,6 +180,7 @@ local function follow(stream, fetch, part, what, meter)
       known = true
       fetch:note_head(status, headers)
       remember(fetch, part, what)
+      stream:tick(ticks) -- so far, to see the head come
     end
     local _, _, received = stream:progress()
     if known and received then meter(fetch.offset + received, fetch.length) end
@@ -194,10 +196,10 @@ local function fetch_once(fetch, target, part, what, options, meter)
   local begun = fetch.offset
   local stream, err = fetch:start({
     file = part, offset = begun, expected = fetch.length, rename = target,
-  }, options.on_progress ~= nil)
+  }, true)
   if not stream then return nil, err, false, true end
   local ok
-  ok, err = transfer.guarded(stream, follow, fetch, part, what, meter)
+  ok, err = transfer.guarded(stream, follow, fetch, part, what, meter, options.on_progress ~= nil)
   if not ok then return nil, err, false, true end
   local status, headers = stream:head() -- it may have come with the end
   if status then fetch:note_head(status, headers) end
@@ -356,7 +358,7 @@ function Chunks:next()
     if not self._stream then
       local err
       self._fetch.offset, self._has_head = self._received, false
-      self._stream, err = self._fetch:start({ chunks = self._options.window }, false)
+      self._stream, err = self._fetch:start({ chunks = self._options.window or WINDOW }, false)
       if not self._stream then return nil, err end
     end
     local bytes, err = self:_pull()

@@ -1,5 +1,6 @@
 -- Many files in one go: a few at a time as tasks, each reported, all of it written down in a journal. dpg.resources.
 -- uploads and downloads say what is done with one file.
+local config = require "dpg.config"
 local errors = require "dpg.errors"
 local host = require "dpg.host.blocking"
 local journal = require "dpg.journal"
@@ -9,18 +10,8 @@ local M = {}
 
 local CONCURRENCY = 4
 
-local function count(value)
-  if type(value) ~= "number" or value < 1 or value ~= math.floor(value) then return "a whole number above 0" end
-end
-
-local function is(kind)
-  return function(value)
-    if type(value) ~= kind then return "a " .. kind end
-  end
-end
-
 ---Options that send_many and save_many share.
-M.OPTIONS = { concurrency = count, journal = is "string", on_file = is "function" }
+M.OPTIONS = { concurrency = config.whole, journal = config.text, on_file = config.is "function" }
 
 local function work_through(n, concurrency, work)
   local nth, workers = 0, {}

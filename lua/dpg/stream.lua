@@ -96,6 +96,12 @@ function Stream:wait()
   end
 end
 
+---From now on wait() returns on ticks, too, or no longer.
+---@param ticks boolean
+function Stream:tick(ticks)
+  self._ticks = ticks
+end
+
 ---@param bytes string
 ---@return integer? taken  how many of them; nil: the call has ended
 ---@return table? err

@@ -14,13 +14,9 @@ local IDLE_S = 60
 local ATTEMPTS, BASE_S, CAP_S = 6, 0.2, 20
 local PROGRESS_S = 0.05
 
-local function is_function(value)
-  if type(value) ~= "function" then return "a function" end
-end
-
 ---Options that every transfer takes, besides its own.
 M.OPTIONS = {
-  on_progress = is_function, on_event = config.CALL.on_event, timeout = config.CALL.timeout,
+  on_progress = config.is "function", on_event = config.CALL.on_event, timeout = config.CALL.timeout,
   deadline = config.CALL.deadline, retry = config.CALL.retry,
 }
 

@@ -220,6 +220,16 @@ function M.file_link(value)
   return found and { url = found, filename = text(value.filename) or text(value.name) } or nil
 end
 
+---An archive: one of the list, or what the Operation that made it has as its result.
+---@param value table
+---@return table?  with a link
+function M.archive(value)
+  local result = type(value.result) == "table" and value.result or {}
+  for _, one in ipairs { value, result, type(result.archive) == "table" and result.archive or {} } do
+    if M.file_link(one) then return one end
+  end
+end
+
 -- --- signing in ---
 
 M.SIGN_IN_PATH = "/auth/sign_in"

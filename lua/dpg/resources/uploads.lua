@@ -3,6 +3,7 @@
 local config = require "dpg.config"
 local errors = require "dpg.errors"
 local many = require "dpg.many"
+local methods = require "dpg.methods"
 local source = require "dpg.source"
 local transfer = require "dpg.transfer"
 local upload = require "dpg.upload"
@@ -134,7 +135,7 @@ local function send_one(self, item, book, options)
 end
 
 local MANY = {
-  fields = function(value) if type(value) ~= "table" then return "a table" end end,
+  fields = config.is "table",
   resend_unknown = function(value)
     if type(value) ~= "boolean" and type(value) ~= "function" then return "a boolean or a function" end
   end,
@@ -161,5 +162,7 @@ function Uploads:send_many(list, options)
   for _, name in ipairs { "sent", "already", "unknown", "failed" } do report[name] = report[name] or 0 end
   return report
 end
+
+methods(Uploads, "uploads")
 
 return M
