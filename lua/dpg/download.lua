@@ -114,7 +114,10 @@ end
 function Fetch:outcome(stream)
   local status, head, body, info = stream:take()
   local context = self:context()
-  if not status then return nil, errors.from_core(head, context) end
+  if not status then
+    head.attempts = nil -- it knows of the last one alone
+    return nil, errors.from_core(head, context)
+  end
   if status == 200 or status == 206 then return info, head, status end
   context.retry_after, context.request_id = info.retry_after, wire.request_id(head)
   if status < 300 then context.problem = "a file is expected" end

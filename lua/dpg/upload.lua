@@ -32,22 +32,41 @@ Feeder.__index = Feeder
 local function feeder(source, before_last)
   local read, err, close = source:pieces()
   if not read then return nil, err end
-  return setmetatable({ source = source, read = read, close = close, had = 0, before_last = before_last }, Feeder)
+  return setmetatable({ source = source, read = read, close = close, had = 0, is_whole = false, before_last = before_last }, Feeder)
 end
 
-function Feeder:_piece()
+function Feeder:_read()
   local ok, piece = compat.try(self.read)
   if not ok then return nil, source_module.failure(piece) end
   if piece ~= nil and type(piece) ~= "string" then
     return nil, source_module.failure("it gave a " .. type(piece) .. ", no string")
   end
-  if piece == nil then return nil, wrong_size(self.source, self.had) end
+  return piece
+end
+
+-- The next bytes. The last ones only go when it is certain that there are no more.
+function Feeder:_piece()
+  local piece, err
+  repeat
+    piece, err = self:_read()
+    if err then return nil, err end
+  until piece ~= ""
+  if not piece then return nil, wrong_size(self.source, self.had) end
   self.had = self.had + #piece
-  if self.had > self.source.size then return nil, wrong_size(self.source, self.had) end
-  if self.had == self.source.size and self.before_last then
-    local fine, err = self.before_last()
+  if self.had < self.source.size then return piece end
+  local more
+  repeat
+    if self.had > self.source.size then return nil, wrong_size(self.source, self.had) end
+    more, err = self:_read()
+    if err then return nil, err end
+    self.had = self.had + #(more or "")
+  until not more
+  if self.before_last then
+    local fine
+    fine, err = self.before_last()
     if not fine then return nil, err end
   end
+  self.is_whole = true
   return piece
 end
 
@@ -55,9 +74,9 @@ end
 function Feeder:feed(stream)
   while true do
     if not self.rest then
-      if self.had == self.source.size then return true end
+      if self.is_whole then return true end
       local err
-      repeat self.rest, err = self:_piece() until self.rest ~= ""
+      self.rest, err = self:_piece()
       if not self.rest then return nil, err end
     end
     local taken = stream:feed(self.rest)
@@ -112,8 +131,6 @@ local function post(plan, link, ticket, source, settings, options, before_last)
   if is_fed then
     feed, err = feeder(source, before_last)
     if not feed then return { err = err, cut = true } end
-  else
-    settings.retry = plan.retry -- the core tries again by itself
   end
   local stream
   stream, err = call.stream(plan.connection, {
@@ -122,12 +139,12 @@ local function post(plan, link, ticket, source, settings, options, before_last)
   }, settings, { host = link.host, ticks = options.on_progress ~= nil })
   local ok
   if stream then
-    ok, err = transfer.guarded(stream, follow, source, feed, transfer.meter(options.on_progress, plan))
+    ok, err = transfer.guarded(stream, follow, source, feed, plan.meter)
   end
   if feed then feed.close() end
   if not ok then
     if stream then stream:close() end
-    return { err = err, cut = not stream or (feed and feed.had < source.size) }
+    return { err = err, cut = not stream or (feed and not feed.is_whole) }
   end
   local sent, to_send = stream:progress() -- before take(), which forgets it
   local status, head, body, info = stream:take()
@@ -143,8 +160,8 @@ end
 
 local function verdict_of_status(status, code, cut)
   if status == 429 then return "again" end
-  if wire.TICKET_REFUSED[status] or (status < 500 and wire.TICKET_REFUSED_CODES[code]) then return "ticket" end
   if status == 409 then return "unknown" end -- perhaps this ticket has been used before
+  if wire.TICKET_REFUSED[status] or (status < 500 and wire.TICKET_REFUSED_CODES[code]) then return "ticket" end
   if status >= 500 then return cut and "again" or "unknown" end
   return status >= 400 and "final" or "unknown"
 end
@@ -157,13 +174,15 @@ local function judge(context, outcome)
   local err = outcome.err
   if err then
     local ours = errors.is(err) -- the reader, the journal, the program
-    if not ours then err = errors.from_core(err, context) end
+    if not ours then
+      err.attempts = nil -- it knows of the last one alone
+      err = errors.from_core(err, context)
+    end
     if not outcome.cut and not NOT_SENT[err.kind] then return nil, err, "unknown" end
     return nil, err, not ours and AGAIN[err.kind] and "again" or "final"
   end
-  local status, info = outcome.status, outcome.info
-  context.attempts, context.retry_after = info.attempts, info.retry_after
-  context.request_id = wire.request_id(outcome.head)
+  local status = outcome.status
+  context.retry_after, context.request_id = outcome.info.retry_after, wire.request_id(outcome.head)
   if status >= 200 and status <= 299 then
     local image = wire.uploaded((json.decode(outcome.body)))
     if image then return image end
@@ -198,14 +217,14 @@ local function deliver(plan, ticket, key, source, options, watch)
   local link, err = transfer.link(ticket.upload_url, "upload_url")
   if not link then return nil, err end
   local before_last = watch.sending and function() return watch.sending(key, ticket.transaction_uuid) end
-  local in_core = not before_last and source.kind ~= "reader"
   local secrets, backoff = secrets_of(ticket, source), transfer.backoff(plan)
   while true do
     local settings
     settings, err = transfer.bytes(plan)
     if not settings then return nil, err end
     local context = transfer.context(link, "POST", secrets)
-    context.idempotency_key = key
+    plan.attempts = plan.attempts + 1
+    context.idempotency_key, context.attempts = key, plan.attempts
     local outcome = post(plan, link, ticket, source, settings, options, before_last)
     local image, problem, verdict = judge(context, outcome)
     if image then return image, context end
@@ -213,7 +232,6 @@ local function deliver(plan, ticket, key, source, options, watch)
     if verdict == "unknown" then return nil, unknown(problem, ticket, key) end
     if not source.can_repeat or verdict == "final" then return nil, problem end
     if verdict == "ticket" then return nil, problem, true end
-    if in_core then return nil, problem end -- it has tried as often as it may
     local ok
     ok, err = backoff:wait(problem, false)
     if not ok then return nil, err end
@@ -267,6 +285,7 @@ end
 ---@return table answer_or_err
 function M.send(session, where, source, fields, options, watch)
   local plan = transfer.plan(session, options)
+  plan.attempts, plan.meter = 0, transfer.meter(options.on_progress, plan)
   local body = { filename = source.filename }
   for name, value in pairs(fields or {}) do body[name] = value end
   local key = options.idempotency_key
@@ -281,7 +300,7 @@ function M.send(session, where, source, fields, options, watch)
     if not ticket then return nil, answer end
     local image, told, refused = deliver(plan, ticket, key, source, options, watch)
     if image then
-      if options.on_progress then options.on_progress(source.size, source.size) end
+      plan.meter(source.size, source.size, true)
       local result = {
         status = answer.status, attempts = told.attempts, request_id = told.request_id, idempotency_key = key,
         transaction_uuid = ticket.transaction_uuid, image_public_uuid = image,
