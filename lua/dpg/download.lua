@@ -15,7 +15,7 @@ local M = {}
 local MAX_REFUSED = 2 -- new links in a row that bring nothing
 local READ_BYTES = 64 * 1024
 local WINDOW = 1024 * 1024
-local SIDECAR = 1
+local SIDECAR, NOTE_BYTES = 1, 1024
 
 -- --- a fetch: the link, and what a failure means -------------------------------------------------------------------
 
@@ -104,9 +104,8 @@ function Fetch:failed(err, has_moved)
     if self.refused > MAX_REFUSED then return nil, err end
     return true
   end
-  local is_passing = not err.status or err.kind == "protocol" or err.status == 429 or err.status >= 500
-    or err.status == 416 or err.status == 412
-  if not is_passing or err.code == "redirect" then return nil, err end
+  local passes = err.kind ~= "api" or err.status == 412 or err.status == 416 or err.status == 429 or err.status >= 500
+  if not passes or err.code == "redirect" then return nil, err end
   return self.backoff:wait(err, has_moved)
 end
 
@@ -155,22 +154,27 @@ local function recall(fetch, part, what)
   fetch.offset, fetch.etag, fetch.length = size, kept.etag, kept.length
 end
 
--- Written as soon as the head is here, before much else is. Without it the next run starts over.
-local function remember(fetch, part, what)
-  if not fetch.etag then
-    os.remove(part .. ".json")
-    return
-  end
-  local file = io.open(part .. ".json", "wb")
+local function write_note(part, text)
+  local file = io.open(part .. ".json", "r+b") or io.open(part .. ".json", "wb")
   if not file then return end
-  file:write((json.encode { dpg_part = SIDECAR, what = what, etag = fetch.etag, length = fetch.length }))
+  file:write(text .. (" "):rep(NOTE_BYTES - #text - 1) .. "\n")
   file:close()
+end
+
+-- Written as soon as the head is here, before much else is, over blanks that have kept its place: there it is, too, when
+-- the disk turns out to be full. Without it the next run starts over.
+local function remember(fetch, part, what)
+  if not fetch.etag then return write_note(part, "") end
+  write_note(part, (json.encode { dpg_part = SIDECAR, what = what, etag = fetch.etag, length = fetch.length }))
 end
 
 -- How much of the part is of the file that we know.
 local function take_stock(fetch, part)
   fetch.offset = fetch.etag and size_of(part) or 0
-  if fetch.offset == 0 then fetch:forget() end
+  if fetch.offset == 0 then
+    fetch:forget()
+    write_note(part, "")
+  end
   -- whole, but not under its name: the last byte again, since the core ends a file only behind an answer
   if fetch.length and fetch.offset >= fetch.length then fetch.offset = math.max(fetch.length - 1, 0) end
 end
@@ -212,6 +216,11 @@ local function fetch_once(fetch, target, part, what, options, meter)
   return nil, head, fetch.etag ~= nil and (size_of(part) or 0) > begun
 end
 
+-- A note beside nothing is none.
+local function tidy(part)
+  if not size_of(part) then os.remove(part .. ".json") end
+end
+
 local function exists(path)
   return errors.usage("exists", path .. " is there already; say overwrite = true to replace it", { field = "path" })
 end
@@ -249,9 +258,12 @@ function M.save(session, what, ask, target, options, fallback)
       return path, { status = 200, etag = head.etag, attempts = fetch.attempts, length = length,
         filename = fetch.filename, resumed_from = resumed > 0 and resumed or nil }
     end
-    if is_final then return nil, head end
-    local ok, err = fetch:failed(head, has_moved)
-    if not ok then return nil, err end
+    local ok, err = nil, head
+    if not is_final then ok, err = fetch:failed(head, has_moved) end
+    if not ok then
+      tidy(part)
+      return nil, err
+    end
   end
 end
 
@@ -349,8 +361,9 @@ function Chunks:_pull()
   if state == "later" then return false end
   ok, err = self:_ended()
   if ok == nil then return nil, err end
-  if ok then self:close() end
-  return not ok and false or nil
+  if not ok then return false end
+  self:close()
+  return nil
 end
 
 ---The next bytes; nil at the end. After an error, asking again goes on behind the last bytes that came.
@@ -361,7 +374,9 @@ function Chunks:next()
     if not self._stream then
       local err
       self._fetch.offset, self._has_head = self._received, false
-      self._stream, err = self._fetch:start({ chunks = self._options.window or WINDOW }, false)
+      self._stream, err = self._fetch:start({
+        chunks = self._options.window or WINDOW, offset = self._received, expected = self._fetch.length,
+      }, false)
       if not self._stream then return nil, err end
     end
     local bytes, err = self:_pull()
