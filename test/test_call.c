@@ -19,7 +19,7 @@ static dpg_budget budget;
 
 static dpg_call_step ended(dpg_call *c, int status, dpg_kind kind, dpg_sent sent, int64_t retry_after, int64_t now)
 {
-    dpg_outcome o = {status, kind, sent, retry_after};
+    dpg_outcome o = {status, kind, sent, retry_after, false};
     dpg_retry retry;
 
     return dpg_call_ended(c, &o, &budget, now, 77, &retry);
@@ -190,6 +190,42 @@ TEST("has no time limit for an attempt that has none")
     dpg_call_begin(&c);
     send(&c, 0, 1000);
     CHECK_INT(c.wake_boot_ms, FAR);
+}
+
+TEST("ends an attempt when nothing has moved for as long as may be, and not while something moves")
+{
+    dpg_call c = a_call(false);
+    int64_t now = 1000;
+
+    c.idle_ms = 1001;
+    CHECK_INT(dpg_call_begin(&c), DPG_STEP_AUTHORIZE);
+    send(&c, 0, now);
+    CHECK_INT(c.wake_boot_ms, 1251); /* its timeout of 30 s counts for nothing */
+    for (int64_t moved = 1; moved <= 100; moved++) {
+        now += 900;
+        CHECK(!dpg_call_is_stalled(&c, moved, now));
+        CHECK_INT(c.wake_boot_ms, now + 251);
+    }
+    now = c.moved_boot_ms + 900;
+    CHECK(!dpg_call_is_stalled(&c, 100, now));
+    CHECK_INT(c.wake_boot_ms, c.moved_boot_ms + 1001); /* the last look is no later than it has to be */
+    CHECK(!dpg_call_is_stalled(&c, 100, c.moved_boot_ms + 1000));
+    CHECK(dpg_call_is_stalled(&c, 100, c.moved_boot_ms + 1001));
+    CHECK_INT(ended(&c, 0, DPG_KIND_TIMEOUT, DPG_SENT_MAYBE, -1, now), DPG_STEP_WAIT);
+    CHECK_INT(dpg_call_woken(&c), DPG_STEP_AUTHORIZE);
+    send(&c, 0, 900000);
+    CHECK(!dpg_call_is_stalled(&c, 0, 901000)); /* each attempt has a time of its own */
+    CHECK(dpg_call_is_stalled(&c, 0, 901001));
+}
+
+TEST("takes a 401 for the answer when what was sent can't be sent again")
+{
+    dpg_call c = on_its_way(true);
+    dpg_outcome o = {401, DPG_KIND_NONE, DPG_SENT_MAYBE, -1, true};
+    dpg_retry retry;
+
+    CHECK_INT(dpg_call_ended(&c, &o, &budget, 1100, 77, &retry), DPG_STEP_FINISH);
+    CHECK_INT(c.ending, DPG_END_ANSWER);
 }
 
 TEST("can be stopped in every state, once, and wakes nobody afterwards")

@@ -141,6 +141,49 @@ static int64_t header_date(const char *text)
     return at;
 }
 
+TEST("reads which part of the whole a Content-Range names, and nothing else")
+{
+    static const struct {
+        const char *text;
+        int64_t first, last, whole;
+    } good[] = {{"bytes 0-0/1", 0, 0, 1},
+                {"bytes 100-109/110", 100, 109, 110},
+                {" Bytes  5-9/* ", 5, 9, -1},
+                {"bytes 0-9223372036854775798/*", 0, INT64_C(9223372036854775798), -1}};
+    static const char *const bad[] = {"",
+                                      "bytes",
+                                      "bytes ",
+                                      "bytes 0-0",
+                                      "bytes 0-0/",
+                                      "bytes */5",
+                                      "bytes 1-0/5",
+                                      "bytes 0-5/5",
+                                      "bytes 0-0/0",
+                                      "bytes=0-0/1",
+                                      "byte 0-0/1",
+                                      "bytes -0/1",
+                                      "bytes 0-/1",
+                                      "bytes 0 -0/1",
+                                      "bytes 0-0/1x",
+                                      "bytes 0-0/**",
+                                      "bytes +0-0/1",
+                                      "bytes 0-0/1,",
+                                      "bytes 0-9223372036854775808/*",
+                                      "bytes 0-0/99999999999999999999"};
+    int64_t first = -7, last = -7, whole = -7;
+
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (dpg_header_range(guarded_text(bad[i]), &first, &last, &whole)) CHECK_FAIL("\"%s\" was read", bad[i]);
+    CHECK(!dpg_header_range(dpg_str_of(NULL, 0), &first, &last, &whole));
+    CHECK(first == -7 && last == -7 && whole == -7);
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        CHECK(dpg_header_range(guarded_text(good[i].text), &first, &last, &whole));
+        CHECK_INT(first, good[i].first);
+        CHECK_INT(last, good[i].last);
+        CHECK_INT(whole, good[i].whole);
+    }
+}
+
 TEST("reads the three forms of an HTTP date")
 {
     static const struct {

@@ -40,7 +40,7 @@ TEST("repeats what may be repeated: status and kind against repeat and sent")
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        dpg_outcome o = {cases[i].status, cases[i].kind, cases[i].sent, -1};
+        dpg_outcome o = {cases[i].status, cases[i].kind, cases[i].sent, -1, false};
         dpg_budget budget = {100, 100};
         dpg_retry always = decide(DPG_REPEAT_ALWAYS, o, 1, FAR, &budget);
         dpg_retry unsent = decide(DPG_REPEAT_UNSENT, o, 1, FAR, &budget);
@@ -52,9 +52,41 @@ TEST("repeats what may be repeated: status and kind against repeat and sent")
     }
 }
 
+TEST("repeats what was not handed over whole where that is allowed, and never what is used up")
+{
+    static const struct {
+        dpg_outcome o;
+        bool always, unsent, unfinished;
+    } cases[] = {
+        {{0, DPG_KIND_NETWORK, DPG_SENT_NOT, -1, false}, true, true, true},
+        {{0, DPG_KIND_NETWORK, DPG_SENT_PART, -1, false}, true, false, true},
+        {{0, DPG_KIND_TIMEOUT, DPG_SENT_PART, -1, false}, true, false, true},
+        {{0, DPG_KIND_NETWORK, DPG_SENT_MAYBE, -1, false}, true, false, false},
+        {{0, DPG_KIND_TIMEOUT, DPG_SENT_MAYBE, -1, false}, true, false, false},
+        {{429, DPG_KIND_NONE, DPG_SENT_PART, -1, false}, true, true, true},
+        {{429, DPG_KIND_NONE, DPG_SENT_MAYBE, -1, false}, true, true, true},
+        {{503, DPG_KIND_NONE, DPG_SENT_PART, -1, false}, true, false, false}, /* it may have been taken all the same */
+        {{413, DPG_KIND_NONE, DPG_SENT_PART, -1, false}, false, false, false},
+        {{0, DPG_KIND_USAGE, DPG_SENT_PART, -1, false}, false, false, false},
+        {{0, DPG_KIND_STORAGE, DPG_SENT_MAYBE, -1, false}, false, false, false},
+        {{0, DPG_KIND_NETWORK, DPG_SENT_PART, -1, true}, false, false, false},
+        {{429, DPG_KIND_NONE, DPG_SENT_MAYBE, -1, true}, false, false, false},
+        {{503, DPG_KIND_NONE, DPG_SENT_MAYBE, -1, true}, false, false, false},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dpg_budget budget = {100, 100};
+
+        if (decide(DPG_REPEAT_ALWAYS, cases[i].o, 1, FAR, &budget).again != cases[i].always ||
+            decide(DPG_REPEAT_UNSENT, cases[i].o, 1, FAR, &budget).again != cases[i].unsent ||
+            decide(DPG_REPEAT_UNFINISHED, cases[i].o, 1, FAR, &budget).again != cases[i].unfinished)
+            CHECK_FAIL("case %zu", i);
+    }
+}
+
 TEST("stops after as many attempts as it may make")
 {
-    dpg_outcome o = {503, DPG_KIND_NONE, DPG_SENT_MAYBE, -1};
+    dpg_outcome o = {503, DPG_KIND_NONE, DPG_SENT_MAYBE, -1, false};
     dpg_budget budget = {100, 100};
 
     CHECK(decide(DPG_REPEAT_ALWAYS, o, 5, FAR, &budget).again);
@@ -70,7 +102,7 @@ TEST("never shortens a Retry-After")
     for (int status = 429; status <= 503; status += 74) {
         for (uint64_t r = 0; r < 3000; r++) {
             dpg_retry_policy p = {DPG_REPEAT_ALWAYS, 6, 200, 20000, FAR};
-            dpg_outcome o = {status, DPG_KIND_NONE, DPG_SENT_MAYBE, (int64_t)(r * 37 % 9000)};
+            dpg_outcome o = {status, DPG_KIND_NONE, DPG_SENT_MAYBE, (int64_t)(r * 37 % 9000), false};
             dpg_retry v = dpg_retry_decide(&p, &budget, &o, 1 + (int)(r % 5), 1000, r * UINT64_C(0x9e3779b97f4a7c15));
 
             CHECK(v.again);
@@ -81,7 +113,7 @@ TEST("never shortens a Retry-After")
 
 TEST("does not begin a wait that would pass the deadline, nor one that ends with it")
 {
-    dpg_outcome o = {503, DPG_KIND_NONE, DPG_SENT_MAYBE, 5000};
+    dpg_outcome o = {503, DPG_KIND_NONE, DPG_SENT_MAYBE, 5000, false};
     dpg_budget budget = {100, 100};
 
     CHECK(decide(DPG_REPEAT_ALWAYS, o, 1, 6001, &budget).again);
@@ -100,8 +132,9 @@ TEST("does not begin a wait that would pass the deadline, nor one that ends with
 
 TEST("takes one from the budget for each retry, but for a 429 that says how long")
 {
-    dpg_outcome told = {429, DPG_KIND_NONE, DPG_SENT_MAYBE, 100}, untold = {429, DPG_KIND_NONE, DPG_SENT_MAYBE, -1};
-    dpg_outcome busy = {503, DPG_KIND_NONE, DPG_SENT_MAYBE, 100};
+    dpg_outcome told = {429, DPG_KIND_NONE, DPG_SENT_MAYBE, 100, false};
+    dpg_outcome untold = {429, DPG_KIND_NONE, DPG_SENT_MAYBE, -1, false};
+    dpg_outcome busy = {503, DPG_KIND_NONE, DPG_SENT_MAYBE, 100, false};
     dpg_budget budget = {2, 2};
 
     CHECK(decide(DPG_REPEAT_ALWAYS, told, 1, FAR, &budget).again);

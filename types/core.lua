@@ -52,8 +52,26 @@ function core.decode(text, null) end
 ---@class dpg.core.Engine
 local engine = {}
 
----@param spec table  method, url (without: a timer), headers, body, credential, account, gate, repeats ("always" or
----  "unsent"), attempts, base, cap, timeout, deadline (false: none), timer, max_response_bytes
+---@class dpg.core.Part  one of value, path and fed
+---@field name string
+---@field value? string
+---@field path? string  a file; it must have `size` bytes
+---@field fed? boolean  `size` bytes come through engine:feed()
+---@field size? integer
+---@field filename? string
+---@field content_type? string
+
+---@class dpg.core.Sink  either a file or chunks
+---@field file? string
+---@field offset? integer  how much of it is there already
+---@field expected? integer  the whole length
+---@field rename? string  its name once it is whole and durable
+---@field chunks? integer  the window: so many bytes wait at most to be read
+
+---@param spec table  method, url (without: a timer), headers, body, parts (a list of dpg.core.Part, instead of it),
+---  sink (a dpg.core.Sink), credential, account, gate, repeats ("always", "unsent" or "unfinished"), attempts, base,
+---  cap, timeout, idle (seconds that nothing may move, instead of a timeout), deadline (false: none), timer,
+---  max_response_bytes
 ---@return integer? id
 ---@return table? err
 function engine:start(spec) end
@@ -64,7 +82,7 @@ function engine:start(spec) end
 function engine:wait(ms) end
 
 ---@param quiet? boolean  nobody listens: an event comes without its fields
----@return "done"|"event"|nil kind
+---@return "done"|"want"|"data"|"event"|nil kind  want: the call waits to be fed; data: it has something to be read
 ---@return integer|string|nil id_or_name
 ---@return table? fields
 function engine:next(quiet) end
@@ -75,6 +93,30 @@ function engine:next(quiet) end
 ---@return string? body
 ---@return { attempts: integer, sent: integer, retry_after?: number }? info
 function engine:take(id) end
+
+---@param id integer
+---@param bytes string
+---@return integer? taken  how many of them; when fewer than given, a "want" comes for the rest
+---@return table? err
+function engine:feed(id, bytes) end
+
+---@param id integer
+---@param most? integer  bytes (65536)
+---@return "bytes"|"later"|"end"|nil state  later: a "data" comes; end: take the call
+---@return string|table|nil data_or_err
+function engine:read(id, most) end
+
+---@param id integer  of a call in chunks
+---@return integer? status  nil until a good answer has begun
+---@return table? headers_or_err
+function engine:head(id) end
+
+---@param id integer
+---@return integer? sent  bytes of bodies; nil when there is no such call
+---@return integer? to_send  nil when not known, here and below
+---@return integer? received
+---@return integer? to_receive
+function engine:progress(id) end
 
 ---@param id integer
 function engine:cancel(id) end

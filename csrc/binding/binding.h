@@ -41,6 +41,8 @@ void dpg_engine_box_unref(dpg_engine_box *box, int64_t grace_ms); /* takes NULL 
 /* Reads a spec table at `index` into `spec`, which borrows the table's strings: keep it on the stack. Raises at anything wrong. */
 void dpg_read_spec(lua_State *L, int index, dpg_engine_box *engine, dpg_spec *spec);
 
+void dpg_read_engine_options(lua_State *L, int index, dpg_engine_options *options); /* likewise */
+
 /* Makes the metatable `name` with `methods` in an __index of its own, and pops it. */
 void dpg_make_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc, lua_CFunction tostring);
 

@@ -1,6 +1,7 @@
 /*
- * The engine as userdata: engine:start, wait, next, take, cancel, abandon, counts, close, is_mine, now. A call is a number
- * that the engine owns, so there is no finaliser for each call. lua/dpg/call.lua alone uses it.
+ * The engine as userdata: engine:start, wait, next, take, feed, read, head, progress, cancel, abandon, counts, close,
+ * is_mine, now. A call is a number that the engine owns, so there is no finaliser for each call. The Lua layer's own files
+ * alone use it.
  */
 #include "binding.h"
 
@@ -49,222 +50,6 @@ static int push_closed(lua_State *L)
     return dpg_push_failure(L, &err);
 }
 
-/* --- reading tables ------------------------------------------------------------------------------------------------- */
-
-typedef enum field_type {
-    F_STR,     /* dpg_str */
-    F_BODY,    /* dpg_str, and has_body */
-    F_SECONDS, /* int64_t in ms; 0 means "the default" below, so a zero becomes 1 ms; false and math.huge: none (-1) */
-    F_TIMER,   /* int64_t in ms, zero allowed, no "none" */
-    F_INT,     /* int, above 0 */
-    F_SIZE,    /* size_t, above 0 */
-    F_NUMBER,  /* double; false: -1 */
-    F_BOOL,    /* bool */
-    F_NOT,     /* bool, the other way round */
-    F_PROXY,   /* dpg_str, or false for none; and proxy_set */
-    F_REPEAT,  /* "always" or "unsent" */
-    F_HEADERS,
-    F_CREDENTIAL
-} field_type;
-
-typedef struct field {
-    const char *name;
-    field_type type;
-    size_t offset;
-} field;
-
-static const field spec_fields[] = {
-    {"method", F_STR, offsetof(dpg_spec, method)},
-    {"url", F_STR, offsetof(dpg_spec, url)},
-    {"headers", F_HEADERS, 0},
-    {"body", F_BODY, offsetof(dpg_spec, body)},
-    {"credential", F_CREDENTIAL, 0},
-    {"account", F_STR, offsetof(dpg_spec, account)},
-    {"gate", F_STR, offsetof(dpg_spec, gate)},
-    {"repeats", F_REPEAT, 0},
-    {"attempts", F_INT, offsetof(dpg_spec, attempts)},
-    {"base", F_SECONDS, offsetof(dpg_spec, base_ms)},
-    {"cap", F_SECONDS, offsetof(dpg_spec, cap_ms)},
-    {"timeout", F_SECONDS, offsetof(dpg_spec, timeout_ms)},
-    {"deadline", F_SECONDS, offsetof(dpg_spec, deadline_ms)},
-    {"timer", F_TIMER, offsetof(dpg_spec, timer_ms)},
-    {"max_response_bytes", F_SIZE, offsetof(dpg_spec, max_response_bytes)},
-    {NULL, F_STR, 0},
-};
-
-static const field engine_fields[] = {
-    {"user_agent", F_STR, offsetof(dpg_engine_options, user_agent)},
-    {"ca_file", F_STR, offsetof(dpg_engine_options, ca_file)},
-    {"proxy", F_PROXY, 0},
-    {"max_connections", F_INT, offsetof(dpg_engine_options, max_connections)},
-    {"http2", F_NOT, offsetof(dpg_engine_options, no_http2)},
-    {"retry_budget", F_NUMBER, offsetof(dpg_engine_options, retry_budget)},
-    {"events", F_BOOL, offsetof(dpg_engine_options, events)},
-    {NULL, F_STR, 0},
-};
-
-static void wrong(lua_State *L, const field *f, const char *expected)
-{
-    luaL_error(L, "field '%s': %s expected, got %s", f->name, expected, luaL_typename(L, -1));
-}
-
-static dpg_str read_str(lua_State *L, const field *f)
-{
-    dpg_str s = {NULL, 0};
-
-    /* strings only: a number would be converted on the stack, and its bytes would go with it */
-    if (lua_type(L, -1) != LUA_TSTRING) wrong(L, f, "string");
-    s.ptr = lua_tolstring(L, -1, &s.len);
-    return s;
-}
-
-static double read_number(lua_State *L, const field *f)
-{
-    double n = 0;
-
-    if (lua_type(L, -1) != LUA_TNUMBER) wrong(L, f, "number");
-    n = (double)lua_tonumber(L, -1);
-    if (!(n >= 0)) luaL_error(L, "field '%s': a number of at least 0 expected", f->name); /* NaN too */
-    return n;
-}
-
-static int64_t read_ms(lua_State *L, const field *f)
-{
-    double ms;
-
-    if (f->type == F_SECONDS && lua_isboolean(L, -1) && !lua_toboolean(L, -1)) return -1;
-    ms = ceil(read_number(L, f) * 1000.0);
-    if (f->type == F_TIMER) return ms < 9e15 ? (int64_t)ms : (int64_t)9e15;
-    if (ms >= 9e15) return -1;
-    return ms < 1 ? 1 : (int64_t)ms;
-}
-
-static double read_whole(lua_State *L, const field *f, double max)
-{
-    double n = read_number(L, f);
-
-    if (n < 1 || n != floor(n)) luaL_error(L, "field '%s': a whole number above 0 expected", f->name);
-    return n < max ? n : max;
-}
-
-static bool read_bool(lua_State *L, const field *f)
-{
-    if (!lua_isboolean(L, -1)) wrong(L, f, "boolean");
-    return lua_toboolean(L, -1) != 0;
-}
-
-static dpg_repeat read_repeat(lua_State *L, const field *f)
-{
-    const char *s = read_str(L, f).ptr;
-
-    if (strcmp(s, "always") == 0) return DPG_REPEAT_ALWAYS;
-    if (strcmp(s, "unsent") != 0) luaL_error(L, "field '%s': \"always\" or \"unsent\" expected", f->name);
-    return DPG_REPEAT_UNSENT;
-}
-
-/* The header table on top; leaves the array behind under it, at `slot`, so that it lives as long as the spec is read. */
-static void read_headers(lua_State *L, const field *f, int slot, dpg_spec *spec)
-{
-    size_t n = 0;
-    dpg_header *headers;
-
-    if (!lua_istable(L, -1)) wrong(L, f, "table");
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) n++;
-    if (n == 0) return;
-    headers = lua_newuserdata(L, n * sizeof *headers);
-    lua_replace(L, slot);
-    n = 0;
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1), n++) {
-        if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
-            luaL_error(L, "field 'headers': names and values must be strings");
-        headers[n].name.ptr = lua_tolstring(L, -2, &headers[n].name.len);
-        headers[n].value.ptr = lua_tolstring(L, -1, &headers[n].value.len);
-    }
-    spec->headers = headers;
-    spec->header_count = n;
-}
-
-static dpg_credential *read_credential(lua_State *L, const field *f, const dpg_engine_box *engine)
-{
-    dpg_credential_box *box = luaL_testudata(L, -1, DPG_CREDENTIAL);
-
-    if (!box) wrong(L, f, "credential");
-    if (!box->engine || box->engine != engine || !box->credential)
-        luaL_error(L, "field 'credential': it belongs to another engine");
-    return box->credential;
-}
-
-static const field *find_field(lua_State *L, const field *fields, const char *what)
-{
-    const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
-    const field *f = fields;
-
-    while (f->name && strcmp(f->name, key) != 0) f++;
-    if (!f->name) luaL_error(L, "unknown field '%s' in %s", key, what);
-    return f;
-}
-
-/* One field, whose value is on top, into the struct at `to`. */
-static void read_plain(lua_State *L, const field *f, char *to)
-{
-    void *at = to + f->offset;
-
-    switch (f->type) {
-    case F_STR: *(dpg_str *)at = read_str(L, f); break;
-    case F_SECONDS:
-    case F_TIMER: *(int64_t *)at = read_ms(L, f); break;
-    case F_INT: *(int *)at = (int)read_whole(L, f, 1e9); break;
-    case F_SIZE: *(size_t *)at = (size_t)read_whole(L, f, 2e9); break;
-    case F_NUMBER:
-        *(double *)at = lua_isboolean(L, -1) && !lua_toboolean(L, -1) ? -1.0 : read_number(L, f);
-        if (*(double *)at == 0) *(double *)at = -1; /* zero in store is none; below, 0 means the default */
-        break;
-    case F_BOOL: *(bool *)at = read_bool(L, f); break;
-    case F_NOT: *(bool *)at = !read_bool(L, f); break;
-    default: break;
-    }
-}
-
-void dpg_read_spec(lua_State *L, int index, dpg_engine_box *engine, dpg_spec *spec)
-{
-    int slot;
-
-    luaL_checktype(L, index, LUA_TTABLE);
-    luaL_checkstack(L, 8, "spec");
-    lua_pushnil(L); /* the headers' array comes here, and stays until the caller returns */
-    slot = lua_gettop(L);
-    for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
-        const field *f = find_field(L, spec_fields, "a spec");
-
-        switch (f->type) {
-        case F_BODY:
-            spec->body = read_str(L, f);
-            spec->has_body = true;
-            break;
-        case F_REPEAT: spec->repeat = read_repeat(L, f); break;
-        case F_HEADERS: read_headers(L, f, slot, spec); break;
-        case F_CREDENTIAL: spec->credential = read_credential(L, f, engine); break;
-        default: read_plain(L, f, (char *)spec); break;
-        }
-    }
-}
-
-static void read_engine_options(lua_State *L, int index, dpg_engine_options *options)
-{
-    if (lua_isnoneornil(L, index)) return;
-    luaL_checktype(L, index, LUA_TTABLE);
-    for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
-        const field *f = find_field(L, engine_fields, "the engine's options");
-
-        if (f->type != F_PROXY) {
-            read_plain(L, f, (char *)options);
-            continue;
-        }
-        options->proxy_set = true;
-        if (!lua_isboolean(L, -1) || lua_toboolean(L, -1)) options->proxy = read_str(L, f);
-    }
-}
-
 /* --- making and closing ---------------------------------------------------------------------------------------------- */
 
 /* core.engine{ user_agent, ca_file, proxy, max_connections, http2, retry_budget, events } -> engine | nil, err */
@@ -274,7 +59,7 @@ int dpg_l_engine(lua_State *L)
     dpg_error err = DPG_ERROR_INIT;
     dpg_engine_box **ud;
 
-    read_engine_options(L, 1, &options);
+    dpg_read_engine_options(L, 1, &options);
     ud = lua_newuserdata(L, sizeof *ud);
     *ud = NULL;
     luaL_setmetatable(L, DPG_ENGINE);
@@ -381,7 +166,10 @@ static void push_event(lua_State *L, const dpg_note *note)
     if (note->path[0]) dpg_set_str(L, "path", dpg_cstr(note->path));
 }
 
-/* engine:next(quiet) -> nil | "done", id | "event", name, fields (id first; nil when `quiet`: nobody listens) */
+/*
+ * engine:next(quiet) -> nil | "done", id | "want", id | "data", id | "event", name, fields (id first; nil when `quiet`:
+ * nobody listens)
+ */
 static int l_next(lua_State *L)
 {
     dpg_engine_box *box = check_box(L);
@@ -392,9 +180,13 @@ static int l_next(lua_State *L)
     if (!box->engine) return 0;
     /* pushed before the note leaves the outbox: running out of memory here must not lose the end of a call */
     lua_pushliteral(L, "done");
+    lua_pushliteral(L, "want");
+    lua_pushliteral(L, "data");
     dpg_engine_next(box->engine, &note);
     switch (note.type) {
-    case DPG_NOTE_DONE: dpg_lua_pushint(L, (int64_t)note.id); return 2;
+    case DPG_NOTE_DONE: lua_settop(L, 2); break;
+    case DPG_NOTE_WANT: lua_settop(L, 3); break;
+    case DPG_NOTE_DATA: break;
     case DPG_NOTE_EVENT:
         lua_pushliteral(L, "event");
         if (quiet) return 1;
@@ -403,6 +195,8 @@ static int l_next(lua_State *L)
         return 3;
     default: return 0;
     }
+    dpg_lua_pushint(L, (int64_t)note.id);
+    return 2;
 }
 
 /* The headers as a table by lower-case name; a repeated one is joined by ", " (RFC 9110 section 5.3). */
@@ -464,6 +258,82 @@ static int l_take(lua_State *L)
     return failed ? 2 : 4;
 }
 
+/* --- bytes on their way ------------------------------------------------------------------------------------------------ */
+
+/* engine:feed(id, bytes) -> how many of them were taken | nil, err */
+static int l_feed(lua_State *L)
+{
+    dpg_engine_box *box = check_box(L);
+    dpg_id id = check_id(L, 2);
+    dpg_str bytes = dpg_check_str(L, 3);
+    dpg_error err = DPG_ERROR_INIT;
+    size_t taken = 0;
+
+    if (!box->engine) return push_closed(L);
+    if (dpg_engine_feed(box->engine, id, bytes, &taken, &err) != DPG_OK) return dpg_push_failure(L, &err);
+    dpg_lua_pushint(L, (int64_t)taken);
+    return 1;
+}
+
+/* engine:read(id, most) -> "bytes", data | "later" | "end" | nil, err */
+static int l_read(lua_State *L)
+{
+    dpg_engine_box *box = check_box(L);
+    dpg_id id = check_id(L, 2);
+    double most = (double)luaL_optnumber(L, 3, 65536);
+    dpg_error err = DPG_ERROR_INIT;
+    dpg_chunk chunk;
+    size_t n;
+
+    luaL_argcheck(L, most >= 1, 3, "at least 1 expected");
+    if (!box->engine) return push_closed(L);
+    if (dpg_engine_read(box->engine, id, 0, &chunk, &err) != DPG_OK) return dpg_push_failure(L, &err);
+    if (chunk.state != DPG_READ_BYTES) {
+        lua_pushstring(L, chunk.state == DPG_READ_LATER ? "later" : "end");
+        return 1;
+    }
+    n = most < (double)chunk.bytes.len ? (size_t)most : chunk.bytes.len;
+    lua_pushliteral(L, "bytes");
+    lua_pushlstring(L, chunk.bytes.ptr, n); /* first, since it may raise: then they are still there to be read */
+    if (dpg_engine_read(box->engine, id, n, &chunk, &err) != DPG_OK) return dpg_push_failure(L, &err);
+    return 2;
+}
+
+/* engine:head(id) -> status, headers, once a good answer to a call in chunks has begun | nil, err (err: no such call) */
+static int l_head(lua_State *L)
+{
+    dpg_engine_box *box = check_box(L);
+    dpg_id id = check_id(L, 2);
+    dpg_error err = DPG_ERROR_INIT;
+    dpg_chunk chunk;
+
+    if (!box->engine) return push_closed(L);
+    if (dpg_engine_read(box->engine, id, 0, &chunk, &err) != DPG_OK) return dpg_push_failure(L, &err);
+    if (!chunk.status) return 0;
+    dpg_lua_pushint(L, chunk.status);
+    push_headers(L, chunk.headers, chunk.header_count);
+    return 2;
+}
+
+/* engine:progress(id) -> sent, to_send, received, to_receive (bytes; a length that isn't known: nil) | nothing */
+static int l_progress(lua_State *L)
+{
+    dpg_engine_box *box = check_box(L);
+    dpg_id id = check_id(L, 2);
+    dpg_progress p;
+
+    if (!box->engine || dpg_engine_progress(box->engine, id, &p) != DPG_OK) return 0;
+    dpg_lua_pushint(L, p.sent);
+    if (p.to_send >= 0) dpg_lua_pushint(L, p.to_send);
+    else lua_pushnil(L);
+    dpg_lua_pushint(L, p.received);
+    if (p.to_receive >= 0) dpg_lua_pushint(L, p.to_receive);
+    else lua_pushnil(L);
+    return 4;
+}
+
+/* --- ending, counting -------------------------------------------------------------------------------------------------- */
+
 static int l_cancel(lua_State *L)
 {
     dpg_engine_box *box = check_box(L);
@@ -521,9 +391,9 @@ static int l_now(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"start", l_start},     {"wait", l_wait},       {"next", l_next},     {"take", l_take},
-    {"cancel", l_cancel},   {"abandon", l_abandon}, {"counts", l_counts}, {"close", l_close},
-    {"is_mine", l_is_mine}, {"now", l_now},         {NULL, NULL},
+    {"start", l_start},   {"wait", l_wait},   {"next", l_next},         {"take", l_take},     {"feed", l_feed},
+    {"read", l_read},     {"head", l_head},   {"progress", l_progress}, {"cancel", l_cancel}, {"abandon", l_abandon},
+    {"counts", l_counts}, {"close", l_close}, {"is_mine", l_is_mine},   {"now", l_now},       {NULL, NULL},
 };
 
 void dpg_open_engine(lua_State *L)

@@ -67,6 +67,14 @@ dpg_call_step dpg_call_at_gate(dpg_call *c, int64_t opens_boot_ms, int64_t now_b
     return DPG_STEP_WAIT;
 }
 
+/* Bytes move too often to be told of each: so looks are taken, four in the time that nothing may move. */
+static int64_t next_look(const dpg_call *c, int64_t now_boot_ms)
+{
+    int64_t look = now_boot_ms + (c->idle_ms + 3) / 4, end = c->moved_boot_ms + c->idle_ms;
+
+    return look < end ? look : end;
+}
+
 dpg_call_step dpg_call_connected(dpg_call *c, int64_t now_boot_ms, bool bearer_good)
 {
     assert(c->state == DPG_CALL_QUEUED);
@@ -76,19 +84,35 @@ dpg_call_step dpg_call_connected(dpg_call *c, int64_t now_boot_ms, bool bearer_g
     }
     enter(c, DPG_CALL_SENDING);
     c->attempt++;
-    if (c->timeout_ms != INT64_MAX) c->wake_boot_ms = now_boot_ms + c->timeout_ms;
+    c->moved = 0;
+    c->moved_boot_ms = now_boot_ms;
+    if (c->idle_ms > 0) c->wake_boot_ms = next_look(c, now_boot_ms);
+    else if (c->timeout_ms != INT64_MAX) c->wake_boot_ms = now_boot_ms + c->timeout_ms;
     return DPG_STEP_SEND;
+}
+
+bool dpg_call_is_stalled(dpg_call *c, int64_t moved, int64_t now_boot_ms)
+{
+    assert(c->state == DPG_CALL_SENDING);
+    if (moved != c->moved) {
+        c->moved = moved;
+        c->moved_boot_ms = now_boot_ms;
+    } else if (now_boot_ms - c->moved_boot_ms >= c->idle_ms) {
+        return true;
+    }
+    c->wake_boot_ms = next_look(c, now_boot_ms);
+    return false;
 }
 
 dpg_call_step dpg_call_ended(dpg_call *c, const dpg_outcome *outcome, dpg_budget *budget, int64_t now_boot_ms,
                              uint64_t random, dpg_retry *retry)
 {
     assert(c->state == DPG_CALL_SENDING);
-    if (outcome->sent == DPG_SENT_MAYBE) c->sent++;
+    if (outcome->sent != DPG_SENT_NOT) c->sent++;
     c->has_answer = outcome->status != 0;
     c->retry_after_ms = outcome->status ? outcome->retry_after_ms : -1;
     *retry = (dpg_retry){0};
-    if (outcome->status == 401 && c->person && !c->challenged) {
+    if (outcome->status == 401 && c->person && !c->challenged && !outcome->used_up) {
         c->challenged = true;
         c->rejected = c->serial;
         enter(c, DPG_CALL_AUTHORIZING);

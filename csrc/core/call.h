@@ -42,14 +42,16 @@ typedef enum dpg_ending {
 typedef struct dpg_call {
     dpg_call_state state;
     dpg_retry_policy policy;
-    int64_t timeout_ms; /* one attempt; INT64_MAX: none */
-    bool person;        /* has a credential whose bearer can be replaced */
-    int attempt, sent;  /* begun; of those, how many may have left */
-    bool challenged;    /* a 401 has been answered by a new bearer already */
-    bool has_answer;    /* an answer is kept: it is what a 401 that stands, or a deadline in a back-off, ends with */
+    int64_t timeout_ms;           /* one attempt; INT64_MAX: none */
+    int64_t idle_ms;              /* above 0: instead of it; an attempt ends when nothing has moved for so long */
+    int64_t moved, moved_boot_ms; /* how much has moved when we last looked; since when it is so much */
+    bool person;                  /* has a credential whose bearer can be replaced */
+    int attempt, sent;            /* begun; of those, how many may have left */
+    bool challenged;              /* a 401 has been answered by a new bearer already */
+    bool has_answer; /* an answer is kept: it is what a 401 that stands, or a deadline in a back-off, ends with */
     uint64_t serial, rejected; /* the bearer in use; the one that a 401 came to */
-    int64_t wake_boot_ms;      /* GATED, BACKING_OFF, SENDING (its timeout): when to look again; INT64_MAX: never */
-    int64_t retry_after_ms;    /* what the last answer asked for; -1: nothing */
+    int64_t wake_boot_ms; /* GATED, BACKING_OFF, SENDING (its timeout, a look): when to look again; INT64_MAX: never */
+    int64_t retry_after_ms; /* what the last answer asked for; -1: nothing */
     dpg_ending ending;
 } dpg_call;
 
@@ -60,8 +62,9 @@ dpg_call_step dpg_call_at_gate(dpg_call *c, int64_t opens_boot_ms, int64_t now_b
 dpg_call_step dpg_call_connected(dpg_call *c, int64_t now_boot_ms, bool bearer_good);    /* its turn in the queue */
 dpg_call_step dpg_call_ended(dpg_call *c, const dpg_outcome *outcome, dpg_budget *budget, int64_t now_boot_ms,
                              uint64_t random, dpg_retry *retry); /* an attempt; *retry says whether the gate closes */
-dpg_call_step dpg_call_woken(dpg_call *c);                       /* GATED and BACKING_OFF only */
-dpg_call_step dpg_call_stop(dpg_call *c, dpg_ending why);        /* the deadline, or a cancel */
+bool dpg_call_is_stalled(dpg_call *c, int64_t moved, int64_t now_boot_ms); /* SENDING; false: look again when it says */
+dpg_call_step dpg_call_woken(dpg_call *c);                                 /* GATED and BACKING_OFF only */
+dpg_call_step dpg_call_stop(dpg_call *c, dpg_ending why);                  /* the deadline, or a cancel */
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

@@ -47,7 +47,7 @@ typedef enum dpg_kind {
     DPG_KIND_API,      /* DPG said no to something that the core asked itself (an exchange) */
     DPG_KIND_AUTH,     /* sign in again */
     DPG_KIND_CANCELLED,
-    DPG_KIND_STORAGE /* the token store */
+    DPG_KIND_STORAGE /* the token store, or the disk that a file is read from or written to */
 } dpg_kind;
 
 const char *dpg_kind_name(dpg_kind kind); /* "usage", "network" …, as in Lua */
@@ -117,9 +117,46 @@ typedef struct dpg_header {
 } dpg_header;
 
 typedef enum dpg_repeat {
-    DPG_REPEAT_ALWAYS, /* any attempt may follow any other: GET, or a write with an Idempotency-Key */
-    DPG_REPEAT_UNSENT  /* again only when the request certainly never left, or on a 429; on a fresh connection */
+    DPG_REPEAT_ALWAYS,    /* any attempt may follow any other: GET, or a write with an Idempotency-Key */
+    DPG_REPEAT_UNSENT,    /* again only when the request certainly never left, or on a 429; on a fresh connection */
+    DPG_REPEAT_UNFINISHED /* as UNSENT, and also as long as the body had certainly not been handed over whole */
 } dpg_repeat;
+
+/* One part of a multipart/form-data body (RFC 7578): bytes, a file that is read while it is sent, or bytes that are fed. */
+typedef struct dpg_part {
+    dpg_str name;
+    dpg_str value;    /* the bytes, copied */
+    dpg_str path;     /* instead: a file, opened with each attempt; its length must stay `size`, or "file_changed" */
+    bool fed;         /* instead: `size` bytes that come through dpg_engine_feed(); once some are taken it is not
+                             attempted again */
+    int64_t size;     /* of a file or a fed part */
+    dpg_str filename; /* empty: none */
+    dpg_str content_type; /* empty: none; of a part with a filename: what its extension says to libcurl */
+} dpg_part;
+
+typedef enum dpg_sink_type {
+    DPG_SINK_MEMORY, /* the completion's body */
+    DPG_SINK_FILE,   /* a file; needs no memory, however long it is */
+    DPG_SINK_CHUNKS  /* pulled by dpg_engine_read(); the transfer pauses while `window` bytes wait */
+} dpg_sink_type;
+
+/*
+ * Where the body of a good answer goes. Of any answer but a 200 or a 206 it goes to memory (64 KiB of it), and a file is left
+ * alone. A 206 is good only when its Content-Range begins at `offset` (and, with `expected`, names that length): else it is a
+ * protocol error, code "range_mismatch". A 200 starts the file over; without an offset, and with `expected`, it must be of
+ * that length ("length_mismatch"). Bytes of a file or of chunks are never decoded (Accept-Encoding: identity), and the
+ * answer must be as long as it says ("answer_cut"). A disk that refuses ends the call with kind "storage"; what the file
+ * holds is the beginning of the right answer, whatever happens. Once some of it is there, the core attempts no more: the
+ * caller goes on from where it ended.
+ */
+typedef struct dpg_sink {
+    dpg_sink_type type;
+    dpg_str path;      /* FILE: written here */
+    int64_t offset;    /* FILE: how much is there already */
+    int64_t expected;  /* the whole length; 0: not known */
+    dpg_str rename_to; /* FILE: once whole: fsync, rename to this, fsync the folder; empty: neither */
+    size_t window;     /* CHUNKS; 0: 1 MiB */
+} dpg_sink;
 
 /* What to send, and how to go about it. All of it is copied by dpg_engine_start(). */
 typedef struct dpg_spec {
@@ -138,7 +175,11 @@ typedef struct dpg_spec {
     int64_t timeout_ms;      /* one attempt; 0: 30,000; below 0: none */
     int64_t deadline_ms;     /* the whole call, waits included; 0: 120,000; below 0: none */
     int64_t timer_ms;
-    size_t max_response_bytes; /* 0: 64 MiB */
+    size_t max_response_bytes; /* in memory; 0: 64 MiB */
+    const dpg_part *parts;     /* instead of a body: a form; copied, all but its files */
+    size_t part_count;
+    dpg_sink sink;
+    int64_t idle_ms; /* above 0: instead of timeout_ms; an attempt ends when no byte has moved for so long */
 } dpg_spec;
 #define DPG_SPEC_INIT \
     {                 \
@@ -163,9 +204,11 @@ dpg_status dpg_engine_start(dpg_engine *engine, const dpg_spec *spec, dpg_id *ou
 dpg_status dpg_engine_wait(dpg_engine *engine, int64_t ms, dpg_error *err);
 
 typedef enum dpg_note_type {
-    DPG_NOTE_NONE, /* the outbox is empty */
-    DPG_NOTE_DONE, /* the call `id` has ended: take it */
-    DPG_NOTE_EVENT /* something worth a log line or a metric */
+    DPG_NOTE_NONE,  /* the outbox is empty */
+    DPG_NOTE_DONE,  /* the call `id` has ended: take it */
+    DPG_NOTE_EVENT, /* something worth a log line or a metric */
+    DPG_NOTE_WANT,  /* the call `id` waits for bytes of its fed part: dpg_engine_feed() */
+    DPG_NOTE_DATA   /* the call `id` has a head, chunks or the end of them to be had by dpg_engine_read() */
 } dpg_note_type;
 
 typedef enum dpg_event {
@@ -221,8 +264,42 @@ void dpg_completion_clear(dpg_completion *completion);
 /* End a call early; it completes with kind "cancelled". A rotation that it waited for goes on without it. Unknown ids are ignored. */
 void dpg_engine_cancel(dpg_engine *engine, dpg_id id);
 
-/* Nobody will take this call: when it ends it frees itself. It is not cancelled. */
+/* Nobody will take this call: when it ends it frees itself. It is not cancelled, unless it is one that is fed or read. */
 void dpg_engine_abandon(dpg_engine *engine, dpg_id id);
+
+/* Bytes of the body of the attempt under way, or of the last one; -1 for a length that is not known. */
+typedef struct dpg_progress {
+    int64_t sent, to_send, received, to_receive;
+} dpg_progress;
+
+/* DPG_E_UNKNOWN: no such call, or it was taken. */
+dpg_status dpg_engine_progress(const dpg_engine *engine, dpg_id id, dpg_progress *out);
+
+/*
+ * Give a call some of the bytes of its fed part; copied. *taken says how many: fewer than given when enough wait already
+ * (then a WANT note comes later). DPG_E_UNKNOWN: the call has ended or feeds nothing; DPG_E_INVALID: more than `size`.
+ */
+dpg_status dpg_engine_feed(dpg_engine *engine, dpg_id id, dpg_str bytes, size_t *taken, dpg_error *err);
+
+typedef enum dpg_read_state {
+    DPG_READ_LATER, /* nothing for now: a DATA note comes */
+    DPG_READ_BYTES, /* bytes, in `bytes` */
+    DPG_READ_END    /* all have been read, or the call failed: the DONE note has come or comes, take it */
+} dpg_read_state;
+
+typedef struct dpg_chunk {
+    dpg_read_state state;
+    dpg_str bytes;             /* borrowed until the next call of any function with this engine */
+    int status;                /* 0: the head is not here yet */
+    const dpg_header *headers; /* likewise borrowed; the good answer's */
+    size_t header_count;
+} dpg_chunk;
+
+/*
+ * What has come of a call with DPG_SINK_CHUNKS, at most `most` bytes; reading lets a paused transfer go on. With 0 it looks
+ * and takes nothing: `bytes` then are all that can be had in one piece. DPG_E_UNKNOWN: no such call, or it was taken.
+ */
+dpg_status dpg_engine_read(dpg_engine *engine, dpg_id id, size_t most, dpg_chunk *out, dpg_error *err);
 
 typedef struct dpg_counts {
     size_t calls;     /* started, not ended */

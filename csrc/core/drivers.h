@@ -7,6 +7,7 @@
 #define DPG_DRIVERS_H
 
 #include "base.h"
+#include "pipe.h"
 
 #if defined(__GNUC__)
 #pragma GCC visibility push(hidden)
@@ -85,13 +86,19 @@ typedef struct dpg_request {
     size_t header_count;
     dpg_str body;
     bool has_body;
+    const dpg_part *parts; /* instead of a body */
+    size_t part_count;
+    dpg_pipe *fed;        /* what the fed part takes its bytes from */
+    const dpg_sink *sink; /* NULL: memory */
+    dpg_pipe *chunks;     /* what a sink of chunks puts its bytes in */
     bool once; /* never two times on the wire: a fresh connection, HTTP/1.1, guarded against libcurl's own resends */
     size_t max_response_bytes;
 } dpg_request;
 
 /* How far a request certainly did, or may have, gone. */
 typedef enum dpg_sent {
-    DPG_SENT_NOT, /* proof: not one byte of the request left this machine */
+    DPG_SENT_NOT,  /* proof: not one byte of the request left this machine */
+    DPG_SENT_PART, /* proof: not the last byte of its form left, so that nobody can have it whole */
     DPG_SENT_MAYBE
 } dpg_sent;
 
@@ -104,18 +111,34 @@ typedef struct dpg_response {
     dpg_header *headers; /* names in lower case; views into `head` */
     size_t header_count;
     dpg_buf head, body; /* both secret buffers: an answer may carry tokens */
+    dpg_progress progress;
+    bool used_up; /* bytes have come out of `fed`, or gone into its file or its chunks: nobody can begin it anew */
 } dpg_response;
 void dpg_response_clear(dpg_response *response);
+
+/* How a transfer is getting on. */
+typedef struct dpg_glance {
+    dpg_progress progress;
+    int64_t moved; /* grows with each byte that moves, in either direction, into and out of its pipes too */
+    bool used_up;
+    bool hungry, full; /* it can't go on, because `fed` is empty; because `chunks` is full */
+    int status;        /* of a good answer to a file or chunks, once its head is whole; borrowed until the next step */
+    const dpg_header *headers;
+    size_t header_count;
+} dpg_glance;
 
 typedef struct dpg_transport {
     void *self;
     /* Start a transfer under `id`. The request's bytes are borrowed until the transfer ends (next, abort). On failure nothing was sent. */
     dpg_status (*start)(void *self, uint64_t id, const dpg_request *request, dpg_error *err);
+    /* False: no such transfer, or it has ended. NULL: this transport can't tell. */
+    bool (*look)(void *self, uint64_t id, dpg_glance *out);
     /* End it now, and say how far it had gone. Unknown ids: DPG_SENT_NOT. */
     dpg_sent (*abort)(void *self, uint64_t id);
     /*
      * Wait until something can move, `timeout_ms` have passed or somebody wakes it; then move all that can be moved without
-     * waiting. When it returns, no answer is left lying in a socket (so a timeout judged after it is a real one).
+     * waiting. When it returns, no answer is left lying in a socket (so a timeout judged after it is a real one). A
+     * transfer that stood still for its pipe goes on here, when there are bytes, or room.
      */
     dpg_status (*step)(void *self, int64_t timeout_ms, dpg_error *err);
     /* The next transfer that has ended; false when there is none. *out is the receiver's. */

@@ -1,6 +1,6 @@
 /*
- * What engine.c, flow.c and flow_credential.c share, and nobody else sees: the engine's own things. All of it is touched
- * by the engine's owner alone, but for the inbox and the outbox.
+ * What engine.c, engine_start.c, flow.c, flow_stream.c and flow_credential.c share, and nobody else sees: the engine's
+ * own things. All of it is touched by the engine's owner alone, but for the inbox and the outbox.
  */
 #ifndef DPG_ENGINE_INTERNAL_H
 #define DPG_ENGINE_INTERNAL_H
@@ -63,7 +63,8 @@ typedef struct dpg_named_gate {
 
 typedef struct dpg_out {
     dpg_list link;
-    struct dpg_flow *flow; /* this call has ended; NULL: it is the head of an event */
+    dpg_note_type type;    /* DONE, WANT or DATA of … */
+    struct dpg_flow *flow; /* … this call; NULL: it is the head of an event */
 } dpg_out;
 
 typedef struct dpg_outgoing { /* an event, on the heap */
@@ -84,10 +85,12 @@ typedef enum dpg_flow_type {
 } dpg_flow_type;
 
 typedef struct dpg_flow {
-    dpg_list link;  /* engine->calls */
-    dpg_list queue; /* engine->queue */
-    dpg_list inbox; /* engine->inbox */
-    dpg_out out;    /* engine->outbox, once ended */
+    dpg_list link;      /* engine->calls */
+    dpg_list queue;     /* engine->queue */
+    dpg_list inbox;     /* engine->inbox */
+    dpg_list stream;    /* engine->streams */
+    dpg_out out;        /* engine->outbox, once ended */
+    dpg_out want, data; /* engine->outbox: at most one of each at a time */
     dpg_engine *engine;
     dpg_id id;
     dpg_flow_type type;
@@ -100,7 +103,15 @@ typedef struct dpg_flow {
     dpg_str method, url, path, body, account;
     bool has_body;
     size_t max_response_bytes;
-    dpg_header *headers; /* the spec's, with a free one at the end for Authorization */
+    dpg_part *parts;
+    size_t part_count;
+    dpg_sink sink;
+    dpg_pipe fed, chunks;        /* without bytes: there is none */
+    int64_t feeds;               /* how many bytes come through `fed` */
+    bool want_waits, data_waits; /* somebody waits for the next note of that kind; false: told, and not back yet */
+    bool head_told;
+    dpg_progress progress; /* of the last attempt that has ended */
+    dpg_header *headers;   /* the spec's, with a free one at the end for Authorization */
     size_t header_count;
     dpg_buf authorization;
 
@@ -166,6 +177,7 @@ struct dpg_engine {
     dpg_ids live, ended;
     size_t untaken;
     dpg_list calls, queue;
+    dpg_list streams; /* calls that are fed or read */
     bool pumping_queue;
     dpg_list credentials, origins, gates;
     dpg_timers timers;
@@ -175,6 +187,17 @@ struct dpg_engine {
 void dpg_engine_now(const dpg_engine *e, dpg_moment *out);
 void dpg_engine_say(dpg_engine *e,
                     const dpg_note *note); /* an event; copied; dropped when nobody listens or there is no memory */
+
+/* engine_start.c */
+dpg_status dpg_engine_closed(dpg_error *err);
+
+/* flow_stream.c */
+void dpg_flow_tell(dpg_flow *f);                     /* is there something for who feeds or reads it? a note then */
+void dpg_flow_tell_end(dpg_flow *f);                 /* it has ended: whoever waits for chunks waits no more */
+void dpg_flow_untell(dpg_flow *f);                   /* takes its WANT and DATA notes out of the outbox */
+bool dpg_flow_look(dpg_flow *f, dpg_glance *out);    /* at the attempt under way; keeps its progress */
+dpg_sent dpg_flow_abort(dpg_flow *f, bool *used_up); /* the attempt under way */
+bool dpg_flow_is_stalled(dpg_flow *f, const char **why);
 
 /* flow.c */
 void dpg_flow_begin(dpg_flow *f);

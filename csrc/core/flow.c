@@ -48,8 +48,10 @@ static void let_go(dpg_flow *f) /* of everything that others count */
 {
     dpg_engine *e = f->engine;
 
+    dpg_flow_untell(f);
     dpg_list_remove(&f->link);
     dpg_list_remove(&f->queue);
+    dpg_list_remove(&f->stream);
     dpg_timer_set(&e->timers, &f->timer, INT64_MAX);
     dpg_timers_release(&e->timers);
     dpg_ids_remove(&e->live, f->id);
@@ -72,6 +74,8 @@ static void complete(dpg_flow *f)
         return;
     }
     dpg_ids_put(&e->ended, f);
+    dpg_flow_tell_end(f);
+    f->out.type = DPG_NOTE_DONE;
     f->out.flow = f;
     dpg_list_push(&e->outbox, &f->out.link);
     e->outbox_count++;
@@ -129,11 +133,11 @@ static void finish(dpg_flow *f)
 static void stop(dpg_flow *f, dpg_ending why, const dpg_error *err)
 {
     dpg_engine *e = f->engine;
+    bool used_up;
 
     f->error = *err;
     if (f->transferring) {
-        if (f->engine->drivers.transport.abort(f->engine->drivers.transport.self, f->id) == DPG_SENT_MAYBE)
-            f->call.sent++;
+        if (dpg_flow_abort(f, &used_up) != DPG_SENT_NOT) f->call.sent++;
         f->transferring = false;
         f->engine->transfers--;
     }
@@ -277,7 +281,7 @@ static dpg_call_step ended(dpg_flow *f, dpg_outcome *outcome)
     dpg_engine_now(f->engine, &now);
     f->transferring = false;
     f->engine->transfers--;
-    if (outcome->sent == DPG_SENT_MAYBE) f->engine->sent++;
+    if (outcome->sent != DPG_SENT_NOT) f->engine->sent++;
     say(f, DPG_EVENT_RESPONSE, 0, outcome->status ? "" : f->response.error.code);
     if (outcome->status >= 200 && outcome->status < 500 && outcome->status != 429)
         dpg_budget_regain(&f->origin->budget);
@@ -306,7 +310,12 @@ static dpg_call_step send(dpg_flow *f)
                            .header_count = f->header_count,
                            .body = f->body,
                            .has_body = f->has_body,
-                           .once = f->call.policy.repeat == DPG_REPEAT_UNSENT,
+                           .parts = f->parts,
+                           .part_count = f->part_count,
+                           .fed = f->fed.bytes ? &f->fed : NULL,
+                           .sink = f->sink.type == DPG_SINK_MEMORY ? NULL : &f->sink,
+                           .chunks = f->chunks.bytes ? &f->chunks : NULL,
+                           .once = f->call.policy.repeat != DPG_REPEAT_ALWAYS,
                            .max_response_bytes = f->max_response_bytes};
     dpg_outcome outcome = {.kind = DPG_KIND_NETWORK, .sent = DPG_SENT_NOT, .retry_after_ms = -1};
     dpg_moment now;
@@ -317,6 +326,7 @@ static dpg_call_step send(dpg_flow *f)
     f->sent_boot_ms = now.boot_ms;
     dpg_response_clear(&f->response);
     memset(&f->response, 0, sizeof f->response);
+    f->progress = (dpg_progress){0, -1, 0, -1};
     f->transferring = true;
     f->engine->transfers++;
     say(f, DPG_EVENT_START, 0, "");
@@ -336,7 +346,7 @@ void dpg_flow_responded(dpg_flow *f, dpg_response *response)
 {
     dpg_engine *e = f->engine;
     dpg_moment now;
-    dpg_outcome outcome;
+    dpg_outcome outcome = {.used_up = response->used_up};
 
     if (!f->transferring) {
         dpg_response_clear(response);
@@ -345,6 +355,7 @@ void dpg_flow_responded(dpg_flow *f, dpg_response *response)
     dpg_engine_now(f->engine, &now);
     dpg_response_clear(&f->response);
     f->response = *response;
+    f->progress = response->progress;
     outcome.kind = response->error.kind;
     outcome.status = outcome.kind == DPG_KIND_NONE ? response->status : 0;
     outcome.sent = response->sent;
@@ -477,14 +488,18 @@ static void deadline(dpg_flow *f)
     stop_any(f, DPG_END_DEADLINE, &err);
 }
 
-static void attempt_timed_out(dpg_flow *f)
+static void attempt_timed_out(dpg_flow *f, const char *why)
 {
     dpg_engine *e = f->engine;
     dpg_outcome outcome = {.kind = DPG_KIND_TIMEOUT, .retry_after_ms = -1};
 
-    outcome.sent = e->drivers.transport.abort(e->drivers.transport.self, f->id);
-    dpg_fail(&f->response.error, DPG_E_SYSTEM, DPG_KIND_TIMEOUT, "timeout", "no answer within %.4g s",
-             (double)f->call.timeout_ms / 1000);
+    outcome.sent = dpg_flow_abort(f, &outcome.used_up);
+    if (f->call.idle_ms > 0)
+        dpg_fail(&f->response.error, DPG_E_SYSTEM, DPG_KIND_TIMEOUT, "stalled", "nothing moved for %.4g s%s",
+                 (double)f->call.idle_ms / 1000, why);
+    else
+        dpg_fail(&f->response.error, DPG_E_SYSTEM, DPG_KIND_TIMEOUT, "timeout", "no answer within %.4g s",
+                 (double)f->call.timeout_ms / 1000);
     run(f, ended(f, &outcome));
     dpg_queue_pump(e);
 }
@@ -492,12 +507,14 @@ static void attempt_timed_out(dpg_flow *f)
 static void fire(dpg_engine *e, void *owner)
 {
     dpg_flow *f = owner;
+    const char *why = "";
     dpg_moment now;
 
     dpg_engine_now(e, &now);
     if (f->type == DPG_FLOW_TIMER) complete(f);
     else if (now.boot_ms >= f->deadline_boot_ms) deadline(f);
-    else if (f->call.state == DPG_CALL_SENDING) attempt_timed_out(f);
+    else if (f->call.state == DPG_CALL_SENDING && f->call.idle_ms > 0 && !dpg_flow_is_stalled(f, &why)) arm(f);
+    else if (f->call.state == DPG_CALL_SENDING) attempt_timed_out(f, why);
     else run(f, dpg_call_woken(&f->call));
 }
 
@@ -509,6 +526,7 @@ void dpg_flow_begin(dpg_flow *f)
     f->timer.owner = f;
     f->call.policy.deadline_boot_ms = f->deadline_boot_ms;
     f->call.wake_boot_ms = INT64_MAX;
+    if (f->fed.bytes || f->chunks.bytes) dpg_list_push(&f->engine->streams, &f->stream);
     switch (f->type) {
     case DPG_FLOW_TIMER: arm(f); break;
     case DPG_FLOW_LOAD: start_job(f, DPG_FLOW_LOAD, DPG_JOB_LOAD); break;
@@ -521,6 +539,10 @@ void dpg_flow_begin(dpg_flow *f)
 void dpg_flow_free(dpg_flow *f)
 {
     if (!f) return;
+    dpg_flow_untell(f);
+    dpg_pipe_clear(&f->fed);
+    dpg_pipe_clear(&f->chunks);
+    dpg_free(f->parts);
     dpg_signed_in_clear(&f->signed_in);
     dpg_response_clear(&f->response);
     dpg_buf_clear(&f->authorization);

@@ -138,6 +138,38 @@ bool dpg_header_number(dpg_str value, int64_t max, int64_t *out)
     return true;
 }
 
+/* A whole number, up to what an int64_t holds. */
+static bool take_whole(dpg_str *s, int64_t *out)
+{
+    int64_t n = 0;
+    size_t len = 0;
+
+    while (len < s->len && is_digit(s->ptr[len])) {
+        if (n > (INT64_MAX - 9) / 10) return false;
+        n = n * 10 + (s->ptr[len++] - '0');
+    }
+    *s = dpg_str_of(s->ptr + len, s->len - len);
+    *out = n;
+    return len > 0;
+}
+
+bool dpg_header_range(dpg_str value, int64_t *first, int64_t *last, int64_t *whole)
+{
+    dpg_str s = trim(value);
+    int64_t from, to, of = -1;
+
+    if (s.len < 6 || !dpg_str_eq_nocase(dpg_str_of(s.ptr, 6), DPG_LIT("bytes "))) return false;
+    s = trim(dpg_str_of(s.ptr + 6, s.len - 6));
+    if (!take_whole(&s, &from) || !take(&s, DPG_LIT("-")) || !take_whole(&s, &to) || !take(&s, DPG_LIT("/")))
+        return false;
+    if (!take(&s, DPG_LIT("*")) && !take_whole(&s, &of)) return false;
+    if (s.len || from > to || (of >= 0 && to >= of)) return false;
+    *first = from;
+    *last = to;
+    *whole = of;
+    return true;
+}
+
 /* --- dates --------------------------------------------------------------------------------------------------------- */
 
 typedef struct date {

@@ -18,6 +18,12 @@ const dpg_header *dpg_headers_find(const dpg_header *headers, size_t n, const ch
 bool dpg_header_number(dpg_str value, int64_t max, int64_t *out);
 
 /*
+ * A Content-Range of bytes (RFC 9110 section 14.4): the first and the last byte of this part, and how many there are
+ * of the whole, -1 when that is not said. False for anything else, a part that lies outside of the whole included.
+ */
+bool dpg_header_range(dpg_str value, int64_t *first, int64_t *last, int64_t *whole);
+
+/*
  * An HTTP date in any of the three forms of RFC 9110 section 5.6.7, as Unix seconds; false for anything else. Two digits
  * of a year are 1970 to 2069. Whether the weekday is the right one is not asked.
  */

@@ -106,6 +106,40 @@ dpg_os_trouble dpg_os_keep(const dpg_os_folder *folder, const char *name, const 
 
 dpg_os_trouble dpg_os_remove(const dpg_os_folder *folder, const char *name, dpg_os_fault *fault);
 
+/* --- the caller's own files: what is uploaded, and what is downloaded into ----------------------------------------- */
+
+/* Regular files, wherever a path of the caller's leads. -1: none. Children of this process never inherit one. */
+typedef struct dpg_os_file {
+    intptr_t handle;
+} dpg_os_file;
+#define DPG_OS_FILE_NONE \
+    {                    \
+        -1               \
+    }
+
+/* To read; *size is its length now. */
+dpg_os_trouble dpg_os_file_open(const char *path, dpg_os_file *out, int64_t *size, dpg_os_fault *fault);
+
+/* To write: made when it is missing, as the umask has it, else left as it is. No symbolic link is followed. */
+dpg_os_trouble dpg_os_file_make(const char *path, dpg_os_file *out, int64_t *size, dpg_os_fault *fault);
+
+dpg_os_trouble dpg_os_file_size(const dpg_os_file *file, int64_t *size, dpg_os_fault *fault);
+
+/* At most `most` bytes from byte `at` on; *got is 0 at the end. */
+dpg_os_trouble dpg_os_file_read(const dpg_os_file *file, char *to, size_t most, int64_t at, size_t *got,
+                                dpg_os_fault *fault);
+
+/* All of it, from byte `at` on; when it fails, the first bytes of it may stand there. */
+dpg_os_trouble dpg_os_file_write(const dpg_os_file *file, const char *bytes, size_t len, int64_t at,
+                                 dpg_os_fault *fault);
+dpg_os_trouble dpg_os_file_cut(const dpg_os_file *file, int64_t size,
+                               dpg_os_fault *fault); /* what lies beyond is gone */
+dpg_os_trouble dpg_os_file_sync(const dpg_os_file *file, dpg_os_fault *fault);
+dpg_os_trouble dpg_os_file_close(dpg_os_file *file, dpg_os_fault *fault); /* some disks say only here what went wrong */
+
+/* Atomically: `to` is now what `from` was, and durably so. */
+dpg_os_trouble dpg_os_file_move(const char *from, const char *to, dpg_os_fault *fault);
+
 /* --- the lock ----------------------------------------------------------------------------------------------------- */
 
 /*

@@ -1,6 +1,6 @@
 /*
  * os.h, and the engine's clock and random numbers, for POSIX systems. Everything of the system that the core touches is
- * called from here (but for libcurl's own calls).
+ * called from here and from os_posix_file.c, which has the caller's files (but for libcurl's own calls).
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* CLOCK_BOOTTIME, getrandom, O_NOFOLLOW under -std=c11 */
@@ -30,7 +30,7 @@
 #endif
 
 #include "drivers.h"
-#include "os.h"
+#include "os_posix_internal.h"
 
 #ifndef PATH_MAX
 #define PATH_MAX 4096
@@ -264,7 +264,7 @@ static dpg_os_trouble trouble_of(int number)
     }
 }
 
-static dpg_os_trouble fault_errno(dpg_os_fault *fault, int number)
+dpg_os_trouble dpg_posix_fault(dpg_os_fault *fault, int number)
 {
     char buf[sizeof fault->text];
 
@@ -273,7 +273,7 @@ static dpg_os_trouble fault_errno(dpg_os_fault *fault, int number)
     return fault->trouble;
 }
 
-static dpg_os_trouble fault_of(dpg_os_fault *fault, dpg_os_trouble trouble, const char *text)
+dpg_os_trouble dpg_posix_fault_of(dpg_os_fault *fault, dpg_os_trouble trouble, const char *text)
 {
     fault->trouble = trouble;
     snprintf(fault->text, sizeof fault->text, "%s", text);
@@ -282,17 +282,17 @@ static dpg_os_trouble fault_of(dpg_os_fault *fault, dpg_os_trouble trouble, cons
 
 /* --- calls that a signal may interrupt ---------------------------------------------------------------------------- */
 
-static int open_at(int folder, const char *name, int flags)
+int dpg_posix_open_at(int folder, const char *name, int flags, unsigned mode)
 {
     int fd;
 
-    do fd = openat(folder, name, flags, 0600);
+    do fd = openat(folder, name, flags, (mode_t)mode);
     while (fd < 0 && errno == EINTR);
     return fd;
 }
 
 /* Puts what was written on the disk itself, as far as the system can be made to. */
-static int sync_fd(int fd)
+int dpg_posix_sync(int fd)
 {
     int rc;
 
@@ -306,9 +306,9 @@ static int sync_fd(int fd)
     return rc;
 }
 
-static int sync_folder_fd(int fd)
+int dpg_posix_sync_folder(int fd)
 {
-    if (sync_fd(fd) == 0) return 0;
+    if (dpg_posix_sync(fd) == 0) return 0;
     return errno == EINVAL || errno == ENOTSUP || errno == EOPNOTSUPP ? 0
                                                                       : -1; /* a file system that syncs no folders */
 }
@@ -348,7 +348,7 @@ char *dpg_os_absolute(const char *path, dpg_os_fault *fault)
     dpg_buf b;
 
     if (path[0] != '/' && !getcwd(here, sizeof here)) {
-        fault_errno(fault, errno);
+        dpg_posix_fault(fault, errno);
         return NULL;
     }
     dpg_buf_init(&b, PATH_MAX);
@@ -361,8 +361,8 @@ char *dpg_os_absolute(const char *path, dpg_os_fault *fault)
         }
     }
     dpg_buf_puts(&b, path);
-    if (b.failed == DPG_BUF_TOO_LONG) fault_errno(fault, ENAMETOOLONG);
-    else if (b.failed) fault_errno(fault, ENOMEM);
+    if (b.failed == DPG_BUF_TOO_LONG) dpg_posix_fault(fault, ENAMETOOLONG);
+    else if (b.failed) dpg_posix_fault(fault, ENOMEM);
     if (b.failed) dpg_buf_clear(&b);
     return b.ptr;
 }
@@ -410,7 +410,7 @@ char *dpg_os_real(const char *path, dpg_os_fault *fault)
     put_lexically(&b, absolute + cut);
     if (b.len == 0) dpg_buf_puts(&b, "/");
     if (b.failed) {
-        fault_errno(fault, b.failed == DPG_BUF_TOO_LONG ? ENAMETOOLONG : ENOMEM);
+        dpg_posix_fault(fault, b.failed == DPG_BUF_TOO_LONG ? ENAMETOOLONG : ENOMEM);
         dpg_buf_clear(&b);
     } else {
         b.ptr[b.len] = '\0';
@@ -423,20 +423,20 @@ char *dpg_os_real(const char *path, dpg_os_fault *fault)
 
 static int open_folder(const char *path)
 {
-    return open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return dpg_posix_open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 }
 
-/* The name of a new folder is durable only once the folder around it is. */
-static int sync_parent(const char *path)
+int dpg_posix_sync_parent(const char *path)
 {
     char parent[PATH_MAX];
     const char *slash = strrchr(path, '/');
     int fd, rc;
 
-    snprintf(parent, sizeof parent, "%.*s", slash > path ? (int)(slash - path) : 1, path);
+    if (slash) snprintf(parent, sizeof parent, "%.*s", slash > path ? (int)(slash - path) : 1, path);
+    else snprintf(parent, sizeof parent, ".");
     fd = open_folder(parent);
     if (fd < 0) return errno == EACCES ? 0 : -1; /* we may write there, not read: the kernel will get to it */
-    rc = sync_folder_fd(fd);
+    rc = dpg_posix_sync_folder(fd);
     close(fd);
     return rc;
 }
@@ -457,7 +457,7 @@ static int make_folders(const char *path)
         memcpy(part, path, i);
         part[i] = '\0';
         if (mkdir(part, 0700) == 0) {
-            if (sync_parent(part) < 0) return -1;
+            if (dpg_posix_sync_parent(part) < 0) return -1;
         } else if (errno != EEXIST) {
             int number = errno;
             struct stat st;
@@ -476,7 +476,7 @@ dpg_os_trouble dpg_os_folder_open(const char *path, bool make, dpg_os_folder *ou
     int fd = open_folder(path);
 
     if (fd < 0 && errno == ENOENT && make) {
-        if (make_folders(path) < 0) return fault_errno(fault, errno);
+        if (make_folders(path) < 0) return dpg_posix_fault(fault, errno);
         fd = open_folder(path);
     }
     if (fd < 0) {
@@ -484,17 +484,17 @@ dpg_os_trouble dpg_os_folder_open(const char *path, bool make, dpg_os_folder *ou
 
         /* Linux says ENOTDIR, others ELOOP or EFTYPE, when the last part is no folder */
         if (number != ENOENT && stat(path, &st) == 0 && !S_ISDIR(st.st_mode)) number = ENOTDIR;
-        return fault_errno(fault, number);
+        return dpg_posix_fault(fault, number);
     }
     if (fstat(fd, &st) < 0) {
-        fault_errno(fault, errno);
+        dpg_posix_fault(fault, errno);
     } else if (st.st_mode & (S_IWGRP | S_IWOTH)) {
         char text[sizeof fault->text];
 
         snprintf(text, sizeof text, "its mode is %04o", (unsigned)(st.st_mode & 07777));
-        fault_of(fault, DPG_OS_OPEN_TO_OTHERS, text);
+        dpg_posix_fault_of(fault, DPG_OS_OPEN_TO_OTHERS, text);
     } else if (st.st_uid != geteuid() && st.st_uid != 0 && geteuid() != 0) {
-        fault_of(fault, DPG_OS_OPEN_TO_OTHERS, "it belongs to another user");
+        dpg_posix_fault_of(fault, DPG_OS_OPEN_TO_OTHERS, "it belongs to another user");
     } else {
         out->handle = fd;
         return DPG_OS_FINE;
@@ -511,7 +511,7 @@ void dpg_os_folder_close(dpg_os_folder *folder)
 
 dpg_os_trouble dpg_os_folder_sync(const dpg_os_folder *folder, dpg_os_fault *fault)
 {
-    return sync_folder_fd((int)folder->handle) < 0 ? fault_errno(fault, errno) : DPG_OS_FINE;
+    return dpg_posix_sync_folder((int)folder->handle) < 0 ? dpg_posix_fault(fault, errno) : DPG_OS_FINE;
 }
 
 /* --- files -------------------------------------------------------------------------------------------------------- */
@@ -522,7 +522,7 @@ dpg_os_trouble dpg_os_folder_sync(const dpg_os_folder *folder, dpg_os_fault *fau
 static dpg_os_trouble open_ours(const dpg_os_folder *folder, const char *name, int flags, int *out, dpg_os_fault *fault)
 {
     struct stat st;
-    int fd = open_at((int)folder->handle, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    int fd = dpg_posix_open_at((int)folder->handle, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0600);
 
     if (fd < 0) {
         int number = errno;
@@ -532,18 +532,19 @@ static dpg_os_trouble open_ours(const dpg_os_folder *folder, const char *name, i
             if (S_ISLNK(st.st_mode)) number = ELOOP;
             else if (!S_ISREG(st.st_mode)) number = EISDIR;
         }
-        fault_errno(fault, number);
-        if (fault->trouble == DPG_OS_SYMLINK) fault_of(fault, DPG_OS_SYMLINK, "it is a symbolic link");
-        if (fault->trouble == DPG_OS_NOT_A_FILE) fault_of(fault, DPG_OS_NOT_A_FILE, "it is not a regular file");
+        dpg_posix_fault(fault, number);
+        if (fault->trouble == DPG_OS_SYMLINK) dpg_posix_fault_of(fault, DPG_OS_SYMLINK, "it is a symbolic link");
+        if (fault->trouble == DPG_OS_NOT_A_FILE)
+            dpg_posix_fault_of(fault, DPG_OS_NOT_A_FILE, "it is not a regular file");
         return fault->trouble;
     }
-    if (fstat(fd, &st) < 0) fault_errno(fault, errno);
-    else if (!S_ISREG(st.st_mode)) fault_of(fault, DPG_OS_NOT_A_FILE, "it is not a regular file");
-    else if (st.st_uid != geteuid()) fault_of(fault, DPG_OS_NOT_OURS, "it belongs to another user");
+    if (fstat(fd, &st) < 0) dpg_posix_fault(fault, errno);
+    else if (!S_ISREG(st.st_mode)) dpg_posix_fault_of(fault, DPG_OS_NOT_A_FILE, "it is not a regular file");
+    else if (st.st_uid != geteuid()) dpg_posix_fault_of(fault, DPG_OS_NOT_OURS, "it belongs to another user");
     else {
         /* can fail on a read-only disk alone, where it is no reason not to read */
         if ((st.st_mode & 07777) != 0600 && fchmod(fd, 0600) < 0 && (flags & O_ACCMODE) != O_RDONLY) {
-            fault_errno(fault, errno);
+            dpg_posix_fault(fault, errno);
         } else {
             *out = fd;
             return DPG_OS_FINE;
@@ -565,15 +566,15 @@ dpg_os_trouble dpg_os_read(const dpg_os_folder *folder, const char *name, size_t
         ssize_t n = read(fd, part, sizeof part);
 
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) fault_errno(fault, errno);
+        if (n < 0) dpg_posix_fault(fault, errno);
         if (n <= 0) break;
         total += (size_t)n;
         if (total > max) {
-            fault_of(fault, DPG_OS_TOO_LONG, "the file is too large");
+            dpg_posix_fault_of(fault, DPG_OS_TOO_LONG, "the file is too large");
             break;
         }
         if (!dpg_buf_put(out, part, (size_t)n)) {
-            fault_errno(fault, ENOMEM);
+            dpg_posix_fault(fault, ENOMEM);
             break;
         }
     }
@@ -605,9 +606,9 @@ dpg_os_trouble dpg_os_write(const dpg_os_folder *folder, const char *name, dpg_s
     fault->trouble = DPG_OS_FINE;
     /* Written zeros, not a hole and not posix_fallocate: what is written over later then needs nothing new at all. */
     if (write_at(fd, bytes.ptr, bytes.len, 0) < 0 || write_zeros(fd, zeros, bytes.len) < 0 ||
-        truncate_fd(fd, bytes.len + zeros) < 0 || sync_fd(fd) < 0)
-        fault_errno(fault, errno);
-    if (close(fd) < 0 && errno != EINTR && fault->trouble == DPG_OS_FINE) fault_errno(fault, errno);
+        truncate_fd(fd, bytes.len + zeros) < 0 || dpg_posix_sync(fd) < 0)
+        dpg_posix_fault(fault, errno);
+    if (close(fd) < 0 && errno != EINTR && fault->trouble == DPG_OS_FINE) dpg_posix_fault(fault, errno);
     return fault->trouble;
 }
 
@@ -617,7 +618,7 @@ dpg_os_trouble dpg_os_sync(const dpg_os_folder *folder, const char *name, dpg_os
 
     if (open_ours(folder, name, O_RDWR, &fd, fault) != DPG_OS_FINE) return fault->trouble;
     fault->trouble = DPG_OS_FINE;
-    if (sync_fd(fd) < 0) fault_errno(fault, errno);
+    if (dpg_posix_sync(fd) < 0) dpg_posix_fault(fault, errno);
     close(fd);
     return fault->trouble;
 }
@@ -626,7 +627,7 @@ dpg_os_trouble dpg_os_replace(const dpg_os_folder *folder, const char *from, con
 {
     int at = (int)folder->handle;
 
-    return renameat(at, from, at, to) < 0 ? fault_errno(fault, errno) : DPG_OS_FINE;
+    return renameat(at, from, at, to) < 0 ? dpg_posix_fault(fault, errno) : DPG_OS_FINE;
 }
 
 dpg_os_trouble dpg_os_remove(const dpg_os_folder *folder, const char *name, dpg_os_fault *fault)
@@ -634,10 +635,10 @@ dpg_os_trouble dpg_os_remove(const dpg_os_folder *folder, const char *name, dpg_
     int at = (int)folder->handle;
     struct stat st;
 
-    if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0) return fault_errno(fault, errno);
-    if (!S_ISREG(st.st_mode)) return fault_of(fault, DPG_OS_NOT_A_FILE, "it is not a regular file");
-    if (st.st_uid != geteuid()) return fault_of(fault, DPG_OS_NOT_OURS, "it belongs to another user");
-    return unlinkat(at, name, 0) < 0 ? fault_errno(fault, errno) : DPG_OS_FINE;
+    if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0) return dpg_posix_fault(fault, errno);
+    if (!S_ISREG(st.st_mode)) return dpg_posix_fault_of(fault, DPG_OS_NOT_A_FILE, "it is not a regular file");
+    if (st.st_uid != geteuid()) return dpg_posix_fault_of(fault, DPG_OS_NOT_OURS, "it belongs to another user");
+    return unlinkat(at, name, 0) < 0 ? dpg_posix_fault(fault, errno) : DPG_OS_FINE;
 }
 
 dpg_os_trouble dpg_os_keep(const dpg_os_folder *folder, const char *name, const char *as, dpg_str bytes,
@@ -646,10 +647,10 @@ dpg_os_trouble dpg_os_keep(const dpg_os_folder *folder, const char *name, const 
     int at = (int)folder->handle, fd;
 
     if (linkat(at, name, at, as, 0) == 0) return DPG_OS_FINE;
-    if (errno == EEXIST || !bytes.ptr) return fault_errno(fault, errno);
+    if (errno == EEXIST || !bytes.ptr) return dpg_posix_fault(fault, errno);
     if (open_ours(folder, as, O_RDWR | O_CREAT | O_EXCL, &fd, fault) != DPG_OS_FINE) return fault->trouble;
     fault->trouble = DPG_OS_FINE;
-    if (write_at(fd, bytes.ptr, bytes.len, 0) < 0 || sync_fd(fd) < 0) fault_errno(fault, errno);
+    if (write_at(fd, bytes.ptr, bytes.len, 0) < 0 || dpg_posix_sync(fd) < 0) dpg_posix_fault(fault, errno);
     close(fd);
     if (fault->trouble != DPG_OS_FINE) unlinkat(at, as, 0);
     return fault->trouble;
@@ -720,12 +721,12 @@ static dpg_os_trouble try_lock(const dpg_os_folder *folder, const char *name, dp
 
         if (number == EWOULDBLOCK) read_holder(fd, holder);
         close(fd);
-        if (number == EWOULDBLOCK) return fault_of(fault, DPG_OS_BUSY, "locked");
-        return fault_errno(fault, number);
+        if (number == EWOULDBLOCK) return dpg_posix_fault_of(fault, DPG_OS_BUSY, "locked");
+        return dpg_posix_fault(fault, number);
     }
     if (!still_named((int)folder->handle, name, fd)) {
         close(fd);
-        return fault_of(fault, DPG_OS_EXISTS, "the lock file was replaced");
+        return dpg_posix_fault_of(fault, DPG_OS_EXISTS, "the lock file was replaced");
     }
     lock->handle = fd;
     lock->process = dpg_os_process();
@@ -745,7 +746,8 @@ dpg_os_trouble dpg_os_lock_take(const dpg_os_folder *folder, const char *name, d
         trouble = try_lock(folder, name, lock, holder, fault);
         pthread_mutex_unlock(&locks_mutex);
     }
-    if (trouble == DPG_OS_EXISTS) return fault_of(fault, DPG_OS_BUSY, "the lock file is being replaced all the time");
+    if (trouble == DPG_OS_EXISTS)
+        return dpg_posix_fault_of(fault, DPG_OS_BUSY, "the lock file is being replaced all the time");
     if (trouble == DPG_OS_FINE) write_holder((int)lock->handle);
     return trouble;
 }

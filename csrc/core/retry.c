@@ -30,6 +30,15 @@ static bool is_passing(const dpg_outcome *o)
     }
 }
 
+/* May what passes be tried again at all, as far as this call goes? */
+static bool is_allowed(dpg_repeat repeat, const dpg_outcome *o)
+{
+    if (o->used_up) return false;
+    if (repeat == DPG_REPEAT_ALWAYS || o->status == 429) return true;
+    if (o->status) return false;
+    return o->sent == DPG_SENT_NOT || (o->sent == DPG_SENT_PART && repeat == DPG_REPEAT_UNFINISHED);
+}
+
 dpg_retry dpg_retry_decide(const dpg_retry_policy *policy, dpg_budget *budget, const dpg_outcome *outcome, int attempt,
                            int64_t now_boot_ms, uint64_t random)
 {
@@ -40,10 +49,7 @@ dpg_retry dpg_retry_decide(const dpg_retry_policy *policy, dpg_budget *budget, c
     if (told && outcome->retry_after_ms > verdict.wait_ms) verdict.wait_ms = outcome->retry_after_ms;
     if (told && verdict.rate_limited) verdict.wait_ms = outcome->retry_after_ms;
 
-    if (!is_passing(outcome) || attempt >= policy->attempts) return verdict;
-    if (policy->repeat == DPG_REPEAT_UNSENT && !verdict.rate_limited &&
-        (outcome->status || outcome->sent != DPG_SENT_NOT))
-        return verdict;
+    if (!is_passing(outcome) || !is_allowed(policy->repeat, outcome) || attempt >= policy->attempts) return verdict;
     /* a wait that would pass the deadline is not begun */
     if (policy->deadline_boot_ms != INT64_MAX && verdict.wait_ms >= policy->deadline_boot_ms - now_boot_ms)
         return verdict;

@@ -16,6 +16,7 @@ typedef struct dpg_outcome {
     dpg_kind kind; /* without an answer: what went wrong */
     dpg_sent sent;
     int64_t retry_after_ms; /* -1: not said, or unreadable */
+    bool used_up;           /* what it was fed, or the place its body went to, can't be begun anew */
 } dpg_outcome;
 
 typedef struct dpg_retry_policy {

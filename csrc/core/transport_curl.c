@@ -138,6 +138,8 @@ void dpg_response_clear(dpg_response *response)
 /* Without its easy handle, which the caller has dealt with. */
 static void transfer_free(transfer *t)
 {
+    dpg_curl_free_form(t);
+    dpg_drain_clear(&t->drain);
     dpg_free_secret(t->lines, t->lines_size);
     dpg_response_clear(&t->response);
     dpg_free(t);
@@ -152,6 +154,41 @@ static bool reserve_answer(dpg_response *r)
            dpg_buf_reserve(&r->body, r->body.max < ONCE_BODY ? r->body.max : ONCE_BODY);
 }
 
+/* With all in it that is ours: its files are open, its header lines written. Also returned when that failed, to be freed. */
+static transfer *transfer_new(curl_transport *c, uint64_t id, const dpg_request *request, const dpg_url *url,
+                              dpg_status *status, dpg_error *err)
+{
+    transfer *t = dpg_calloc(1, sizeof *t);
+    int host = (int)url->host.len;
+
+    if (!t) {
+        *status = dpg_fail_nomem(err);
+        return NULL;
+    }
+    t->drain.file = (dpg_os_file)DPG_OS_FILE_NONE; /* zero would be somebody else's */
+    t->owner = c;
+    t->id = id;
+    t->once = request->once || request->part_count;
+    t->fed = request->fed;
+    t->response.id = id;
+    t->response.error.retry_after_ms = -1;
+    dpg_buf_init_secret(&t->response.head, HEAD_MAX);
+    dpg_buf_init_secret(&t->response.body, request->max_response_bytes ? request->max_response_bytes : RESPONSE_MAX);
+    /* with its port only when it isn't the usual one; the query, which may hold a secret, is never shown */
+    if (url->port == (url->https ? 443 : 80)) snprintf(t->host, sizeof t->host, "%.*s", host, url->host.ptr);
+    else snprintf(t->host, sizeof t->host, "%.*s:%d", host, url->host.ptr, url->port);
+
+    if ((*status = dpg_drain_init(&t->drain, request->sink, request->chunks, err)) != DPG_OK) return t;
+    if (t->drain.to != DPG_TO_MEMORY) t->response.body.max = DPG_EXCERPT_MAX;
+    if (t->once && !reserve_answer(&t->response)) {
+        *status = dpg_fail_nomem(err);
+        return t;
+    }
+    if ((*status = dpg_curl_open_form(t, request, err)) != DPG_OK) return t;
+    *status = dpg_curl_make_lines(t, request, err);
+    return t;
+}
+
 static dpg_status transport_start(void *self, uint64_t id, const dpg_request *request, dpg_error *err)
 {
     curl_transport *c = self;
@@ -162,35 +199,14 @@ static dpg_status transport_start(void *self, uint64_t id, const dpg_request *re
     CURLMcode added;
     dpg_url url;
 
-    /* with its port only when it isn't the usual one; the query, which may hold a secret, is never shown */
     if (!dpg_url_read(request->url, &url))
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "invalid_url", "the URL is not a whole http or https URL");
     if (!dpg_header_name_ok(request->method) || request->method.len > 20)
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "invalid_method", "the method is not one of HTTP's");
 
-    t = dpg_calloc(1, sizeof *t);
-    text = dpg_strndup(request->url);
-    if (!t || !text) {
-        status = dpg_fail_nomem(err);
-        goto fail;
-    }
-    t->owner = c;
-    t->id = id;
-    t->once = request->once;
-    t->response.id = id;
-    t->response.error.retry_after_ms = -1;
-    dpg_buf_init_secret(&t->response.head, HEAD_MAX);
-    dpg_buf_init_secret(&t->response.body, request->max_response_bytes ? request->max_response_bytes : RESPONSE_MAX);
-    if (t->once && !reserve_answer(&t->response)) {
-        status = dpg_fail_nomem(err);
-        goto fail;
-    }
-    if (url.port == (url.https ? 443 : 80)) snprintf(t->host, sizeof t->host, "%.*s", (int)url.host.len, url.host.ptr);
-    else snprintf(t->host, sizeof t->host, "%.*s:%d", (int)url.host.len, url.host.ptr, url.port);
-
-    if ((status = dpg_curl_make_lines(t, request, err)) != DPG_OK) goto fail;
-    t->easy = easy_get(c);
-    if (!t->easy) {
+    t = transfer_new(c, id, request, &url, &status, err);
+    if (status != DPG_OK) goto fail;
+    if (!(text = dpg_strndup(request->url)) || !(t->easy = easy_get(c))) {
         status = dpg_fail_nomem(err);
         goto fail;
     }
@@ -227,6 +243,8 @@ static void detach(transfer *t)
     curl_multi_remove_handle(c->multi, t->easy);
     easy_put(c, t->easy);
     t->easy = NULL;
+    dpg_curl_free_form(t);
+    dpg_drain_clear(&t->drain);
 }
 
 static dpg_sent transport_abort(void *self, uint64_t id)
@@ -250,6 +268,16 @@ static dpg_sent transport_abort(void *self, uint64_t id)
     return sent;
 }
 
+/* It has ended, as `result` says: from here on it waits to be taken. */
+static void end(transfer *t, CURLcode result)
+{
+    dpg_curl_conclude(t, result);
+    detach(t);
+    list_add(&t->owner->ended, t);
+    dpg_free_secret(t->lines, t->lines_size);
+    t->lines = NULL;
+}
+
 static void collect(curl_transport *c)
 {
     CURLMsg *message;
@@ -263,12 +291,53 @@ static void collect(curl_transport *c)
         if (message->msg != CURLMSG_DONE) continue;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
         t = (transfer *)(void *)private;
-        dpg_curl_conclude(t, result);
-        detach(t);
-        list_add(&c->ended, t);
-        dpg_free_secret(t->lines, t->lines_size);
-        t->lines = NULL;
+        end(t, result);
     }
+}
+
+/*
+ * Whoever stood still for a pipe goes on when there are bytes, or when the half of it is free again. And once, when an
+ * answer has come early: libcurl (7.88) stops sending after a refusal, but waits for ever for a form that stands still.
+ */
+static void go_on(curl_transport *c)
+{
+    for (transfer *t = c->active.first, *next; t; t = next) {
+        bool early = t->send_paused && t->final && !t->nudged;
+        bool fed = t->send_paused && (early || t->fed->len > 0);
+        bool read = t->recv_paused && t->drain.chunks->len <= t->drain.chunks->cap / 2;
+        CURLcode code;
+
+        next = t->next;
+        if (!fed && !read) continue;
+        if (early) t->nudged = true;
+        if (fed) t->send_paused = false;
+        if (read) t->recv_paused = false;
+        /* libcurl hands over from in here what it has kept */
+        code = curl_easy_pause(t->easy, (t->send_paused ? CURLPAUSE_SEND : 0) | (t->recv_paused ? CURLPAUSE_RECV : 0));
+        if (code != CURLE_OK) end(t, code);
+    }
+}
+
+static bool transport_look(void *self, uint64_t id, dpg_glance *out)
+{
+    curl_transport *c = self;
+    const transfer *t = list_find(&c->active, id);
+
+    if (!t) return false;
+    memset(out, 0, sizeof *out);
+    dpg_curl_progress(t, &out->progress);
+    out->moved = out->progress.sent + out->progress.received + (int64_t)t->head_total;
+    if (t->fed) out->moved += t->fed->in;
+    if (t->drain.chunks) out->moved += t->drain.chunks->out;
+    out->used_up = dpg_curl_used_up(t);
+    out->hungry = t->send_paused;
+    out->full = t->recv_paused;
+    if (t->drain.to == DPG_TO_FILE || t->drain.to == DPG_TO_CHUNKS) {
+        out->status = t->response.status;
+        out->headers = t->response.headers;
+        out->header_count = t->response.header_count;
+    }
+    return true;
 }
 
 /*
@@ -283,11 +352,12 @@ static dpg_status transport_step(void *self, int64_t timeout_ms, dpg_error *err)
     pipe_hold hold;
     int ready = 0, running;
 
+    hold_sigpipe(&hold);
+    go_on(c);
     if (c->ended.first) timeout_ms = 0; /* somebody has yet to be told */
     if (timeout_ms < 0) timeout_ms = 0;
     if (timeout_ms > INT_MAX) timeout_ms = INT_MAX;
 
-    hold_sigpipe(&hold);
     code = curl_multi_poll(c->multi, NULL, 0, (int)timeout_ms, NULL);
     for (int round = 0; code == CURLM_OK && round < ROUNDS; round++) {
         long due = -1;
@@ -493,6 +563,7 @@ dpg_status dpg_transport_curl_new(const dpg_transport_options *options, dpg_tran
     }
     *out = (dpg_transport){.self = c,
                            .start = transport_start,
+                           .look = transport_look,
                            .abort = transport_abort,
                            .step = transport_step,
                            .next = transport_next,

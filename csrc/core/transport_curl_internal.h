@@ -1,11 +1,12 @@
 /*
- * What the three files of the transport over libcurl share: transport_curl.c (the door, stepping), _request.c (options and
- * callbacks), _result.c (what an end means). Nobody else includes this.
+ * What the four files of the transport over libcurl share: transport_curl.c (the door, stepping), _request.c (options and
+ * callbacks), _form.c (a body in parts), _result.c (what an end means). Nobody else includes this.
  */
 #ifndef DPG_TRANSPORT_CURL_INTERNAL_H
 #define DPG_TRANSPORT_CURL_INTERNAL_H
 
 #include "curl_compat.h"
+#include "drain.h"
 #include "drivers.h"
 #include "headers.h"
 
@@ -17,6 +18,9 @@ enum {
     HEAD_MAX = 256 * 1024,   /* all header lines of an answer together, 1xx ones too */
     HEADERS_MAX = 2048,      /* … and how many of them the final answer may have */
     RESPONSE_MAX = 64 << 20, /* a body, where the request doesn't say */
+    UPLOAD_BUFFER = 2 << 20, /* how much of a form is read, and handed to the system, at once */
+    FILE_BUFFER = 512 << 10, /* how much of a body is taken from the system at once, on its way to a file … */
+    CHUNK_BUFFER = 64 << 10, /* … and to chunks: this much may lie in libcurl while they are full */
     ONCE_HEAD = 32 * 1024, /* what a `once` request has room for before it leaves: the answer to an exchange holds … */
     ONCE_HEADERS = 256,    /* … the only copy of a token, and must not be lost to a moment without memory */
     ONCE_BODY = 64 * 1024,
@@ -25,6 +29,7 @@ enum {
 };
 
 typedef struct curl_transport curl_transport;
+struct form_source;
 
 /* One transfer: in `active` from start to its end, then in `ended` until somebody takes it. */
 typedef struct transfer {
@@ -40,9 +45,16 @@ typedef struct transfer {
     size_t head_total;        /* bytes of all header lines */
     struct curl_slist *lines; /* request headers: the nodes and their text in one block of `lines_size` bytes */
     size_t lines_size;
-    char host[264];             /* for messages: "host" or "host:port" */
-    char says[CURL_ERROR_SIZE]; /* libcurl's own words */
-    dpg_response response;
+    char host[264];              /* for messages: "host" or "host:port" */
+    char says[CURL_ERROR_SIZE];  /* libcurl's own words */
+    struct form_source *sources; /* of the form's parts, one each */
+    size_t source_count;
+    curl_mime *mime;
+    dpg_pipe *fed;
+    dpg_drain drain;
+    bool send_paused, recv_paused; /* until its pipe has bytes; until it has room */
+    bool nudged;                   /* see go_on() */
+    dpg_response response;         /* its error is set early by who can say more of it than libcurl */
 } transfer;
 
 typedef struct transfer_list {
@@ -69,7 +81,20 @@ dpg_status dpg_curl_make_lines(transfer *t, const dpg_request *request, dpg_erro
 dpg_status dpg_curl_set_options(transfer *t, const dpg_request *request, const char *text, const dpg_url *url,
                                 dpg_error *err);
 
+/* --- transport_curl_form.c */
+
+/* The files of the request's form, opened and measured. */
+dpg_status dpg_curl_open_form(transfer *t, const dpg_request *request, dpg_error *err);
+CURLcode dpg_curl_make_form(transfer *t, const dpg_request *request); /* t->mime, from t->sources and t->easy */
+bool dpg_curl_form_is_whole(const transfer *t); /* has libcurl been given the last byte of each part? */
+void dpg_curl_free_form(transfer *t);           /* takes a transfer without one */
+
 /* --- transport_curl_result.c */
+
+/* The lines of the head as headers, once; false without memory. */
+bool dpg_curl_read_head(dpg_response *response, size_t room, bool *too_many);
+void dpg_curl_progress(const transfer *t, dpg_progress *out);
+bool dpg_curl_used_up(const transfer *t);
 
 /* How far a request that is still under way may have gone. */
 dpg_sent dpg_curl_how_far(const transfer *t);

@@ -17,6 +17,8 @@
 
 static char line_no_expect[] = "Expect:";     /* never wait for a "100 Continue" */
 static char line_no_type[] = "Content-Type:"; /* libcurl would call a body a form */
+static char line_identity[] =
+    "Accept-Encoding: identity"; /* for a body that is to arrive byte by byte as it is stored */
 
 /* Headers that say how the message is framed or how the connection is used: libcurl's business, or they would lie. */
 static bool is_framing(dpg_str name)
@@ -43,8 +45,8 @@ static dpg_str trim(dpg_str s)
  */
 dpg_status dpg_curl_make_lines(transfer *t, const dpg_request *request, dpg_error *err)
 {
-    size_t nodes = request->header_count + 2, size = nodes * sizeof(struct curl_slist), n = 0;
-    bool typed = false;
+    size_t nodes = request->header_count + 3, size = nodes * sizeof(struct curl_slist), n = 0;
+    bool typed = request->part_count > 0, encoded = t->drain.to == DPG_TO_MEMORY;
     struct curl_slist *node;
     char *text;
 
@@ -58,6 +60,7 @@ dpg_status dpg_curl_make_lines(transfer *t, const dpg_request *request, dpg_erro
             return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "invalid_header",
                             "the header %.*s is not the caller's to set", (int)h->name.len, h->name.ptr);
         if (dpg_str_eq_nocase(h->name, DPG_LIT("content-type"))) typed = true;
+        if (t->drain.sink && dpg_str_eq_nocase(h->name, DPG_LIT("accept-encoding"))) encoded = true;
         size += h->name.len + h->value.len + 3;
     }
     node = dpg_calloc(1, size);
@@ -83,6 +86,7 @@ dpg_status dpg_curl_make_lines(transfer *t, const dpg_request *request, dpg_erro
     }
     node[n++].data = line_no_expect;
     if (!typed) node[n++].data = line_no_type;
+    if (!encoded) node[n++].data = line_identity;
     for (size_t i = 0; i + 1 < n; i++) node[i].next = &node[i + 1];
     return DPG_OK;
 }
@@ -124,6 +128,22 @@ static int on_prereq(void *self, char *peer, char *local, int peer_port, int loc
 }
 #endif
 
+/* The head is whole: what is neither memory's alone looks at it before the first byte of the body comes. */
+static bool begin_body(transfer *t)
+{
+    dpg_response *r = &t->response;
+    bool too_many = false;
+    long status = 0;
+
+    if (t->drain.to == DPG_TO_MEMORY) return true;
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (!dpg_curl_read_head(r, t->once ? ONCE_HEADERS : 0, &too_many)) return dpg_fail_nomem(&r->error) == DPG_OK;
+    if (too_many) return true; /* which ends it when it has ended */
+    if (dpg_drain_head(&t->drain, (int)status, r->headers, r->header_count, &r->error) != DPG_OK) return false;
+    r->status = (int)status;
+    return true;
+}
+
 /* One whole line of a head, with its line end; a trailer, too. 1xx answers come first and are dropped. */
 static size_t on_header(char *bytes, size_t one, size_t len, void *self)
 {
@@ -149,7 +169,7 @@ static size_t on_header(char *bytes, size_t one, size_t len, void *self)
     if (text == 0) {
         t->in_head = false;
         t->final = !t->interim;
-        return line;
+        return t->final && !begin_body(t) ? 0 : line;
     }
     return dpg_buf_put(&t->response.head, bytes, text) && dpg_buf_put(&t->response.head, "\n", 1) ? line : 0;
 }
@@ -158,7 +178,12 @@ static size_t on_body(char *bytes, size_t one, size_t len, void *self)
 {
     transfer *t = self;
 
-    return dpg_buf_put(&t->response.body, bytes, one * len) ? one * len : 0;
+    switch (dpg_drain_put(&t->drain, bytes, one * len, &t->response.body, &t->response.error)) {
+    case DPG_DRAINED: return one * len;
+    case DPG_DRAIN_FULL: t->recv_paused = true; return CURL_WRITEFUNC_PAUSE;
+    case DPG_DRAIN_FAILED: break;
+    }
+    return 0;
 }
 
 /* --- the options ------------------------------------------------------------------------------------------------------- */
@@ -190,6 +215,15 @@ static dpg_status set_method(transfer *t, const dpg_request *request, dpg_error 
     bool body = request->has_body;
 
     snprintf(method, sizeof method, "%.*s", (int)request->method.len, request->method.ptr);
+    if (request->part_count) {
+        CURLcode code = dpg_curl_make_form(t, request);
+
+        if (code != CURLE_OK) return option_refused(err, "a form", code);
+        SET(CURLOPT_MIMEPOST, t->mime);
+        SET(CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER);
+        SET(CURLOPT_CUSTOMREQUEST, method);
+        return DPG_OK;
+    }
     if (!body && strcmp(method, "GET") == 0) {
         SET(CURLOPT_HTTPGET, 1L);
         return DPG_OK;
@@ -211,12 +245,36 @@ static dpg_status set_method(transfer *t, const dpg_request *request, dpg_error 
     return DPG_OK;
 }
 
+/* Which connection, and who is called while it is used. */
+static dpg_status set_connection(transfer *t, dpg_error *err)
+{
+    SET(CURLOPT_OPENSOCKETFUNCTION, on_socket);
+    SET(CURLOPT_TCP_KEEPALIVE, 1L);
+    if (t->once) {
+        SET(CURLOPT_FRESH_CONNECT, 1L);
+        SET(CURLOPT_FORBID_REUSE, 1L);
+    }
+#if DPG_CURL_PREREQ
+    if (t->owner->proof) {
+        SET(CURLOPT_PREREQFUNCTION, on_prereq);
+        SET(CURLOPT_PREREQDATA, t);
+    }
+#endif
+
+    SET(CURLOPT_HEADERFUNCTION, on_header);
+    SET(CURLOPT_HEADERDATA, t);
+    SET(CURLOPT_WRITEFUNCTION, on_body);
+    SET(CURLOPT_WRITEDATA, t);
+    return DPG_OK;
+}
+
 /* All options of one transfer. What libcurl doesn't copy (body, header lines, `t` itself) lives as long as the transfer. */
 dpg_status dpg_curl_set_options(transfer *t, const dpg_request *request, const char *text, const dpg_url *url,
                                 dpg_error *err)
 {
     const curl_transport *c = t->owner;
-    bool http2 = c->http2 && url->https && !request->once;
+    bool memory = t->drain.to == DPG_TO_MEMORY;
+    bool http2 = c->http2 && url->https && !t->once && memory; /* a paused HTTP/2 download buffers without a bound */
     dpg_status status;
 
     SET(CURLOPT_PRIVATE, t);
@@ -264,28 +322,11 @@ dpg_status dpg_curl_set_options(transfer *t, const dpg_request *request, const c
      * HTTP/2, rather than make a connection each. For a server known to have HTTP/1.1 only libcurl doesn't wait.
      */
     SET(CURLOPT_PIPEWAIT, http2 ? 1L : 0L);
-    SET(CURLOPT_ACCEPT_ENCODING, ""); /* all that libcurl can decode; on_body counts decoded bytes */
+    if (memory) SET(CURLOPT_ACCEPT_ENCODING, ""); /* all that libcurl can decode; on_body counts decoded bytes */
+    else SET(CURLOPT_BUFFERSIZE, (long)(t->drain.sink->type == DPG_SINK_FILE ? FILE_BUFFER : CHUNK_BUFFER));
     SET(CURLOPT_HTTPHEADER, t->lines);
     if (c->user_agent) SET(CURLOPT_USERAGENT, c->user_agent);
     if ((status = set_method(t, request, err)) != DPG_OK) return status;
 
-    /* connections */
-    SET(CURLOPT_OPENSOCKETFUNCTION, on_socket);
-    SET(CURLOPT_TCP_KEEPALIVE, 1L);
-    if (request->once) {
-        SET(CURLOPT_FRESH_CONNECT, 1L);
-        SET(CURLOPT_FORBID_REUSE, 1L);
-    }
-#if DPG_CURL_PREREQ
-    if (c->proof) {
-        SET(CURLOPT_PREREQFUNCTION, on_prereq);
-        SET(CURLOPT_PREREQDATA, t);
-    }
-#endif
-
-    SET(CURLOPT_HEADERFUNCTION, on_header);
-    SET(CURLOPT_HEADERDATA, t);
-    SET(CURLOPT_WRITEFUNCTION, on_body);
-    SET(CURLOPT_WRITEDATA, t);
-    return DPG_OK;
+    return set_connection(t, err);
 }

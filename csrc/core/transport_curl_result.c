@@ -122,14 +122,14 @@ static void quote(const transfer *t, CURLcode result, char *out, size_t size)
     while (len && (out[len - 1] == ' ' || out[len - 1] == '.')) out[--len] = '\0';
 }
 
-/* The lines of the head as headers; false without memory. Lines that are no field are left out. */
-static bool read_head(dpg_response *response, size_t room, bool *too_many)
+/* Lines that are no field are left out. `room`: how many headers there is memory for already. */
+bool dpg_curl_read_head(dpg_response *response, size_t room, bool *too_many)
 {
     char *at = response->head.ptr, *end = at + response->head.len;
     size_t lines = 0;
 
     *too_many = false;
-    if (!at) return true;
+    if (!at || response->header_count) return true; /* read before */
     for (const char *p = at; p < end; p++) lines += *p == '\n';
     if (lines > HEADERS_MAX) {
         *too_many = true;
@@ -156,9 +156,10 @@ static bool read_head(dpg_response *response, size_t room, bool *too_many)
 
 static dpg_sent how_far(const transfer *t, const verdict *v)
 {
-    if (t->owner->proof) return t->left ? DPG_SENT_MAYBE : DPG_SENT_NOT;
+    if (t->owner->proof && !t->left) return DPG_SENT_NOT;
     /* libcurl resends only on connections that it reuses, so on a fresh one these failures came before the first byte */
-    return t->once && v && v->unsent ? DPG_SENT_NOT : DPG_SENT_MAYBE;
+    if (!t->owner->proof && t->once && v && v->unsent) return DPG_SENT_NOT;
+    return dpg_curl_form_is_whole(t) ? DPG_SENT_MAYBE : DPG_SENT_PART;
 }
 
 dpg_sent dpg_curl_how_far(const transfer *t)
@@ -166,16 +167,72 @@ dpg_sent dpg_curl_how_far(const transfer *t)
     return how_far(t, NULL);
 }
 
+void dpg_curl_progress(const transfer *t, dpg_progress *out)
+{
+    curl_off_t n = 0;
+
+    *out = (dpg_progress){0, -1, 0, -1};
+    if (curl_easy_getinfo(t->easy, CURLINFO_SIZE_UPLOAD_T, &n) == CURLE_OK) out->sent = (int64_t)n;
+    if (curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_UPLOAD_T, &n) == CURLE_OK) out->to_send = (int64_t)n;
+    out->received = t->drain.received; /* what is in its place; libcurl may hold some more */
+    if (t->drain.to == DPG_TO_FILE || t->drain.to == DPG_TO_CHUNKS) out->to_receive = t->drain.length;
+    else if (curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &n) == CURLE_OK)
+        out->to_receive = (int64_t)n;
+}
+
+bool dpg_curl_used_up(const transfer *t)
+{
+    return t->drain.begun || (t->fed && t->fed->out > 0);
+}
+
+/* An end that looks good to libcurl, up to here: is it whole, and is its head fit to be shown? */
+static const verdict *look_again(transfer *t, long status, bool *nomem, char *words, size_t size)
+{
+    bool too_many = false;
+
+    if (!t->final) { /* 7.88 takes a head that was cut for a whole answer */
+        snprintf(words, size, "the head has no end");
+        return &cut;
+    }
+    if (status < 200 || status > 999) {
+        snprintf(words, size, "no status");
+        return &not_http;
+    }
+    if (!dpg_curl_read_head(&t->response, t->once ? ONCE_HEADERS : 0, &too_many)) {
+        *nomem = true;
+    } else if (too_many) {
+        snprintf(words, size, "more than %d of them", HEADERS_MAX);
+        return &head_too_large;
+    } else {
+        dpg_drain_finish(&t->drain, &t->response.error);
+    }
+    return NULL;
+}
+
+static void forget_answer(dpg_response *r)
+{
+    dpg_free(r->headers);
+    r->headers = NULL;
+    r->header_count = 0;
+    r->status = 0;
+    dpg_buf_clear(&r->head);
+    dpg_buf_clear(&r->body);
+}
+
 void dpg_curl_conclude(transfer *t, CURLcode result)
 {
     dpg_response *r = &t->response;
     const verdict *v = NULL;
     char words[CURL_ERROR_SIZE];
-    bool nomem = false, too_many = false;
+    bool nomem = false;
     long status = 0;
 
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (r->head.failed || r->body.failed) {
+    dpg_curl_progress(t, &r->progress);
+    r->used_up = dpg_curl_used_up(t);
+    if (r->error.kind) {
+        /* said already, where it happened: by a file, a sink or the head of an answer to one */
+    } else if (r->head.failed || (r->body.failed && !t->drain.enough)) {
         nomem = r->head.failed == DPG_BUF_NO_MEMORY || r->body.failed == DPG_BUF_NO_MEMORY;
         v = r->head.failed ? &head_too_large : &body_too_large;
         snprintf(words, sizeof words, "more than %zu bytes", r->head.failed ? (size_t)HEAD_MAX : r->body.max);
@@ -184,30 +241,20 @@ void dpg_curl_conclude(transfer *t, CURLcode result)
         nomem = t->head_total == 0 || t->final;
         v = &head_too_large;
         quote(t, DPG_CURLE_TOO_LARGE, words, sizeof words);
-    } else if (result != CURLE_OK) {
+    } else if (result != CURLE_OK && !t->drain.enough) {
         v = judge(t, result);
         quote(t, result, words, sizeof words);
-    } else if (!t->final) { /* 7.88 takes a head that was cut for a whole answer */
-        v = &cut;
-        snprintf(words, sizeof words, "the head has no end");
-    } else if (status < 200 || status > 999) {
-        v = &not_http;
-        snprintf(words, sizeof words, "no status");
-    } else if (!read_head(r, t->once ? ONCE_HEADERS : 0, &too_many)) {
-        nomem = true;
-    } else if (too_many) {
-        v = &head_too_large;
-        snprintf(words, sizeof words, "more than %d of them", HEADERS_MAX);
+    } else {
+        v = look_again(t, status, &nomem, words, sizeof words);
     }
 
     r->sent = how_far(t, v);
-    if (!v && !nomem) {
+    if (!v && !nomem && !r->error.kind) {
         r->status = (int)status;
         return;
     }
-    dpg_buf_clear(&r->head);
-    dpg_buf_clear(&r->body);
+    forget_answer(r);
     if (nomem) dpg_fail_nomem(&r->error);
-    else dpg_fail(&r->error, DPG_E_SYSTEM, v->kind, v->code, "%s %s: %s", v->text, t->host, words);
+    else if (v) dpg_fail(&r->error, DPG_E_SYSTEM, v->kind, v->code, "%s %s: %s", v->text, t->host, words);
     if (t->final && status >= 200 && status <= 999) r->error.http_status = (int)status;
 }

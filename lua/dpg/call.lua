@@ -4,6 +4,7 @@
 local errors = require "dpg.errors"
 local host = require "dpg.host.blocking"
 local hub_module = require "dpg.hub"
+local stream = require "dpg.stream"
 
 local M = {}
 
@@ -27,7 +28,7 @@ end
 
 -- The parts of a spec that settings say.
 local function apply(spec, settings)
-  spec.timeout = settings.timeout
+  spec.timeout, spec.idle = settings.timeout, settings.idle
   spec.deadline = settings.deadline
   spec.max_response_bytes = settings.max_response_bytes
   local retry = settings.retry or {}
@@ -53,6 +54,25 @@ function M.http(connection, spec, settings)
   id, err = hub.engine:start(apply(spec, settings))
   if not id then return nil, err end
   return finish(hub, id, settings.on_event)
+end
+
+---Starts a call whose bytes pass through Lua, or whose progress is followed: the caller waits for it by stream:wait().
+---@param connection dpg.Connection
+---@param spec table  for the engine, without what settings say
+---@param settings table  idle or timeout, deadline, retry, on_event, max_response_bytes
+---@param more { host?: string, ticks?: boolean }  `host`: it goes there, to another origin, and bears no token
+---@return dpg.Stream? stream
+---@return dpg.Error? err
+function M.stream(connection, spec, settings, more)
+  local err = refusal()
+  if err then return nil, err end
+  local hub, credential = connection:open()
+  if not hub then return nil, credential end
+  if not more.host then spec.credential = credential end
+  local id
+  id, err = hub.engine:start(apply(spec, settings))
+  if not id then return nil, err end
+  return stream.new(hub, id, host.wait, { on_event = settings.on_event, host = more.host, ticks = more.ticks })
 end
 
 ---One call that a person's credential makes itself.

@@ -30,6 +30,27 @@ function M.can_yield()
   end
 end
 
+---Calls `fn` when the value that is returned has been collected, at any moment: `fn` may do next to nothing.
+---@param fn function
+---@return any
+function M.on_collect(fn)
+  local newproxy = rawget(_G, "newproxy") -- 5.1 and LuaJIT: a table's __gc is not called there
+  if not newproxy then return setmetatable({}, { __gc = fn }) end
+  local proxy = newproxy(true)
+  getmetatable(proxy).__gc = fn
+  return proxy
+end
+
+---pcall for a function of the caller's, which may want to wait: where a pcall would forbid that (a coroutine of 5.1) it
+---is called plainly.
+---@param fn function
+---@return boolean ok
+---@return any ...
+function M.try(fn, ...)
+  if M.strict_yield and coroutine.running() then return true, fn(...) end
+  return pcall(fn, ...)
+end
+
 -- Whole numbers print without ".0" and without an exponent, whatever kind of number they are.
 ---@param n number
 ---@return string

@@ -39,7 +39,9 @@ local function seconds(value)
   end
 end
 
-local function whole(value)
+---@param value any
+---@return string? expected
+function M.whole(value)
   if type(value) ~= "number" or value < 1 or value ~= math.floor(value) then
     return "a whole number above 0", number_or_kind(value)
   end
@@ -51,7 +53,7 @@ local function positive(value)
   end
 end
 
-local RETRY = { attempts = whole, base = positive, cap = positive, budget = function(value)
+local RETRY = { attempts = M.whole, base = positive, cap = positive, budget = function(value)
   if value ~= false and (type(value) ~= "number" or not (value >= 0)) then
     return "a number of at least 0, or false for no limit", number_or_kind(value)
   end
@@ -86,7 +88,7 @@ end
 
 -- Said for one call.
 M.CALL = {
-  timeout = seconds, deadline = seconds, retry = retry, on_event = M.is "function", max_response_bytes = whole,
+  timeout = seconds, deadline = seconds, retry = retry, on_event = M.is "function", max_response_bytes = M.whole,
 }
 -- An ETag, as the server sent it (RFC 9110 section 8.8.3).
 local function etag(value)
@@ -99,7 +101,7 @@ M.WRITE = { idempotency_key = key }
 
 -- Said where a session begins.
 M.SESSION = {
-  base_url = M.text, ca_file = M.text, proxy = proxy, user_agent = printable, max_connections = whole,
+  base_url = M.text, ca_file = M.text, proxy = proxy, user_agent = printable, max_connections = M.whole,
   http2 = M.is "boolean",
   host = host, cache = function(value)
     if not cache.is(value) then return "what dpg.cache.memory makes" end

@@ -19,6 +19,7 @@ function Error.__tostring(err)
   if err.detail and err.detail ~= err.message then text = text .. ": " .. one_line(err.detail) end
   local facts = { err.kind }
   if err.method and err.path then facts[#facts + 1] = err.method .. " " .. one_line(err.path) end
+  if err.method and err.host then facts[#facts + 1] = err.method .. " to " .. one_line(err.host) end
   for _, name in ipairs { "status", "reason", "field", "request_id", "retry_after", "attempts" } do
     if err[name] ~= nil then facts[#facts + 1] = name .. " " .. one_line(err[name]) end
   end
@@ -86,7 +87,7 @@ local function scrub(err, secrets)
 end
 
 -- What is known of the call, where the error itself does not say it.
-local CONTEXT = { "method", "path", "attempts", "retry_after", "idempotency_key", "request_id" }
+local CONTEXT = { "method", "path", "host", "attempts", "retry_after", "idempotency_key", "request_id" }
 local function complete(err, context)
   for _, name in ipairs(CONTEXT) do
     if err[name] == nil then err[name] = context[name] end

@@ -12,6 +12,8 @@ local M = {}
 ---@field engine userdata
 ---@field entries table<integer, table>  calls that somebody waits for, by id
 ---@field waiting table<any, table>  the same by who waits: a coroutine waits for one call at a time
+---@field streams table<integer, dpg.Stream>  calls that pass bytes, and their timers, by id; weak
+---@field lost integer[]  calls of streams that were dropped and have been collected
 ---@field listeners table<function, table<integer, boolean>>  the sessions' on_event, and whose credentials they hear of
 ---@field watched integer  how many waited-for calls have an on_event
 local Hub = {}
@@ -34,6 +36,7 @@ function M.get(settings)
   if not engine then return nil, errors.from_core(err) end
   hub = setmetatable({
     engine = engine, entries = {}, waiting = {}, listeners = setmetatable({}, { __mode = "k" }), watched = 0,
+    streams = setmetatable({}, { __mode = "v" }), lost = {},
   }, Hub)
   hubs[key] = hub
   return hub
@@ -82,8 +85,10 @@ local function copy(fields)
 end
 
 function Hub:_event(name, fields)
-  local entry = fields.id and self.entries[fields.id]
+  local entry = fields.id and (self.entries[fields.id] or self.streams[fields.id])
   if entry then
+    -- the path of a signed link may be its secret
+    if entry.host then fields.path, fields.host = nil, entry.host end
     if entry.on_event then tell(entry.on_event, name, fields) end
   elseif not fields.id then
     local all = {}
@@ -101,13 +106,20 @@ local function finish(hub, entry)
 end
 
 function Hub:_done(id)
-  local entry = self.entries[id]
+  local entry, stream = self.entries[id], self.streams[id]
+  if stream then return stream:_note("done", id) end
   -- nobody waits any more: interrupted between start and wait, or a yield that 5.1 refused
   if not entry or (entry.task and not entry.task:is_blocked_on(entry)) then
     if entry then self:drop(entry) else self.engine:abandon(id) end
     return
   end
   finish(self, entry)
+end
+
+-- The call takes bytes ("want"), or has some to be had ("data").
+function Hub:_moves(kind, id)
+  local stream = self.streams[id]
+  if stream then stream:_note(kind, id) else self:_let_go(id) end
 end
 
 ---`on_event` hears of what a credential does beside calls: rotations, the store.
@@ -119,9 +131,16 @@ function Hub:listen(on_event, credential)
   self.listeners[on_event] = credentials
 end
 
+function Hub:_let_go(id)
+  self.engine:cancel(id)
+  self.engine:abandon(id)
+end
+
 ---Hands out everything that is in the engine's outbox.
 function Hub:pump()
   local engine = self.engine
+  -- taken out one by one: the collector may add to them at any moment
+  while #self.lost > 0 do self:_let_go(table.remove(self.lost)) end
   while true do
     local quiet = self.watched == 0 and next(self.listeners) == nil
     local kind, what, fields = engine:next(quiet)
@@ -129,6 +148,8 @@ function Hub:pump()
       self:_done(what)
     elseif kind == "event" then
       if what then self:_event(what, fields) end
+    elseif kind then
+      self:_moves(kind, what)
     else
       return
     end
@@ -146,6 +167,11 @@ function Hub:turn(ms)
         finish(self, entry)
       end
     end
+    local streams = {}
+    for id, stream in pairs(self.streams) do
+      if id == stream.id then streams[#streams + 1] = stream end
+    end
+    for _, stream in ipairs(streams) do stream:_fail(copy(err)) end
   end
   self:pump()
 end
@@ -187,6 +213,7 @@ end
 ---Nobody waits for this call any more: it is cancelled, and frees itself.
 ---@param entry table
 function Hub:drop(entry)
+  if entry.stream then return entry.stream:close() end
   self.entries[entry.id] = nil
   if self.waiting[entry.who] == entry then self.waiting[entry.who] = nil end
   if entry.on_event and not entry.done then self.watched = self.watched - 1 end

@@ -17,6 +17,7 @@ local operation = require "dpg.operation"
 local operations = require "dpg.resources.operations"
 local page = require "dpg.page"
 local sets = require "dpg.resources.sets"
+local uploads = require "dpg.resources.uploads"
 local url = require "dpg.url"
 local uuid = require "dpg.uuid"
 local wire = require "dpg.wire"
@@ -28,6 +29,7 @@ local M = {}
 ---@field keywords dpg.Keywords
 ---@field sets dpg.Sets
 ---@field metadata_profiles dpg.MetadataProfiles
+---@field uploads dpg.Uploads
 ---@field downloads dpg.Downloads
 ---@field archives dpg.Archives
 ---@field operations dpg.Operations
@@ -48,6 +50,7 @@ function M.new(connection, settings, account, secrets)
   self.keywords = keywords.new(self)
   self.sets = sets.new(self)
   self.metadata_profiles = metadata_profiles.new(self)
+  self.uploads = uploads.new(self)
   self.downloads = downloads.new(self)
   self.archives = archives.new(self)
   self.operations = operations.new(self)

@@ -47,6 +47,12 @@ function Task:__tostring()
   return "dpg.Task (" .. self._state .. ")"
 end
 
+---Has its function raised?
+---@return boolean
+function Task:has_failed()
+  return self._state == "failed"
+end
+
 local function is_over(task)
   return task._state == "done" or task._state == "failed" or task._state == "cancelled"
 end

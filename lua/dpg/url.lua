@@ -71,15 +71,8 @@ end
 
 local LOOPBACK = { ["localhost"] = true, ["[::1]"] = true, ["::1"] = true }
 
----Reads a base URL: https, or plain http to this very machine; its path ends in /v and a number.
----@param text string
----@return string? base_url  without a slash at the end
----@return string origin_or_problem  "https://host:port", or what is wrong
-function M.base(text)
-  local scheme, authority, path = text:match("^([A-Za-z]+)://([^/?#]+)(.*)$")
-  if not scheme or authority:find("[%c%s@\\]") or path:find("[%c%s?#\\]") then
-    return nil, "it is no absolute URL like https://api.digitalphotogallery.com/v1 (without login, query or blanks)"
-  end
+-- The scheme of a URL that may be used, in lower case; else what is wrong.
+local function safe_scheme(scheme, authority)
   scheme = scheme:lower()
   local host, rest = authority:match("^(%[[^%]]+%])(.*)$")
   if not host then host, rest = authority:match("^([^:]*)(.*)$") end
@@ -95,6 +88,33 @@ function M.base(text)
   elseif scheme ~= "https" then
     return nil, "its scheme is neither https nor http"
   end
+  return scheme
+end
+
+---Reads a link to another host, which says nothing of what stands in it.
+---@param text string
+---@return string? host  with its port: "cdn.example.com:8443"
+---@return string? problem
+function M.foreign(text)
+  local scheme, authority = text:match("^([A-Za-z]+)://([^/?#]+)")
+  if not scheme or authority:find("[@\\]") or text:find("[%c%s]") then return nil, "it is no absolute URL" end
+  local ok, problem = safe_scheme(scheme, authority)
+  if not ok then return nil, problem end
+  return authority:lower()
+end
+
+---Reads a base URL: https, or plain http to this very machine; its path ends in /v and a number.
+---@param text string
+---@return string? base_url  without a slash at the end
+---@return string origin_or_problem  "https://host:port", or what is wrong
+function M.base(text)
+  local scheme, authority, path = text:match("^([A-Za-z]+)://([^/?#]+)(.*)$")
+  if not scheme or authority:find("[%c%s@\\]") or path:find("[%c%s?#\\]") then
+    return nil, "it is no absolute URL like https://api.digitalphotogallery.com/v1"
+  end
+  local problem
+  scheme, problem = safe_scheme(scheme, authority)
+  if not scheme then return nil, problem end
   path = path:gsub("/+$", "")
   if not path:match("/v%d+$") then return nil, "its path must end in the version, as in /v1" end
   return scheme .. "://" .. authority .. path, scheme .. "://" .. authority:lower()

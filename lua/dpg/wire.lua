@@ -197,6 +197,72 @@ function M.link(value)
   return value
 end
 
+-- --- files ---
+
+-- A: a processor that answers so has refused the ticket, not the file: another ticket may do.
+M.TICKET_REFUSED = { [401] = true, [403] = true, [404] = true, [410] = true }
+M.TICKET_REFUSED_CODES = {
+  ticket_expired = true, ticket_invalid = true, ticket_refused = true, ticket_used = true, expired = true,
+  invalid_ticket = true, signature_expired = true, invalid_signature = true,
+}
+
+-- A: a CDN that answers so has refused the link: a new one may do.
+M.LINK_REFUSED = { [401] = true, [403] = true, [404] = true, [410] = true }
+
+-- A: values of `fields` that are no texts are sent as JSON writes them.
+local function field_text(value)
+  if type(value) == "string" then return value end
+  if type(value) == "number" or type(value) == "boolean" then return (json.encode(value)) end
+end
+
+---A ticket for an upload.
+---@param value any
+---@return table? ticket  upload_url, file_field, fields (texts by name), transaction_uuid
+---@return string? problem
+function M.ticket(value)
+  if type(value) ~= "table" then return nil, "a ticket is expected" end
+  local ticket = {
+    upload_url = text(value.upload_url), file_field = text(value.file_field) or "file",
+    transaction_uuid = text(value.transaction_uuid), fields = {},
+  }
+  if not ticket.upload_url then return nil, "the ticket has no upload_url" end
+  for name, field in pairs(type(value.fields) == "table" and value.fields or {}) do
+    local as_text = field_text(field)
+    if type(name) ~= "string" or not as_text then return nil, "the ticket's fields are no texts" end
+    ticket.fields[name] = as_text
+  end
+  return ticket
+end
+
+---The image that an upload has become.
+---@param value any  what the processor answers
+---@return string? image_public_uuid
+function M.uploaded(value)
+  if type(value) ~= "table" then return nil end
+  local image = type(value.image) == "table" and value.image or {}
+  return text(value.image_public_uuid) or text(image.public_uuid) or text(value.public_uuid)
+end
+
+---A link to a file.
+---@param value any  an answer of POST /downloads, or an archive
+---@return table? link  url, filename
+function M.file_link(value)
+  if type(value) ~= "table" then return nil end
+  local found
+  for _, name in ipairs { "url", "link", "download_url", "share_url" } do found = found or text(value[name]) end
+  return found and { url = found, filename = text(value.filename) or text(value.name) } or nil
+end
+
+---An archive: one of the list, or what the Operation that made it has as its result.
+---@param value table
+---@return table?  with a link
+function M.archive(value)
+  local result = type(value.result) == "table" and value.result or {}
+  for _, one in ipairs { value, result, type(result.archive) == "table" and result.archive or {} } do
+    if M.file_link(one) then return one end
+  end
+end
+
 -- --- signing in ---
 
 M.SIGN_IN_PATH = "/auth/sign_in"

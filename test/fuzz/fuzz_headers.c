@@ -15,7 +15,7 @@ static bool inside(dpg_str part, dpg_str whole)
 static void check_line(dpg_str line)
 {
     dpg_str name, value;
-    int64_t number = -1, again;
+    int64_t number = -1, again, first, last, whole;
     char text[32];
 
     if (dpg_header_line(line, &name, &value)) {
@@ -29,6 +29,8 @@ static void check_line(dpg_str line)
         MUST(dpg_header_number(dpg_cstr(text), number, &again) && again == number);
         MUST(number == 0 || !dpg_header_number(dpg_cstr(text), number - 1, &again));
     }
+    if (dpg_header_range(line, &first, &last, &whole))
+        MUST(first >= 0 && last >= first && last < INT64_MAX && (whole == -1 || whole > last));
     if (dpg_header_date(line, &number)) MUST(number >= -62167219200 && number <= 253402300800);
     if (dpg_iso8601(line, &number)) MUST(number >= -62167219200000 - 86400000 && number <= 253402300800000 + 86400000);
 }

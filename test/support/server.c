@@ -68,7 +68,7 @@ static size_t request_size(const char *bytes)
     return (size_t)(end + 4 - bytes) + body;
 }
 
-static bool read_request(connection *c)
+static bool read_request(connection *c, bool head_only)
 {
     server *s = c->owner;
     size_t len = 0, cap = 1 << 16, size;
@@ -77,7 +77,7 @@ static bool read_request(connection *c)
 
     must(bytes != NULL, "malloc");
     bytes[0] = '\0';
-    while ((size = request_size(bytes)) == 0 || len < size) {
+    while ((size = request_size(bytes)) == 0 || (!head_only && len < size)) {
         if (len + 1 >= cap) must((bytes = realloc(bytes, cap *= 2)) != NULL, "realloc");
         /* not a byte beyond this request: the next one belongs to the next step */
         got = recv(c->fd, bytes + len, size ? (size - len < cap - len - 1 ? size - len : cap - len - 1) : 1, 0);
@@ -94,6 +94,20 @@ static bool read_request(connection *c)
     s->requests[s->seen++] = bytes;
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
+    return true;
+}
+
+static bool read_bytes(connection *c, size_t count)
+{
+    char waste[4096];
+
+    while (count) {
+        ssize_t got = recv(c->fd, waste, count < sizeof waste ? count : sizeof waste, 0);
+
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return false;
+        count -= (size_t)got;
+    }
     return true;
 }
 
@@ -130,7 +144,9 @@ static bool play(connection *c, const server_step *step)
     char waste[4096];
 
     switch (step->act) {
-    case SERVER_READ: return read_request(c);
+    case SERVER_READ: return read_request(c, false);
+    case SERVER_READ_HEAD: return read_request(c, true);
+    case SERVER_READ_BYTES: return read_bytes(c, step->times);
     case SERVER_SEND: return send_all(c, step);
     case SERVER_WAIT: return wait_open(c->owner);
     case SERVER_HOLD:
@@ -300,6 +316,11 @@ int server_saw_requests(server *s, int n)
 int server_saw_sends(server *s, int n)
 {
     return wait_for(s, &s->sent, n);
+}
+
+int server_saw_waits(server *s, int n)
+{
+    return wait_for(s, &s->waited, n);
 }
 
 int server_saw_closes(server *s, int n)

@@ -13,9 +13,11 @@
 #include <stddef.h>
 
 typedef enum server_act {
-    SERVER_END,   /* close, as a server does that has said all */
-    SERVER_READ,  /* read one whole request (head, and the body that Content-Length announces), and count it */
-    SERVER_SEND,  /* bytes, `times` times over; 0: once */
+    SERVER_END,        /* close, as a server does that has said all */
+    SERVER_READ,       /* read one whole request (head, and the body that Content-Length announces), and count it */
+    SERVER_READ_HEAD,  /* read the head of a request alone, and count it; the body waits in the socket */
+    SERVER_READ_BYTES, /* read `times` bytes more and forget them */
+    SERVER_SEND,       /* bytes, `times` times over; 0: once */
     SERVER_WAIT,  /* until server_open() has been called for it: the first wait of a server needs one call, and so on */
     SERVER_RESET, /* end the connection with a RST */
     SERVER_HOLD   /* read and forget, until the peer closes */
@@ -30,6 +32,14 @@ typedef struct server_step {
 #define READ                    \
     {                           \
         SERVER_READ, NULL, 0, 0 \
+    }
+#define READ_HEAD                    \
+    {                                \
+        SERVER_READ_HEAD, NULL, 0, 0 \
+    }
+#define READ_BYTES(count)                 \
+    {                                     \
+        SERVER_READ_BYTES, NULL, 0, count \
     }
 #define SEND(literal)                                   \
     {                                                   \
@@ -75,6 +85,7 @@ void server_open(server *s); /* let one WAIT more go on */
 /* Wait until so much has been seen; false when it doesn't come within 30 s. */
 int server_saw_requests(server *s, int n);
 int server_saw_sends(server *s, int n);  /* SEND steps that are wholly in the kernel's hands */
+int server_saw_waits(server *s, int n);  /* WAIT steps that were reached */
 int server_saw_closes(server *s, int n); /* connections that have ended */
 
 #endif

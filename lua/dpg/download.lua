@@ -1,0 +1,413 @@
+-- Fetching a file by its link: into a `.part` beside the target, or as chunks; going on where a cut has left it, as long
+-- as the server vouches (If-Range) that it is still the same file. Links go to other hosts, without our token, and
+-- are asked for anew when they have run out. Contract: section 8. dpg.resources.downloads and archives use it.
+local call = require "dpg.call"
+local compat = require "dpg.compat"
+local errors = require "dpg.errors"
+local filename = require "dpg.filename"
+local json = require "dpg.json"
+local task = require "dpg.task"
+local transfer = require "dpg.transfer"
+local wire = require "dpg.wire"
+
+local M = {}
+
+local MAX_REFUSED = 2 -- new links in a row that bring nothing
+local READ_BYTES = 64 * 1024
+local WINDOW = 1024 * 1024
+local SIDECAR, NOTE_BYTES = 1, 1024
+
+-- --- a fetch: the link, and what a failure means -------------------------------------------------------------------
+
+---@class dpg.Fetch
+---@field offset integer  bytes that are here already
+---@field etag? string  strong: of the file that they are of
+---@field length? integer
+local Fetch = {}
+Fetch.__index = Fetch
+
+---@param ask fun(options: table): table?, dpg.Error?  for a link: url, filename
+local function new_fetch(session, options, ask)
+  local plan = transfer.plan(session, options)
+  return setmetatable({
+    plan = plan, ask = ask, backoff = transfer.backoff(plan), refused = 0, attempts = 0, offset = 0,
+  }, Fetch)
+end
+
+-- The link, asked for when there is none.
+function Fetch:get_link()
+  if self.link then return self.link end
+  local options, err = transfer.small(self.plan)
+  if not options then return nil, err end
+  local found
+  found, err = self.ask(options)
+  if not found then return nil, err end
+  self.filename = found.filename
+  self.link, err = transfer.link(found.url, "url of a download")
+  return self.link, err
+end
+
+function Fetch:context()
+  local context = transfer.context(self.link, "GET")
+  context.attempts = self.attempts
+  return context
+end
+
+-- Starts over: what is here is of another file, or of none that can be told.
+function Fetch:forget()
+  self.offset, self.etag, self.length = 0, nil, nil
+end
+
+-- Sends one GET from `offset` on.
+function Fetch:start(sink, ticks)
+  local link, err = self:get_link()
+  if not link then return nil, err end
+  local settings
+  settings, err = transfer.bytes(self.plan)
+  if not settings then return nil, err end
+  local headers = { Accept = "*/*" }
+  if self.offset > 0 then
+    headers.Range = string.format("bytes=%.0f-", self.offset)
+    headers["If-Range"] = self.etag
+  end
+  self.attempts = self.attempts + 1
+  local stream
+  stream, err = call.stream(self.plan.connection, {
+    method = "GET", url = link.url, headers = headers, repeats = "always", sink = sink,
+  }, settings, { host = link.host, ticks = ticks })
+  if not stream and not errors.is(err) then err = errors.from_core(err, self:context()) end
+  return stream, err
+end
+
+-- A head: what file this is. A weak ETag vouches for no bytes (RFC 9110 section 8.8.1).
+function Fetch:note_head(status, headers)
+  local etag = headers.etag
+  if status == 200 then
+    self.offset = 0
+    self.etag = etag and etag:match('^".*"$') and etag or nil
+    self.length = wire.number(headers["content-length"])
+  else
+    self.length = wire.number((headers["content-range"] or ""):match("/(%d+)%s*$")) or self.length
+  end
+end
+
+local FINAL = { usage = true, storage = true, tls = true, cancelled = true }
+
+-- An attempt has come to nothing: waits until it may be tried again.
+function Fetch:failed(err, has_moved)
+  if FINAL[err.kind] then return nil, err end
+  if has_moved then self.refused = 0 end
+  if err.status == 416 or err.status == 412 or err.code == "range_mismatch" then self:forget() end
+  if wire.LINK_REFUSED[err.status] then
+    self.link = nil
+    self.refused = self.refused + 1
+    if self.refused > MAX_REFUSED then return nil, err end
+    return true
+  end
+  local passes = err.kind ~= "api" or err.status == 412 or err.status == 416 or err.status == 429 or err.status >= 500
+  if not passes or err.code == "redirect" then return nil, err end
+  return self.backoff:wait(err, has_moved)
+end
+
+-- What a call came to: its info; or nil, an error.
+function Fetch:outcome(stream)
+  local status, head, body, info = stream:take()
+  local context = self:context()
+  if not status then
+    head.attempts = nil -- it knows of the last one alone
+    return nil, errors.from_core(head, context)
+  end
+  if status == 200 or status == 206 then return info, head, status end
+  context.retry_after, context.request_id = info.retry_after, wire.request_id(head)
+  if status < 300 then context.problem = "a file is expected" end
+  return nil, transfer.refusal(status, body, context)
+end
+
+-- --- beside the target ---------------------------------------------------------------------------------------------
+
+local function size_of(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local size = file:seek("end")
+  file:close()
+  return size
+end
+
+local function is_folder(path)
+  if path:find("[/\\]$") then return true end
+  local file = io.open(path .. "/.", "rb")
+  if file then file:close() end
+  return file ~= nil
+end
+
+-- What an earlier run has left of this very file.
+local function recall(fetch, part, what)
+  local file = io.open(part .. ".json", "rb")
+  local text = file and file:read("*a")
+  if file then file:close() end
+  local kept = text and json.decode(text)
+  local size = size_of(part)
+  if type(kept) ~= "table" or kept.dpg_part ~= SIDECAR or kept.what ~= what or not size then return end
+  if type(kept.etag) ~= "string" or not kept.etag:match('^"[^%c]*"$') then return end
+  if type(kept.length) ~= "number" then kept.length = nil end
+  if kept.length and size > kept.length then return end
+  fetch.offset, fetch.etag, fetch.length = size, kept.etag, kept.length
+end
+
+local function write_note(part, text)
+  local file = io.open(part .. ".json", "r+b") or io.open(part .. ".json", "wb")
+  if not file then return end
+  file:write(text .. (" "):rep(NOTE_BYTES - #text - 1) .. "\n")
+  file:close()
+end
+
+-- Written as soon as the head is here, before much else is, over blanks that have kept its place: there it is, too, when
+-- the disk turns out to be full. Without it the next run starts over.
+local function remember(fetch, part, what)
+  if not fetch.etag then return write_note(part, "") end
+  write_note(part, (json.encode { dpg_part = SIDECAR, what = what, etag = fetch.etag, length = fetch.length }))
+end
+
+-- How much of the part is of the file that we know.
+local function take_stock(fetch, part)
+  fetch.offset = fetch.etag and size_of(part) or 0
+  if fetch.offset == 0 then
+    fetch:forget()
+    write_note(part, "")
+  end
+  -- whole, but not under its name: the last byte again, since the core ends a file only behind an answer
+  if fetch.length and fetch.offset >= fetch.length then fetch.offset = math.max(fetch.length - 1, 0) end
+end
+
+local function follow(stream, fetch, part, what, meter, ticks)
+  local known = false
+  while true do
+    local status, headers = stream:head()
+    if status and not known then
+      known = true
+      fetch:note_head(status, headers)
+      remember(fetch, part, what)
+      stream:tick(ticks) -- so far, to see the head come
+    end
+    local _, _, received = stream:progress()
+    if known and received then meter(fetch.offset + received, fetch.length) end
+    local event, err = stream:wait()
+    if not event then return nil, err end
+    if event == "done" then return true end
+  end
+end
+
+-- One attempt. Gives info, head; or nil, err, and whether it has brought anything.
+local function fetch_once(fetch, target, part, what, options, meter)
+  take_stock(fetch, part)
+  local begun = fetch.offset
+  local stream, err = fetch:start({
+    file = part, offset = begun, expected = fetch.length, rename = target,
+  }, true)
+  if not stream then return nil, err, false, true end
+  local ok
+  ok, err = transfer.guarded(stream, follow, fetch, part, what, meter, options.on_progress ~= nil)
+  if not ok then return nil, err, false, true end
+  local status, headers = stream:head() -- it may have come with the end
+  if status then fetch:note_head(status, headers) end
+  local info, head = fetch:outcome(stream)
+  if info then return info, head end
+  if status then remember(fetch, part, what) end
+  return nil, head, fetch.etag ~= nil and (size_of(part) or 0) > begun
+end
+
+-- A note beside nothing is none.
+local function tidy(part)
+  if not size_of(part) then os.remove(part .. ".json") end
+end
+
+local function exists(path)
+  return errors.usage("exists", path .. " is there already; say overwrite = true to replace it", { field = "path" })
+end
+
+---Fetches a file to `target`, or into a folder under the name that the server gives it.
+---@param session dpg.Session
+---@param what string  tells this file from others, in what is left of a cut download
+---@param ask fun(options: table): table?, dpg.Error?  for a link: url, filename
+---@param target string  a path, or a folder
+---@param options table  transfer.OPTIONS, `overwrite`; `choose(folder, name)` for a path in a folder
+---@param fallback string  a name, where the server gives none
+---@return string? path
+---@return table answer_or_err
+function M.save(session, what, ask, target, options, fallback)
+  local fetch = new_fetch(session, options, ask)
+  local path = target
+  if is_folder(target) then
+    local link, err = fetch:get_link()
+    if not link then return nil, err end
+    local folder = target:gsub("[/\\]+$", "")
+    local name = filename.safe(fetch.filename, fallback)
+    path = options.choose and options.choose(folder, name) or folder .. "/" .. name
+  end
+  if not options.overwrite and size_of(path) then return nil, exists(path) end
+  local part = path .. ".part"
+  recall(fetch, part, what)
+  local resumed = fetch.offset
+  local meter = transfer.meter(options.on_progress, fetch.plan)
+  while true do
+    local info, head, has_moved, is_final = fetch_once(fetch, path, part, what, options, meter)
+    if info then
+      os.remove(part .. ".json")
+      local length = fetch.length or size_of(path)
+      meter(length, length, true)
+      return path, { status = 200, etag = head.etag, attempts = fetch.attempts, length = length,
+        filename = fetch.filename, resumed_from = resumed > 0 and resumed or nil }
+    end
+    local ok, err = nil, head
+    if not is_final then ok, err = fetch:failed(head, has_moved) end
+    if not ok then
+      tidy(part)
+      return nil, err
+    end
+  end
+end
+
+-- --- chunks --------------------------------------------------------------------------------------------------------
+
+---@class dpg.Chunks
+---@field length? integer  of the whole file, once it is known
+---@field filename? string  as the server gives it: not fit for a path as it is
+---@field etag? string
+local Chunks = {}
+Chunks.__index = Chunks
+Chunks.__name = "dpg.Chunks"
+
+---@param session dpg.Session
+---@param ask fun(options: table): table?, dpg.Error?
+---@param options table
+---@return dpg.Chunks
+function M.chunks(session, ask, options)
+  return setmetatable({ _fetch = new_fetch(session, options, ask), _options = options, _received = 0 }, Chunks)
+end
+
+function Chunks:__tostring()
+  return string.format("dpg.Chunks (%.0f bytes%s)", self._received, self._closed and ", at its end" or "")
+end
+
+local function changed(fetch)
+  local context = fetch:context()
+  return errors.new { kind = "protocol", code = "file_changed", method = "GET", host = context.host,
+    message = "the file is not the one whose first bytes have been handed out" }
+end
+
+-- Looks at the head, once: nil, err when what follows does not continue what is here.
+function Chunks:_check_head()
+  if self._has_head then return true end
+  local status, headers = self._stream:head()
+  if not status then return true end
+  self._has_head = true
+  local fetch = self._fetch
+  if self._received > 0 then
+    local from, total = (headers["content-range"] or ""):match("^%s*bytes%s+(%d+)%-%d+/(%d+)%s*$")
+    if status ~= 206 or tonumber(from) ~= self._received or (fetch.length and tonumber(total) ~= fetch.length) then
+      return nil, changed(fetch)
+    end
+  elseif status ~= 200 then
+    return nil, changed(fetch)
+  else
+    fetch:note_head(status, headers)
+  end
+  self.length, self.etag, self.filename = fetch.length, headers.etag, fetch.filename
+  return true
+end
+
+function Chunks:_drop()
+  local stream = self._stream
+  self._stream = nil
+  if stream then stream:close() end
+end
+
+-- The call has ended: true at the end of the file; false when it goes on with another; nil, err.
+function Chunks:_ended()
+  local fetch, stream = self._fetch, self._stream
+  self._stream = nil
+  local info, err = fetch:outcome(stream)
+  if info then return true end
+  local has_moved = self._received > fetch.offset
+  if self._received > 0 and not fetch.etag then return nil, err end -- nothing vouches for the rest
+  fetch.offset = self._received
+  local ok, problem = fetch:failed(err, has_moved)
+  if not ok then return nil, problem end
+  if fetch.offset ~= self._received then return nil, changed(fetch) end
+  return false
+end
+
+-- Bytes; or false when there are none yet; or nil, at the end, or with an error.
+function Chunks:_pull()
+  local stream = self._stream
+  local ok, err = self:_check_head()
+  if not ok then
+    self:_drop()
+    return nil, err
+  end
+  local state, data = stream:read(READ_BYTES)
+  if state == "bytes" then
+    self._received = self._received + #data
+    return data
+  end
+  local event
+  if state then
+    repeat event, err = stream:wait() until event ~= "data" or state == "later"
+  end
+  if not event then
+    self:_drop()
+    return nil, err or errors.from_core(data, self._fetch:context())
+  end
+  if state == "later" then return false end
+  ok, err = self:_ended()
+  if ok == nil then return nil, err end
+  if not ok then return false end
+  self:close()
+  return nil
+end
+
+---The next bytes; nil at the end. After an error, asking again goes on behind the last bytes that came.
+---@return string? bytes
+---@return dpg.Error? err
+function Chunks:next()
+  while not self._closed do
+    if not self._stream then
+      local err
+      self._fetch.offset, self._has_head = self._received, false
+      self._stream, err = self._fetch:start({
+        chunks = self._options.window or WINDOW, offset = self._received, expected = self._fetch.length,
+      }, false)
+      if not self._stream then return nil, err end
+    end
+    local bytes, err = self:_pull()
+    if bytes and bytes ~= "" then
+      local on_progress = self._options.on_progress
+      if on_progress then
+        self._meter = self._meter or transfer.meter(on_progress, self._fetch.plan)
+        self._meter(self._received, self.length)
+      end
+      return bytes
+    end
+    if bytes == nil then return nil, err end
+  end
+  return nil
+end
+
+---Ends it; what is under way is cancelled. Twice is fine.
+function Chunks:close()
+  self._closed = true
+  self:_drop()
+end
+
+-- For `for`: raises the error object. PUC 5.1 can't yield across the iterator of a `for`, nor across a metamethod.
+function Chunks:__call()
+  if compat.strict_yield and not self._closed and task.current() then
+    error(errors.usage("cannot_wait_here", "on Lua 5.1 a `for` in a task can't wait; write: local it = "
+      .. "downloads:chunks(…); local bytes, err = it:next(); while bytes do … bytes, err = it:next() end"), 0)
+  end
+  local bytes, err = self:next()
+  if err then error(err, 0) end
+  return bytes
+end
+
+return M
