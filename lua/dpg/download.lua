@@ -1,6 +1,6 @@
--- Fetching a file by its link: into a `.part` beside the target, or as chunks; going on where a cut has left it, as long
--- as the server vouches (If-Range) that it is still the same file. Links go to other hosts, without our token, and
--- are asked for anew when they have run out. Contract: section 8. dpg.resources.downloads and archives use it.
+-- Fetching a file by its link: into a `.part` beside the target, or as chunks; going on where a cut has left it, as
+-- long as the server vouches (If-Range) that it is still the same file. Links go to other hosts, without our token,
+-- and are asked for anew when they have run out. Contract: section 8. dpg.resources.downloads and archives use it.
 local call = require "dpg.call"
 local compat = require "dpg.compat"
 local errors = require "dpg.errors"
@@ -161,8 +161,8 @@ local function write_note(part, text)
   file:close()
 end
 
--- Written as soon as the head is here, before much else is, over blanks that have kept its place: there it is, too, when
--- the disk turns out to be full. Without it the next run starts over.
+-- Written as soon as the head is here, before much else is, over blanks that have kept its place: there it is, too,
+-- when the disk turns out to be full. Without it the next run starts over.
 local function remember(fetch, part, what)
   if not fetch.etag then return write_note(part, "") end
   write_note(part, (json.encode { dpg_part = SIDECAR, what = what, etag = fetch.etag, length = fetch.length }))
