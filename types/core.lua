@@ -106,8 +106,8 @@ function engine:feed(id, bytes) end
 ---@return string|table|nil data_or_err
 function engine:read(id, most) end
 
----@param id integer  of a call in chunks
----@return integer? status  nil until a good answer has begun
+---@param id integer  of a call into a file or in chunks
+---@return integer? status  nil until a good answer has begun; there also when the rest of it was cut
 ---@return table? headers_or_err
 function engine:head(id) end
 

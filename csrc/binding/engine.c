@@ -299,7 +299,7 @@ static int l_read(lua_State *L)
     return 2;
 }
 
-/* engine:head(id) -> status, headers, once a good answer to a call in chunks has begun | nil, err (err: no such call) */
+/* engine:head(id) -> status, headers, once a good answer to a file or chunks has begun | nil, err (err: no such call) */
 static int l_head(lua_State *L)
 {
     dpg_engine_box *box = check_box(L);

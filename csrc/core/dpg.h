@@ -297,7 +297,8 @@ typedef struct dpg_chunk {
 
 /*
  * What has come of a call with DPG_SINK_CHUNKS, at most `most` bytes; reading lets a paused transfer go on. With 0 it looks
- * and takes nothing: `bytes` then are all that can be had in one piece. DPG_E_UNKNOWN: no such call, or it was taken.
+ * and takes nothing: `bytes` then are all that can be had in one piece. So looks who wants the head of an answer to a file,
+ * which is there, too, when what followed it was cut. DPG_E_UNKNOWN: no such call, or it was taken.
  */
 dpg_status dpg_engine_read(dpg_engine *engine, dpg_id id, size_t most, dpg_chunk *out, dpg_error *err);
 

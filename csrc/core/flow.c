@@ -85,8 +85,10 @@ static void complete(dpg_flow *f)
 static void complete_with_error(dpg_flow *f, const dpg_error *err)
 {
     f->error = *err;
-    dpg_response_clear(&f->response);
-    memset(&f->response, 0, sizeof f->response);
+    if (f->sink.type == DPG_SINK_MEMORY) { /* else its head, if that was a good one, says what has come in part */
+        dpg_response_clear(&f->response);
+        memset(&f->response, 0, sizeof f->response);
+    }
     complete(f);
 }
 

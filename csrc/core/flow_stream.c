@@ -120,7 +120,7 @@ dpg_status dpg_engine_read(dpg_engine *e, dpg_id id, size_t most, dpg_chunk *out
     dpg_glance glance = {0};
 
     if (!f) f = ended;
-    if (!f || !f->chunks.bytes) return unknown(err, "is read in chunks, or it was taken");
+    if (!f || (most && !f->chunks.bytes)) return unknown(err, "is read in chunks, or it was taken");
     memset(out, 0, sizeof *out);
     if (!ended) {
         dpg_flow_look(f, &glance);

@@ -209,14 +209,18 @@ static const verdict *look_again(transfer *t, long status, bool *nomem, char *wo
     return NULL;
 }
 
-static void forget_answer(dpg_response *r)
+/* The head of a good answer to a file or chunks stays: it says what it is that has come in part. */
+static void forget_answer(transfer *t)
 {
+    dpg_response *r = &t->response;
+
+    dpg_buf_clear(&r->body);
+    if (r->status && (t->drain.to == DPG_TO_FILE || t->drain.to == DPG_TO_CHUNKS)) return;
     dpg_free(r->headers);
     r->headers = NULL;
     r->header_count = 0;
     r->status = 0;
     dpg_buf_clear(&r->head);
-    dpg_buf_clear(&r->body);
 }
 
 void dpg_curl_conclude(transfer *t, CURLcode result)
@@ -253,7 +257,7 @@ void dpg_curl_conclude(transfer *t, CURLcode result)
         r->status = (int)status;
         return;
     }
-    forget_answer(r);
+    forget_answer(t);
     if (nomem) dpg_fail_nomem(&r->error);
     else if (v) dpg_fail(&r->error, DPG_E_SYSTEM, v->kind, v->code, "%s %s: %s", v->text, t->host, words);
     if (t->final && status >= 200 && status <= 999) r->error.http_status = (int)status;
