@@ -1,6 +1,8 @@
 -- Every example is run as its first lines say, by the Lua that runs this suite; so is every snippet of the README.
 -- luacheck: globals setfenv loadstring load
 local boxes = require "support.box"
+local process = require "support.process"
+local sandbox = require "dpg.sandbox"
 
 -- The interpreter that runs this suite.
 local function interpreter()
@@ -80,6 +82,64 @@ describe("the examples", function()
     assert.truthy(output:find("Login: ", 1, true))
   end)
 
+  describe("with files", function()
+    local small, place
+
+    setup(function()
+      small = boxes.start { images = 6 }
+      place = { DPG_BASE_URL = small.base_url, DPG_TOKEN = small.token }
+    end)
+    teardown(function() small:stop() end)
+
+    it("festival_golive uploads, keywords, arranges and sets the embargo; a second run sends nothing again", function()
+      local evening = folder .. "/evening"
+      os.execute("mkdir " .. quoted(evening))
+      for i = 1, 5 do
+        local file = assert(io.open(evening .. "/" .. i .. ".jpg", "wb"))
+        file:write(sandbox.blob_bytes(i, 0, 5000))
+        file:close()
+      end
+      local command = lua("festival_golive.lua", evening, "Main Stage", "2030-07-01T22:00:00Z", "festival:2030", "live")
+      for _, said in ipairs { "5 sent, 0 there already", "0 sent, 5 there already" } do
+        local output, fine = run(place, command)
+        assert.is_true(fine, output)
+        assert.truthy(output:find(said, 1, true), output)
+        assert.truthy(output:find("5 images bear festival:2030, live", 1, true), output)
+        assert.truthy(output:find("to be seen from 2030-07-01T22:00:00Z on", 1, true), output)
+      end
+      assert.equal(5, small:count { server = "processor", status = 200 })
+      assert.equal(1, small:count { path = "/sets", method = "POST" })
+      assert.equal(0, small:report().authorization_on_processor)
+    end)
+
+    it("rename_keyword renames wherever it stands", function()
+      local output, fine = run(place, lua("rename_keyword.lua", "live", "on stage"))
+      assert.is_true(fine, output)
+      assert.truthy(output:find("live is on stage now, on 5 images", 1, true), output)
+      output, fine = run(place, lua("rename_keyword.lua", "live", "on stage"))
+      assert.is_true(fine, output)
+      assert.truthy(output:find("on 0 images", 1, true), output)
+    end)
+
+    it("backup mirrors the library, and goes on where it stopped", function()
+      local mirror = folder .. "/mirror"
+      local command = lua("backup.lua", mirror)
+      small:fault { server = "cdn", cut = 1000, times = 3 }
+      local output, fine = run(place, command)
+      assert.is_true(fine, output)
+      assert.truthy(output:find("11 images: 11 saved, 0 there already, 0 failed", 1, true), output)
+      output, fine = run(place, command)
+      assert.is_true(fine, output)
+      assert.truthy(output:find("11 images: 0 saved, 11 there already, 0 failed", 1, true), output)
+      local sums = io.popen("cd " .. quoted(mirror) .. " && sha256sum *.original")
+      for line in sums:lines() do
+        local sum, uuid = line:match "^(%x+) [ *](.*)%.original$"
+        assert.equal(small:sha256(uuid), sum)
+      end
+      sums:close()
+    end)
+  end)
+
   it("the demo tells its story to the end", function()
     local output, fine = run({}, lua "demo.lua")
     assert.is_true(fine, output)
@@ -100,7 +160,7 @@ describe("the README's snippets", function()
     local file = assert(io.open "README.md")
     for block in file:read "*a":gmatch "```lua\n(.-)```" do blocks[#blocks + 1] = block end
     file:close()
-    assert.equal(6, #blocks)
+    assert.equal(7, #blocks)
 
     local dpg = require "dpg"
     local person, printed = box.people.omar, {}
@@ -125,7 +185,7 @@ describe("the README's snippets", function()
     }, { __index = _G })
 
     local program = table.concat(blocks, "\n"):gsub("local dpg = require \"dpg\"\n", "")
-    program = "local dpg = require 'dpg'\nlocal uuid = ...\n" .. program
+    program = "local dpg = require 'dpg'\nlocal uuid, folder = ...\n" .. program
     local chunk
     if setfenv then
       chunk = setfenv(assert(loadstring(program, "=README")), environment)
@@ -134,7 +194,10 @@ describe("the README's snippets", function()
     end
     local first = dpg.assert(dpg.assert(dpg.service { token = box.token, base_url = box.base_url }).images:list {
       limit = 1 })
-    chunk(first.items[1].public_uuid)
+    local folder = process.folder()
+    process.write_file(folder .. "/stage.jpg", "a picture")
+    chunk(first.items[1].public_uuid, folder)
+    assert.equal("a picture", process.read_file(folder .. "/copy.jpg"))
     assert.equal("Northlight Festival", printed[1])
     assert.truthy(#printed > 1)
     dpg.assert(first)
