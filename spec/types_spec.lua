@@ -39,6 +39,8 @@ end)
 describe("types/dpg.lua", function()
   local catalog = require "dpg.catalog"
   local config = require "dpg.config"
+  local many = require "dpg.many"
+  local transfer = require "dpg.transfer"
   local classes, current = {}, nil
   for line in read("types/dpg.lua"):gmatch "[^\n]+" do
     local name, bases = line:match "^%-%-%-@class ([%w_.]+):?(.*)$"
@@ -102,7 +104,14 @@ describe("types/dpg.lua", function()
     ["dpg.SetFields"] = { catalog.sets.update.body },
     ["dpg.Visibility"] = { catalog.sets.set_visibility.body },
     ["dpg.NewArchive"] = { catalog.archives.create.body },
-    ["dpg.DownloadOptions"] = { config.CALL, config.WRITE, { version = 1 } },
+    ["dpg.LinkOptions"] = { config.CALL, config.WRITE, { version = 1 } },
+    ["dpg.TransferOptions"] = { transfer.OPTIONS },
+    ["dpg.UploadOptions"] = { transfer.OPTIONS, { idempotency_key = 1 } },
+    ["dpg.SaveOptions"] = { transfer.OPTIONS, { overwrite = 1 } },
+    ["dpg.DownloadOptions"] = { transfer.OPTIONS, { overwrite = 1, version = 1 } },
+    ["dpg.ChunkOptions"] = { transfer.OPTIONS, { version = 1, window = 1 } },
+    ["dpg.ManyOptions"] = { transfer.OPTIONS, many.OPTIONS },
+    ["dpg.UploadFields"] = { catalog.uploads.send.body },
     ["dpg.BatchAllOptions"] = { config.CALL, config.WRITE, { size = 1, wait = 1 } },
     ["dpg.Prepare"] = { require("dpg.batch").prepare(prepared) },
   }

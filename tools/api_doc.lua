@@ -33,6 +33,7 @@ local function methods_of(group)
     end
     local row = line:match ":_call%(.-catalog%.([%w_]+%.[%w_]+)" or line:match ":_each%(.-catalog%.([%w_]+%.[%w_]+)"
       or line:find("batch.all(", 1, true) and "operations.batch" -- which sends several
+      or line:find("upload.send(", 1, true) and "uploads.send" -- and the file after it
     if row and current then
       found[row] = found[row] or {}
       table.insert(found[row], current)

@@ -57,8 +57,45 @@
 
 ---@class dpg.ImageListOptions: dpg.ImageFilters, dpg.ListOptions
 
----@class dpg.DownloadOptions: dpg.WriteOptions
+---@class dpg.LinkOptions: dpg.WriteOptions
 ---@field version? string  without: the largest that is served
+
+---What everything takes that moves a file.
+---@class dpg.TransferOptions
+---@field on_progress? fun(done: integer, total?: integer)  bytes; at most 20 times a second, and at the end
+---@field timeout? number|false  seconds without a byte (60)
+---@field deadline? number|false  seconds for all of it, waits included (none)
+---@field retry? dpg.Retry|false  attempts are counted anew whenever bytes have come
+---@field on_event? fun(name: dpg.EventName, event: dpg.Event)
+
+---@class dpg.UploadOptions: dpg.TransferOptions
+---@field idempotency_key? string|fun(): string  of the first ticket
+
+---@class dpg.SaveOptions: dpg.TransferOptions
+---@field overwrite? boolean  replace a file that is there (false: that is an error, code "exists")
+
+---@class dpg.DownloadOptions: dpg.SaveOptions
+---@field version? string  without: the largest that is served
+
+---@class dpg.ChunkOptions: dpg.TransferOptions
+---@field version? string
+---@field window? integer  bytes that wait at most to be read (1 MiB)
+
+---@class dpg.ManyOptions: dpg.TransferOptions
+---@field concurrency? integer  files at a time (4)
+---@field journal? string  a path: what a run that was killed goes on with; one run at a time
+---@field on_file? fun(result: dpg.FileResult)  each, as it ends
+
+---With `on_progress(sent, total, file)`.
+---@class dpg.SendManyOptions: dpg.ManyOptions
+---@field fields? dpg.UploadFields  of all files; an item's own go over them
+---@field resend_unknown? boolean|fun(item: any, err: dpg.Error): boolean?  send a file whose outcome is unknown (false)
+
+---With `on_progress(received, total, public_uuid)`.
+---@class dpg.SaveManyOptions: dpg.ManyOptions
+---@field version? string
+---@field overwrite? boolean
+---@field path? fun(item: any): string?  a path, or a folder, for one of them
 
 ---@class dpg.BatchAllOptions: dpg.WriteOptions
 ---@field size? integer  writes in a batch, 1 to 50 (50)
@@ -269,6 +306,71 @@
 ---@field image_public_uuids dpg.ImageIds
 ---@field hidden? boolean
 ---@field activation_time? string|number|userdata  Unix seconds, or ISO 8601 with a zone: when embargoed images come out
+
+---What is sent: one of path, bytes and reader.
+---@class dpg.SourceTable
+---@field path? string
+---@field bytes? string
+---@field reader? fun(): string?  the next bytes; nil at the end
+---@field size? integer  of all that a reader gives
+---@field rewind? fun()  makes a reader begin anew; without it, its bytes are sent once
+---@field filename? string  of bytes and readers; else the path's
+---@field content_type? string  else as the filename's extension has it
+
+---@class dpg.UploadFields
+---@field filename? string  else the source's
+---@field title? string  at most 191 characters
+---@field description? string
+---@field keywords? dpg.Keyword[]
+---@field creation_date? string|number
+---@field set_public_uuid? string
+---@field read_metadata? boolean
+
+---@class dpg.UploadAnswer: dpg.Answer
+---@field image_public_uuid string
+---@field transaction_uuid? string
+---@field image_error? dpg.Error  why the image, which is there, could not be read
+
+---@class dpg.DownloadAnswer
+---@field length integer
+---@field filename? string  the server's word: not to be trusted as a path
+---@field etag? string
+---@field attempts integer
+---@field resumed_from? integer  bytes that an earlier call had left
+
+---Pulled bytes; `for bytes in chunks do` raises errors, `chunks:next()` returns them.
+---@class dpg.Chunks
+---@overload fun(): string?
+---@field next fun(self: dpg.Chunks): string?, dpg.Error?  after an error it goes on behind the last bytes
+---@field close fun(self: dpg.Chunks)
+---@field length? integer  of the whole file
+---@field filename? string
+---@field etag? string
+
+---@class dpg.FileResult
+---@field file string  a path or an id; the public_uuid of a download
+---@field status "sent"|"already"|"unknown"|"saved"|"exists"|"failed"
+---@field error? dpg.Error
+---@field image? dpg.Image
+---@field image_public_uuid? string
+---@field transaction_uuid? string
+---@field path? string
+---@field answer? table
+---@field journal_error? dpg.Error  it is done, but could not be written down
+
+---@class dpg.SendReport
+---@field files dpg.FileResult[]  in the order of the list
+---@field sent integer
+---@field already integer  by the journal
+---@field unknown integer
+---@field failed integer
+
+---@class dpg.SaveReport
+---@field files dpg.FileResult[]
+---@field saved integer
+---@field already integer
+---@field exists integer
+---@field failed integer
 
 ---@class dpg.DownloadLink
 ---@field url string  without our bearer token: it leads to another host

@@ -6,6 +6,9 @@
 --   dpg.catalog     the endpoints, one row each                  dpg.wire       what we assume of the wire
 --   dpg.operation   what a write is answered with                dpg.page       pages and iterators
 --   dpg.errors      the one shape of an error                    dpg.config     options, and how they are merged
+--   dpg.upload      sends a file (dpg.source)                   dpg.download    fetches one (dpg.filename)
+--   dpg.many        many files, with a dpg.journal              dpg.transfer    what both directions share
+--   dpg.stream      a call whose bytes pass through Lua
 --   dpg.call        starts calls and waits for them              dpg.hub        engines, and pumping their queues
 --   dpg.connection  recipes and handles of credentials           dpg.store      where tokens are kept
 --   dpg.task        coroutines that wait                         dpg.host.*     how a program waits: blocking
