@@ -251,8 +251,8 @@ describe("uploads:send_many", function()
     for i, file in ipairs(report.files) do
       local name = list[i]:match "[^/]+$"
       local n = (times[name] or 0) - (before[name] or 0)
-      assert.is_true(n == 1 or (n == 0 and file.status == "unknown"), ("%s: %s is there %d times, and said to be %s"):format(
-        told, name, n, file.status))
+      assert.is_true(n == 1 or (n == 0 and file.status == "unknown"),
+        ("%s: %s is there %d times, and said to be %s"):format(told, name, n, file.status))
     end
     -- whoever looks can send the rest
     dpg.assert(gallery.uploads:send_many(list, { journal = folder .. "/journal", resend_unknown = function(path)

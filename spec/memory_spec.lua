@@ -49,7 +49,8 @@ local SCRIPT = [[
       return image.public_uuid
     end },
     { "reader", function(_, length)
-      return dpg.assert(gallery.uploads:send { reader = reader(7, length), size = length, filename = "up.jpg" }).public_uuid
+      local source = { reader = reader(7, length), size = length, filename = "up.jpg" }
+      return dpg.assert(gallery.uploads:send(source)).public_uuid
     end },
     { "journal", function()
       local report = dpg.assert(gallery.uploads:send_many({ folder .. "/down" }, { journal = os.tmpname() .. ".j" }))

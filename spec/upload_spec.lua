@@ -81,7 +81,8 @@ describe("uploads:send", function()
   for _, size in ipairs { 1, 1000, 65536, 100000, 300000, 500000 } do
     it("sends what a reader gives in pieces of " .. size, function()
       local bytes = size == 1 and content:sub(1, 2000) or content
-      local image = dpg.assert(gallery.uploads:send { reader = reader_of(bytes, size), size = #bytes, filename = "r.jpg" })
+      local source = { reader = reader_of(bytes, size), size = #bytes, filename = "r.jpg" }
+      local image = dpg.assert(gallery.uploads:send(source))
       assert.equal(bytes, fetch(image.public_uuid))
     end)
   end
@@ -106,7 +107,9 @@ describe("uploads:send", function()
   it("sends every field of the ticket as it came, and the file in the part that it names", function()
     box:set { file_field = "the file" }
     local title = "\"quoted\"; name=\"x\"\\ é 日本"
-    local image = dpg.assert(gallery.uploads:send(write("f.jpg", content), { title = title, keywords = { "city:Oslo" } }))
+    local image = dpg.assert(gallery.uploads:send(write("f.jpg", content), {
+      title = title, keywords = { "city:Oslo" },
+    }))
     box:set { file_field = "file" }
     assert.equal(title, image.title)
     assert.equal(content, fetch(image.public_uuid))
@@ -116,7 +119,8 @@ describe("uploads:send", function()
     local all = {}
     for byte = 0, 255 do all[#all + 1] = string.char(byte) end
     local bytes = table.concat(all) .. "\r\n--boundary--\r\n" .. table.concat(all)
-    for _, name in ipairs { 'a"b.jpg', "a;b=c.jpg", "ä ö.jpg", "日本.jpg", "a\\b.jpg", "a%22b.jpg", ("x"):rep(4000) .. ".jpg" } do
+    local names = { 'a"b.jpg', "a;b=c.jpg", "ä ö.jpg", "日本.jpg", "a\\b.jpg", "a%22b.jpg", ("x"):rep(4000) .. ".jpg" }
+    for _, name in ipairs(names) do
       local image = dpg.assert(gallery.uploads:send { bytes = bytes, filename = name })
       assert.equal(name, image.filename)
       assert.equal(bytes, fetch(image.public_uuid))
@@ -143,7 +147,9 @@ describe("uploads:send", function()
 
   it("raises what on_progress raises, and leaves no call behind", function()
     local ok, problem = pcall(function()
-      gallery.uploads:send({ bytes = content, filename = "p.jpg" }, nil, { on_progress = function() error("stop", 0) end })
+      gallery.uploads:send({ bytes = content, filename = "p.jpg" }, nil, {
+        on_progress = function() error("stop", 0) end,
+      })
     end)
     assert.is_false(ok)
     assert.equal("stop", problem)

@@ -32,7 +32,9 @@ Feeder.__index = Feeder
 local function feeder(source, before_last)
   local read, err, close = source:pieces()
   if not read then return nil, err end
-  return setmetatable({ source = source, read = read, close = close, had = 0, is_whole = false, before_last = before_last }, Feeder)
+  return setmetatable({
+    source = source, read = read, close = close, had = 0, is_whole = false, before_last = before_last,
+  }, Feeder)
 end
 
 function Feeder:_read()
@@ -123,8 +125,8 @@ local function follow(stream, source, feed, meter)
   end
 end
 
--- Sends one form. What came of it: status, head, body, info; or `err`; and `cut`: the processor certainly can't have the
--- whole file.
+-- Sends one form. What came of it: status, head, body, info; or `err`; and `cut`: the processor certainly can't have
+-- the whole file.
 local function post(plan, link, ticket, source, settings, options, before_last)
   local is_fed = before_last ~= nil or source.kind == "reader"
   local feed, err
@@ -279,8 +281,8 @@ end
 ---@param source dpg.Source
 ---@param fields? table
 ---@param options table  checked
----@param watch { ticket?: function, sending?: function }  called before a ticket is asked for, and before the last bytes
----  leave; nil, err from them ends the upload
+---@param watch { ticket?: function, sending?: function, done?: function }  called before a ticket is asked for, before
+---  the last bytes leave (nil, err from these two ends the upload), and when the image is known
 ---@return dpg.Image? image
 ---@return table answer_or_err
 function M.send(session, where, source, fields, options, watch)

@@ -51,14 +51,13 @@ local function asking(self, archive)
     local link = first
     first = nil
     if link then return link end
-    local each, failed = self:each(options), nil
-    while true do
-      local one
-      one, failed = each:next()
-      if not one then break end
+    local each = self:each(options)
+    local one, err = each:next()
+    while one do
       if one.uuid ~= nil and one.uuid == archive.uuid then return wire.file_link(one) end
+      one, err = each:next()
     end
-    return nil, failed or errors.new { kind = "api", code = "archive_gone",
+    return nil, err or errors.new { kind = "api", code = "archive_gone",
       message = "the archive is not, or no longer, among those that are ready" }
   end
 end

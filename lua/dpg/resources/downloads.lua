@@ -110,14 +110,14 @@ end
 -- Names that others of this run have: two images may well be called IMG_0001.jpg.
 local function chooser(taken, item)
   return function(folder, name)
-    local n, path = 0, nil
-    repeat
-      n = n + 1
-      path = folder .. "/" .. filename.numbered(name, n)
+    for n = 1, math.huge do
+      local path = folder .. "/" .. filename.numbered(name, n)
       local owner = taken[path:lower()]
-    until not owner or owner == item.file
-    taken[path:lower()] = item.file
-    return path
+      if not owner or owner == item.file then
+        taken[path:lower()] = item.file
+        return path
+      end
+    end
   end
 end
 

@@ -81,7 +81,9 @@ end
 local function recall(entry, opened, item, options)
   if not entry or (opened and entry.size ~= opened.size) then return nil end
   if entry.step == "done" then
-    return { status = "already", image_public_uuid = entry.image_public_uuid, transaction_uuid = entry.transaction_uuid }
+    return {
+      status = "already", image_public_uuid = entry.image_public_uuid, transaction_uuid = entry.transaction_uuid,
+    }
   end
   if entry.step ~= "sending" and entry.step ~= "unknown" then return nil end
   local result = { status = "unknown", error = known_as_unknown(entry), transaction_uuid = entry.transaction_uuid }
