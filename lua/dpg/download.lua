@@ -225,6 +225,29 @@ local function exists(path)
   return errors.usage("exists", path .. " is there already; say overwrite = true to replace it", { field = "path" })
 end
 
+-- Until it is whole, or nothing more can be done.
+local function fetch_all(fetch, path, part, what, options)
+  recall(fetch, part, what)
+  local resumed = fetch.offset
+  local meter = transfer.meter(options.on_progress, fetch.plan)
+  while true do
+    local info, head, has_moved, is_final = fetch_once(fetch, path, part, what, options, meter)
+    if info then
+      os.remove(part .. ".json")
+      local length = fetch.length or size_of(path)
+      meter(length, length, true)
+      return path, { status = 200, etag = head.etag, attempts = fetch.attempts, length = length,
+        filename = fetch.filename, resumed_from = resumed > 0 and resumed or nil }
+    end
+    local ok, err = nil, head
+    if not is_final then ok, err = fetch:failed(head, has_moved) end
+    if not ok then
+      tidy(part)
+      return nil, err
+    end
+  end
+end
+
 ---Fetches a file to `target`, or into a folder under the name that the server gives it.
 ---@param session dpg.Session
 ---@param what string  tells this file from others, in what is left of a cut download
@@ -245,26 +268,17 @@ function M.save(session, what, ask, target, options, fallback)
     path = options.choose and options.choose(folder, name) or folder .. "/" .. name
   end
   if not options.overwrite and size_of(path) then return nil, exists(path) end
+  local hub, err = session._connection:open()
+  if not hub then return nil, err end
   local part = path .. ".part"
-  recall(fetch, part, what)
-  local resumed = fetch.offset
-  local meter = transfer.meter(options.on_progress, fetch.plan)
-  while true do
-    local info, head, has_moved, is_final = fetch_once(fetch, path, part, what, options, meter)
-    if info then
-      os.remove(part .. ".json")
-      local length = fetch.length or size_of(path)
-      meter(length, length, true)
-      return path, { status = 200, etag = head.etag, attempts = fetch.attempts, length = length,
-        filename = fetch.filename, resumed_from = resumed > 0 and resumed or nil }
-    end
-    local ok, err = nil, head
-    if not is_final then ok, err = fetch:failed(head, has_moved) end
-    if not ok then
-      tidy(part)
-      return nil, err
-    end
+  if hub.saving[part] then
+    return nil, errors.usage("busy", path .. " is being downloaded already", { field = "path" })
   end
+  hub.saving[part] = fetch
+  local results = compat.pack(compat.try(fetch_all, fetch, path, part, what, options))
+  hub.saving[part] = nil
+  if not results[1] then error(results[2], 0) end
+  return compat.unpack(results, 2, results.n)
 end
 
 -- --- chunks --------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ local M = {}
 ---@field entries table<integer, table>  calls that somebody waits for, by id
 ---@field waiting table<any, table>  the same by who waits: a coroutine waits for one call at a time
 ---@field streams table<integer, dpg.Stream>  calls that pass bytes, and their timers, by id; weak
+---@field saving table<string, dpg.Fetch>  downloads under way, by the file that they write to; weak
 ---@field lost integer[]  calls of streams that were dropped and have been collected
 ---@field listeners table<function, table<integer, boolean>>  the sessions' on_event, and whose credentials they hear of
 ---@field watched integer  how many waited-for calls have an on_event
@@ -36,7 +37,7 @@ function M.get(settings)
   if not engine then return nil, errors.from_core(err) end
   hub = setmetatable({
     engine = engine, entries = {}, waiting = {}, listeners = setmetatable({}, { __mode = "k" }), watched = 0,
-    streams = setmetatable({}, { __mode = "v" }), lost = {},
+    streams = setmetatable({}, { __mode = "v" }), lost = {}, saving = setmetatable({}, { __mode = "v" }),
   }, Hub)
   hubs[key] = hub
   return hub
