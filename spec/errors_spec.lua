@@ -70,8 +70,8 @@ describe("an error object", function()
   end)
 
   it("joins message and detail as one sentence", function()
-    local err = errors.new { kind = "api", code = "gone", message = "There is no such image.", detail = "no image 7" }
-    assert.equal("gone: There is no such image: no image 7 (api)", tostring(err))
+    local gone = errors.new { kind = "api", code = "gone", message = "There is no such image.", detail = "no image 7" }
+    assert.equal("gone: There is no such image: no image 7 (api)", tostring(gone))
   end)
 
   it("can be joined to a text on either side", function()
