@@ -69,6 +69,11 @@ describe("an error object", function()
     end
   end)
 
+  it("joins message and detail as one sentence", function()
+    local gone = errors.new { kind = "api", code = "gone", message = "There is no such image.", detail = "no image 7" }
+    assert.equal("gone: There is no such image: no image 7 (api)", tostring(gone))
+  end)
+
   it("can be joined to a text on either side", function()
     assert.equal("failed: " .. tostring(err), "failed: " .. err)
     assert.equal(tostring(err) .. "!", err .. "!")

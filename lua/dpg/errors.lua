@@ -16,7 +16,7 @@ end
 -- "validation: title must be at most 191 characters (api, PATCH /images/…, status 400, request_id …)"
 function Error.__tostring(err)
   local text = one_line(err.message or "something went wrong")
-  if err.detail and err.detail ~= err.message then text = text .. ": " .. one_line(err.detail) end
+  if err.detail and err.detail ~= err.message then text = text:gsub("%.$", "") .. ": " .. one_line(err.detail) end
   local facts = { err.kind }
   if err.method and err.path then facts[#facts + 1] = err.method .. " " .. one_line(err.path) end
   if err.method and err.host then facts[#facts + 1] = err.method .. " to " .. one_line(err.host) end
