@@ -72,7 +72,7 @@ function Feeder:_piece()
   return piece
 end
 
--- As much as the stream takes for now.
+-- As much as the stream takes at this moment.
 function Feeder:feed(stream)
   while true do
     if not self.rest then
