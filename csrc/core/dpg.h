@@ -282,7 +282,7 @@ dpg_status dpg_engine_progress(const dpg_engine *engine, dpg_id id, dpg_progress
 dpg_status dpg_engine_feed(dpg_engine *engine, dpg_id id, dpg_str bytes, size_t *taken, dpg_error *err);
 
 typedef enum dpg_read_state {
-    DPG_READ_LATER, /* nothing for now: a DATA note comes */
+    DPG_READ_LATER, /* nothing is here yet: a DATA note comes */
     DPG_READ_BYTES, /* bytes, in `bytes` */
     DPG_READ_END    /* all have been read, or the call failed: the DONE note has come or comes, take it */
 } dpg_read_state;

@@ -147,7 +147,7 @@ local script = [==[
     relay(client, server, number, mode == "down" and argument or nil)
   end
 
-  -- A task's end, or the socket that it waits for now.
+  -- A task's end, or the socket that it waits for.
   local function go_on(waited_for)
     local task = tasks[waited_for]
     if not task then return end
