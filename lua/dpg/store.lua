@@ -55,7 +55,7 @@ end
 ---@param where string
 ---@param store any
 ---@return dpg.Store
-function M.check(where, store)
+function M.accept(where, store)
   if getmetatable(store) == Store then return store end
   if store == nil then
     errors.raise("%s: option 'store' is missing: dpg.store.file(path) keeps the session for the next run, "
