@@ -138,7 +138,7 @@ local function position(dice, place)
   return { latitude = place[3] + dice.number(900) / 100000, longitude = place[4] + dice.number(900) / 100000 }
 end
 
-local ORIGINAL = { 1600, 1067 } -- as large as a picture that is drawn in a tenth of a second
+local ORIGINAL = { 1600, 1067 } -- as large as a picture that is drawn in a few tenths of a second
 
 local function image(dice, account, taken_at, number, cdn_url)
   local subject = dice.pick(kinds)(dice)
