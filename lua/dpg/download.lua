@@ -420,7 +420,7 @@ function Chunks:__call()
       .. "downloads:chunks(…); local bytes, err = it:next(); while bytes do … bytes, err = it:next() end"), 0)
   end
   local bytes, err = self:next()
-  if err then error(err, 0) end
+  if err then errors.throw(err) end
   return bytes
 end
 
