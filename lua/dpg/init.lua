@@ -17,12 +17,15 @@
 --   dpg.methods     a dot for a colon is told                    dpg.core       the C core (csrc/)
 --   dpg.json, dpg.url, dpg.uuid, dpg.compat
 local cache = require "dpg.cache"
+local check = require "dpg.store.check"
 local config = require "dpg.config"
 local connection = require "dpg.connection"
 local core = require "dpg.core"
 local errors = require "dpg.errors"
 local json = require "dpg.json"
 local loop = require "dpg.host.loop"
+local redis = require "dpg.store.redis"
+local sealed = require "dpg.store.sealed"
 local session = require "dpg.session"
 local sign_in = require "dpg.sign_in"
 local store = require "dpg.store"
@@ -37,7 +40,9 @@ M._VERSION = core.version
 M.null = json.null
 M.array = json.array
 
-M.store = { file = store.file, memory = store.memory }
+M.store = {
+  file = store.file, memory = store.memory, redis = redis.new, sealed = sealed.new, check = check.run,
+}
 
 ---@type { memory: fun(options?: { entries?: integer, bytes?: integer }): dpg.Cache }
 M.cache = { memory = cache.memory }
