@@ -77,6 +77,10 @@
 ---@class dpg.DownloadOptions: dpg.SaveOptions
 ---@field version? string  without: the largest that is served
 
+---@class dpg.DownloadReadOptions: dpg.TransferOptions
+---@field version? string  without: the largest that is served
+---@field max_response_bytes? integer  64 MiB
+
 ---@class dpg.ChunkOptions: dpg.TransferOptions
 ---@field version? string
 ---@field window? integer  bytes that wait at most to be read (1 MiB)
