@@ -42,11 +42,11 @@ function M.policy(images)
 end
 
 local tile = [[
-<li class="tile"><a id="p-{id}" href="{large}" data-width="{large_width}" data-height="{large_height}" data-title="{title}"
- data-about="{about}" data-by="{by}" data-place="{place}" data-camera="{camera}" data-rights="{rights}"
- data-original="{original}" data-size="{size}"><figure>
-<img src="{small}" srcset="{sources}" sizes="(max-width: 44rem) 60vw, 28vw" width="{width}" height="{height}" alt="{alt}"{lazy}
- decoding="async">
+<li class="tile"><a id="p-{id}" href="{large}" data-width="{large_width}" data-height="{large_height}"
+ data-title="{title}" data-about="{about}" data-by="{by}" data-place="{place}" data-camera="{camera}"
+ data-rights="{rights}" data-original="{original}" data-size="{size}"><figure>
+<img src="{small}" srcset="{sources}" sizes="(max-width: 44rem) 60vw, 28vw" width="{width}" height="{height}"
+ alt="{alt}"{lazy} decoding="async">
 <figcaption><span class="title" dir="auto">{title}</span><span class="credit" dir="auto">{by}</span></figcaption>
 </figure></a></li>
 ]]
@@ -115,13 +115,17 @@ local document = [[
 <div class="stage">
 <img alt="">
 <p class="count" aria-live="polite"></p>
-<button class="previous" type="button" aria-label="Previous picture"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M15 4l-8 8 8 8"/></svg></button>
-<button class="next" type="button" aria-label="Next picture"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M9 4l8 8-8 8"/></svg></button>
-<button class="close" type="button" aria-label="Close"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M5 5l14 14M19 5L5 19"/></svg></button>
+<button class="previous" type="button" aria-label="Previous picture">
+<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M15 4l-8 8 8 8"/></svg></button>
+<button class="next" type="button" aria-label="Next picture">
+<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M9 4l8 8-8 8"/></svg></button>
+<button class="close" type="button" aria-label="Close">
+<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M5 5l14 14M19 5L5 19"/></svg></button>
 </div>
 <div class="legend">
 <div><h2 class="title" dir="auto"></h2><p class="about" dir="auto"></p></div>
-<div class="side"><p class="by" dir="auto"></p><p class="camera"></p><p><span class="rights" dir="auto"></span> <a class="original"></a></p></div>
+<div class="side"><p class="by" dir="auto"></p><p class="camera"></p>
+<p><span class="rights" dir="auto"></span> <a class="original"></a></p></div>
 </div>
 </dialog>
 </body>

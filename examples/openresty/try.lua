@@ -23,7 +23,7 @@ end
 local NAME = "Three ranges of hills"
 local titles = {
   "First light", "The long evening", "Where the road ends", "Nobody yet", "Ridge after ridge", "The way back down",
-  "Quiet hour", "Above the tree line", "Waiting for the others", "Still air", "Two valleys over", "The last bus is gone",
+  "Quiet hour", "Above the tree line", "Waiting for the others", "Still air", "Two valleys over", "The last bus",
   "Company", "What we came for", "Standing still", "Out there", "One more mile", "Before anyone wakes", "Home by dark",
 }
 
@@ -36,7 +36,7 @@ local function hang(gallery)
     images[#images + 1] = image
     local id = image.public_uuid
     writes[#writes + 1] = dpg.assert(prepare.images:update(id, { title = title }))
-    writes[#writes + 1] = dpg.assert(prepare.images:set_alt_text(id, "A low sun over three ranges of hills: " .. title))
+    writes[#writes + 1] = dpg.assert(prepare.images:set_alt_text(id, "A low sun over ranges of hills: " .. title))
   end
   assert(gallery.operations:batch_all(writes, { timeout = 30 }).ok)
   dpg.assert(dpg.assert(gallery.sets:create {
@@ -87,10 +87,10 @@ local folder = install(password)
 print(("The gallery: http://127.0.0.1:%d/   (originals: visitor, %s)\nCtrl-C ends it."):format(port, password))
 io.stdout:flush()
 -- By a file, not by words of a command: those can be read by everybody on this machine.
-write(folder .. "/env", ("PATH=$PATH:/usr/sbin; export DPG_TOKEN=%s DPG_SET=%s DPG_BASE_URL=%s"):format(quote(box.token),
-  quote(set), quote(box.base_url)))
+write(folder .. "/env", ("PATH=$PATH:/usr/sbin; export DPG_TOKEN=%s DPG_SET=%s DPG_BASE_URL=%s"):format(
+  quote(box.token), quote(set), quote(box.base_url)))
 local global = "daemon off;" .. (output_of "id -u" == "0" and " user root;" or "")
-os.execute((". %s/env && rm %s/env && exec nginx -p %s/ -c nginx.conf -e stderr -g %s"):format(quote(folder), quote(folder),
-  quote(folder), quote(global)))
+os.execute((". %s/env && rm %s/env && exec nginx -p %s/ -c nginx.conf -e stderr -g %s"):format(quote(folder),
+  quote(folder), quote(folder), quote(global)))
 os.execute("rm -rf " .. quote(folder))
 box:stop()
