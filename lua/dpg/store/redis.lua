@@ -85,22 +85,22 @@ local ACCIDENTS = { -- what clients say, in small letters; what it means
   { "api disabled", "cosockets can't be used in this phase of nginx" },
 }
 
-local function failure(self, code, what)
-  return errors.new { kind = "storage", code = code, message = "Redis (key " .. self.key .. "): " .. what }
+local function failure(code, what)
+  return errors.new { kind = "storage", code = code, message = "Redis: " .. what }
 end
 
 -- `problem` is what a client said or raised, or nil.
-local function explain(self, problem)
+local function explain(problem)
   local text = type(problem) == "string" and problem or ""
   for _, refusal in ipairs(REFUSALS) do
-    if text:find("%f[%u]" .. refusal[1] .. "%f[^%u]") then return failure(self, refusal[2], refusal[3]) end
+    if text:find("%f[%u]" .. refusal[1] .. "%f[^%u]") then return failure(refusal[2], refusal[3]) end
   end
   local small = text:lower()
   for _, accident in ipairs(ACCIDENTS) do
-    if small:find(accident[1]) then return failure(self, "store_unreachable", accident[2]) end
+    if small:find(accident[1]) then return failure("store_unreachable", accident[2]) end
   end
   local slip = text:match "attempt to [^\n]*" or text:match "module '[^'\n]*' not found"
-  return failure(self, "store_failed", slip or "it refuses, or its client fails, in a way that is not known here and "
+  return failure("store_failed", slip or "it refuses, or its client fails, in a way that is not known here and "
     .. "not repeated, since it might show a password")
 end
 
@@ -128,16 +128,16 @@ end
 -- Runs a script on one key. Its answer, or nil and an error.
 local function run(self, script, key, ...)
   local ok, client, problem = compat.guard(self._connect)
-  if not ok then return nil, explain(self, client) end
-  if type(client) ~= "table" and type(client) ~= "userdata" then return nil, explain(self, problem) end
+  if not ok then return nil, explain(client) end
+  if type(client) ~= "table" and type(client) ~= "userdata" then return nil, explain(problem) end
   local reply
   ok, reply, problem = compat.guard(eval, client, script, "1", key, ...)
   local is_well = ok and type(reply) == "table" and (reply[1] == 0 or reply[1] == 1)
   compat.guard(let_go, client, is_well)
   if is_well then return reply end
-  if not ok then return nil, explain(self, reply) end
-  if not reply then return nil, explain(self, problem) end
-  return nil, failure(self, "store_protocol", "its answer can't be understood")
+  if not ok then return nil, explain(reply) end
+  if not reply then return nil, explain(problem) end
+  return nil, failure("store_protocol", "its answer can't be understood")
 end
 
 ---@param owner string
@@ -159,7 +159,7 @@ function Redis:load()
   local reply, err = run(self, LOAD, self.key)
   if not reply then return nil, err end
   if reply[1] == 0 then return nil end
-  if type(reply[2]) ~= "string" then return nil, failure(self, "store_protocol", "its answer can't be understood") end
+  if type(reply[2]) ~= "string" then return nil, failure("store_protocol", "its answer can't be understood") end
   return reply[2]
 end
 

@@ -45,8 +45,8 @@ local function unhex(text)
   return (text:gsub("%x%x", function(c) return string.char(tonumber(c, 16)) end))
 end
 
-local function failure(self, code, what)
-  return errors.new { kind = "storage", code = code, message = "sealed store (" .. self._shown .. "): " .. what }
+local function failure(code, what)
+  return errors.new { kind = "storage", code = code, message = what }
 end
 
 -- --- keys ----------------------------------------------------------------------------------------------------------
@@ -83,13 +83,13 @@ local derived = setmetatable({}, { __mode = "k" })
 local function keys_of(self, again)
   if derived[self] and not (again and self._ask) then return derived[self] end
   local ok, given, problem = compat.guard(self._ask)
-  if not ok then return nil, failure(self, "store_no_key", "the function that gives the key has raised an error") end
+  if not ok then return nil, failure("store_no_key", "the function that gives the key raised an error") end
   if given == nil then
-    local why = type(problem) == "string" and ": " .. problem or ""
-    return nil, errors.is(problem) and problem or failure(self, "store_no_key", "there is no key" .. why)
+    if errors.is(problem) then return nil, problem end
+    return nil, failure("store_no_key", "there is no key" .. (type(problem) == "string" and ": " .. problem or ""))
   end
   local wrong = key_problem(given)
-  if wrong then return nil, failure(self, "store_no_key", wrong) end
+  if wrong then return nil, failure("store_no_key", "no key that fits was given: " .. wrong) end
   derived[self] = derive(self, given)
   return derived[self]
 end
@@ -130,9 +130,9 @@ local function decrypt(self, key, sealed)
   return cipher:final() and text
 end
 
-local function damaged(self)
-  return failure(self, "store_damaged", "what is stored was cut or changed since it was sealed; it is left as it is: "
-    .. "put it right, or remove it and sign in again")
+local function damaged()
+  return failure("store_damaged", "the record was cut or changed since it was sealed; it is left as it is: put it "
+    .. "right, or remove it and sign in again")
 end
 
 -- The key that sealed it, by its id.
@@ -144,31 +144,30 @@ local function key_for(self, id)
       if key.id == id then return key end
     end
   end
-  return nil, failure(self, "store_wrong_key",
-    "it was sealed with another key, or under another name; it is left as it is")
+  return nil, failure("store_wrong_key",
+    "the record was sealed with another key, or under another name; it is left as it is")
 end
 
 -- The record within; or nil and an error, with what is stored left as it is.
 local function open(self, stored)
   local length, digest, body = stored:match "^dpg%-record %d+ (%d+) (%x+)\n(.*)$"
   if not body or #body ~= tonumber(length) or digest ~= hex(self._openssl.digest.new("sha256"):final(body)) then
-    return nil, damaged(self)
+    return nil, damaged()
   end
   if body:sub(1, #FIRST) ~= FIRST then
-    return nil, failure(self, "store_not_sealed", "it holds a session that is not sealed: sign out there, remove it, "
-      .. "and sign in again, or use another place")
+    return nil, failure("store_not_sealed", "the record is not sealed: sign out there, remove it, and sign in again, "
+      .. "or use another place")
   end
-  local version = body:match '"sealed":"(%d+) '
-  if version ~= "1" then
-    return nil, version and failure(self, "store_newer", "it was sealed by a newer version of dpg; it is left as it is")
-      or damaged(self)
+  local version = tonumber((body:match '"sealed":"(%d+) '))
+  if version and version > 1 then
+    return nil, failure("store_newer", "the record was sealed by a newer version of dpg; it is left as it is")
   end
   local generation, family, id, sealed = body:match(BODY)
-  if not sealed then return nil, damaged(self) end
+  if not sealed then return nil, damaged() end
   local key, err = key_for(self, id)
   if not key then return nil, err end
   local text, bound = decrypt(self, key, unhex(sealed)), bind(generation, family)
-  if not text or text:sub(1, #bound) ~= bound then return nil, damaged(self) end
+  if not text or text:sub(1, #bound) ~= bound then return nil, damaged() end
   return text:sub(#bound + 1)
 end
 
@@ -194,9 +193,10 @@ end
 
 ---@param bytes string
 ---@param expected? string
+---@param ... any  more that the core may tell, for the inner store
 ---@return boolean? is_saved
 ---@return any err
-function Sealed:save(bytes, expected)
+function Sealed:save(bytes, expected, ...)
   local stored, err = self._inner:load()
   if stored == nil and err ~= nil then return nil, err end
   local there
@@ -205,12 +205,12 @@ function Sealed:save(bytes, expected)
     if not there then return nil, err end
   end
   -- from an earlier try, whose answer was lost or whose disk was not sure: the inner store says whether it keeps it
-  if there == bytes then return self._inner:save(stored, stored) end
+  if there == bytes then return self._inner:save(stored, stored, ...) end
   if there ~= expected then return false end
   local sealed
   sealed, err = seal(self, bytes)
   if not sealed then return nil, err end
-  return self._inner:save(sealed, stored)
+  return self._inner:save(sealed, stored, ...)
 end
 
 -- --- the store -----------------------------------------------------------------------------------------------------
