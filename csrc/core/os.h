@@ -175,9 +175,8 @@ void dpg_os_monitor_unlock(dpg_os_monitor *m);
 void dpg_os_monitor_wait(dpg_os_monitor *m, int64_t ms);
 void dpg_os_monitor_notify(dpg_os_monitor *m); /* everybody who waits; held or not */
 
-/* One more lock, for the whole process and for moments alone; a child made by fork finds it free. */
-void dpg_os_global_lock(void);
-void dpg_os_global_unlock(void);
+/* One more of them, for the whole process; never freed, and a child made by fork finds it free. */
+dpg_os_monitor *dpg_os_global(void);
 
 /* A thread that no signal is ever delivered to. */
 typedef struct dpg_os_thread dpg_os_thread;
@@ -233,6 +232,7 @@ void dpg_os_listener_close(dpg_os_listener *listener);   /* twice is fine; a chi
 
 /* One byte to who has connected. False: it has gone away. A peer with enough unread bytes gets no more, and is fine. */
 bool dpg_os_peer_tell(intptr_t peer);
+bool dpg_os_peer_is_here(intptr_t peer); /* what it has sent is forgotten */
 void dpg_os_peer_close(intptr_t peer);
 
 #if defined(__GNUC__)
