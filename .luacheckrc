@@ -11,6 +11,12 @@ files["test/busted_log.lua"] = { std = "+busted" }
 files["examples/openresty"] = { globals = { "ngx" } }
 files["bench/nginx"] = { globals = { "ngx" } }
 
+-- Inside LÖVE, which is LuaJIT.
+files["examples/love"] = { std = "luajit+love" }
+files["bench/frame_love"] = { std = "luajit+love" }
+files["spec/support/love"] = { std = "luajit", globals = { "love" } }
+files["spec/support/love_bare"] = { std = "luajit", globals = { "love" } }
+
 -- Config files are Lua that sets globals.
 files["**/*.rockspec"] = {
   std = "none",
