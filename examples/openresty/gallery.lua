@@ -1,5 +1,6 @@
--- A photographer's gallery behind nginx: one set of the library as a page, originals for those whom nginx lets in. The
--- session is made once, in init_by_lua; each worker keeps what it has read of the set for a minute, and asks with ETags.
+-- A photographer's gallery behind nginx: one set of the library as a page, originals for those whom nginx lets in.
+-- The session is made once, in init_by_lua; each worker keeps what it has read of the set for a minute, and asks with
+-- ETags.
 local dpg = require "dpg"
 local page = require "page"
 local semaphore = require "ngx.semaphore"
