@@ -158,7 +158,7 @@ function Redis:start()
   for _ = 1, 5 do
     if not self.port then self.port = free_port() end
     local config = { "port " .. self.port, "bind 127.0.0.1", "unixsocket " .. self.path, "dir " .. self.folder,
-      'save ""', "appendonly " .. (self.is_kept and "yes" or "no"), "appendfsync everysec", "daemonize no" }
+      'save ""', "appendonly " .. (self.is_kept and "yes" or "no"), "appendfsync always", "daemonize no" }
     if self.password then config[#config + 1] = "requirepass " .. self.password end
     for _, line in ipairs(self.more) do config[#config + 1] = line end
     process.write_file(self.folder .. "/redis.conf", table.concat(config, "\n") .. "\n")
