@@ -154,9 +154,13 @@ describe("LÖVE", function()
       return loves.bare(more)
     end
 
-    it("leaves no thread and no descriptor behind", function()
+    it("leaves no thread, no descriptor and no memory behind", function()
       local game = bare { LOVE_DOES = "rounds", LOVE_TIMES = ROUNDS }
-      game:expect "left: 0 threads, 0 descriptors"
+      for _, most in ipairs { { "threads", 0 }, { "descriptors", 0 }, { "KiB of Lua", 512 }, { "KiB in all", 6144 } } do
+        local more, what = (game:read() or ""):match "^(%-?%d+) more (.+)$"
+        assert.equal(most[1], what, game:said())
+        assert.is_true(tonumber(more) <= most[2], game:said())
+      end
       assert.equal(0, game:wait(), game:said())
     end)
 
