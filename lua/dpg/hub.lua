@@ -98,7 +98,7 @@ end
 ---@param grace? number
 function M.close_all(grace)
   local all = hubs
-  hubs, wake = {}, nil
+  hubs = {}
   for _, hub in pairs(all) do hub.engine:close(grace) end
 end
 
