@@ -14,6 +14,9 @@ local M = {}
 
 local BUDGET_S = 0.0005
 
+-- All of this Lua state: they share what wakes them.
+local loops = setmetatable({}, { __mode = "k" })
+
 ---@class dpg.Loop
 local Loop = {}
 Loop.__index = Loop
@@ -31,11 +34,13 @@ function M.new(options)
   local wake, err = hubs.thread "fd"
   if not wake then return nil, err end
   local tasks = scheduler.new(function() wake:raise() end)
-  return setmetatable({
+  local self = setmetatable({
     _tasks = tasks, _wake = wake, _process = core.process(), _on_error = options.on_error, _failed = {},
     -- who drops a loop without close(): what its tasks wait for is let go
     _guard = compat.on_collect(function() tasks.is_closed = true end),
   }, Loop)
+  loops[self] = true
+  return self
 end
 
 function Loop:__tostring()
@@ -60,6 +65,14 @@ function Loop:spawn(fn, ...)
   if type(fn) ~= "function" then errors.raise("loop:spawn: a function expected, got %s", type(fn)) end
   local failed = self._failed
   return task.root(self._tasks, function(one) failed[#failed + 1] = one end, fn, ...)
+end
+
+-- Is there something to do for a loop, without anything having come?
+local function is_due()
+  for loop in pairs(loops) do
+    if loop._tasks:ready() > 0 or #loop._failed > 0 then return true end
+  end
+  return false
 end
 
 -- Each that can go on, in turn, until the time is up; at least one.
@@ -87,7 +100,7 @@ function Loop:step(budget)
   local is_drained = hubs.pump_all(tasks, ends_at)
   go_on(tasks, ends_at)
   local failed = table.remove(self._failed, 1)
-  if not is_drained or tasks:ready() > 0 or #self._failed > 0 then self._wake:raise() end
+  if not is_drained or is_due() then self._wake:raise() end
   if failed then
     if not self._on_error then task.raise_of(failed) end
     self._on_error(failed.failure, failed.traceback)
@@ -107,7 +120,7 @@ end
 function Loop:close()
   local tasks = self._tasks
   if tasks.is_closed then return end
-  tasks.is_closed = true
+  tasks.is_closed, loops[self] = true, nil
   if self._process == core.process() then tasks:stop_all() end
 end
 
