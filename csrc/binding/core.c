@@ -110,6 +110,7 @@ static const luaL_Reg functions[] = {
     {"person", dpg_l_person},
     {"memory_store", dpg_l_memory_store},
     {"file_store", dpg_l_file_store},
+    {"host_store", dpg_l_host_store},
     {"random_bytes", l_random_bytes},
     {NULL, NULL},
 };

@@ -32,14 +32,19 @@ bool dpg_engine_is_mine(const dpg_engine *e)
     return e->process == dpg_os_process();
 }
 
+void dpg_engine_put(dpg_engine *e, dpg_out *out)
+{
+    dpg_list_push(&e->outbox, &out->link);
+    e->outbox_count++;
+}
+
 void dpg_engine_say(dpg_engine *e, const dpg_note *note)
 {
     dpg_outgoing *out;
 
     if (!e->events || (out = dpg_calloc(1, sizeof *out)) == NULL) return;
     out->note = *note;
-    dpg_list_push(&e->outbox, &out->outgoing.link);
-    e->outbox_count++;
+    dpg_engine_put(e, &out->outgoing);
 }
 
 /* --- birth and death ----------------------------------------------------------------------------------------------------- */
@@ -59,6 +64,7 @@ dpg_status dpg_engine_new_with(const dpg_engine_options *options, const dpg_driv
     e->max_connections = options->max_connections > 0 ? options->max_connections : 16;
     e->budget = options->retry_budget > 0 ? options->retry_budget : options->retry_budget < 0 ? 0 : 100;
     dpg_list_init(&e->inbox);
+    dpg_list_init(&e->answers);
     dpg_list_init(&e->outbox);
     dpg_list_init(&e->calls);
     dpg_list_init(&e->queue);
@@ -114,7 +120,13 @@ static void free_memory(dpg_engine *e)
     }
     do {
         dpg_engine_next(e, &note);
+        dpg_store_asked_free(note.asked);
     } while (note.type != DPG_NOTE_NONE);
+    while ((node = dpg_list_first(&e->answers)) != NULL) {
+        dpg_list_remove(node);
+        dpg_buf_clear(&DPG_LIST_ITEM(node, dpg_incoming, link)->reply.bytes);
+        dpg_free(DPG_LIST_ITEM(node, dpg_incoming, link));
+    }
     for (size_t i = 0; i < e->ended.cap; i++) dpg_flow_free(e->ended.slots[i]);
     while ((node = dpg_list_first(&e->credentials)) != NULL)
         dpg_credential_destroy(DPG_LIST_ITEM(node, dpg_credential, link));
@@ -133,14 +145,18 @@ void dpg_engine_forget(dpg_engine *e)
     free_memory(e);
 }
 
-/* For how long a turn goes on, since somebody's lock is held; 0: it need not. */
-static int64_t hold_left(const dpg_engine *e, int64_t now_ms)
+/*
+ * For how long a turn goes on, since somebody's lock is held; 0: it need not. Who waits for an answer of the host is not
+ * counted, unless with `all`: it is the host's turn then.
+ */
+static int64_t hold_left(const dpg_engine *e, int64_t now_ms, bool all)
 {
     int64_t most = 0;
 
     for (const dpg_list *node = e->credentials.next; node != &e->credentials; node = node->next) {
         const dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, link);
-        int64_t left = c->person && dpg_cred_is_locked(&c->cred) ? c->cred.hold_since + HOLD_MS - now_ms : 0;
+        bool counts = c->person && dpg_cred_is_locked(&c->cred) && (all || !c->ask);
+        int64_t left = counts ? c->cred.hold_since + HOLD_MS - now_ms : 0;
 
         if (left > most) most = left;
     }
@@ -149,21 +165,16 @@ static int64_t hold_left(const dpg_engine *e, int64_t now_ms)
 
 bool dpg_engine_is_holding(const dpg_engine *e)
 {
-    for (const dpg_list *node = e->credentials.next; node != &e->credentials; node = node->next) {
-        const dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, link);
-
-        if (c->person && dpg_cred_is_locked(&c->cred)) return true;
-    }
-    return false;
+    return !e->closed && dpg_engine_is_mine(e) && hold_left(e, dpg_engine_now_ms(e), true) > 0;
 }
 
-/* Is something under way that a closed engine still has to bring to its end? */
-static bool must_finish(const dpg_engine *e)
+/* Is something under way that a closed engine still has to bring to its end? `hosted`: also with the help of the host */
+static bool must_finish(const dpg_engine *e, bool hosted)
 {
     for (const dpg_list *node = e->credentials.next; node != &e->credentials; node = node->next) {
         const dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, link);
 
-        if (c->person && dpg_cred_must_finish(&c->cred)) return true;
+        if (c->person && (hosted || !c->store->hosted) && dpg_cred_must_finish(&c->cred)) return true;
     }
     return false;
 }
@@ -198,6 +209,26 @@ static void cancel_all(dpg_engine *e)
 
 static dpg_status turn(dpg_engine *e, int64_t timeout_ms, dpg_error *err);
 
+static void begin_end(dpg_engine *e)
+{
+    e->closed = true;
+    cancel_all(e);
+}
+
+bool dpg_engine_finish(dpg_engine *e, int64_t ms)
+{
+    int64_t until = dpg_engine_now_ms(e) + ms, before;
+    int still = 0, most = e->drivers.virtual_time ? 1 : STILL_TURNS;
+
+    if (!dpg_engine_is_mine(e)) return false;
+    if (!e->closed) begin_end(e);
+    while (must_finish(e, true) && !e->outbox_count && (before = dpg_engine_now_ms(e)) < until && still < most) {
+        turn(e, until - before, NULL);
+        still = dpg_engine_now_ms(e) == before ? still + 1 : 0;
+    }
+    return must_finish(e, true);
+}
+
 void dpg_engine_free(dpg_engine *e, int64_t grace_ms)
 {
     int64_t until, before;
@@ -208,12 +239,11 @@ void dpg_engine_free(dpg_engine *e, int64_t grace_ms)
         dpg_engine_forget(e);
         return;
     }
-    e->closed = true;
-    cancel_all(e);
+    begin_end(e);
     until = dpg_engine_now_ms(e) + grace_ms;
     /* an exchange that has left is finished, and its successor saved, as is what a sign-in brought: nothing else is waited for */
     most = e->drivers.virtual_time ? 16 : STILL_TURNS;
-    while (must_finish(e) && (before = dpg_engine_now_ms(e)) < until && still < most) {
+    while (must_finish(e, false) && (before = dpg_engine_now_ms(e)) < until && still < most) {
         turn(e, until - before, NULL);
         still = dpg_engine_now_ms(e) == before ? still + 1 : 0;
     }
@@ -232,6 +262,7 @@ static void drain_inbox(dpg_engine *e)
 {
     dpg_list *node;
 
+    dpg_engine_take_answers(e);
     while ((node = dpg_list_first(&e->inbox)) != NULL) {
         dpg_flow *f = DPG_LIST_ITEM(node, dpg_flow, inbox);
 
@@ -303,13 +334,13 @@ dpg_status dpg_engine_wait(dpg_engine *e, int64_t ms, dpg_error *err)
     if (e->closed || !dpg_engine_is_mine(e)) return dpg_engine_closed(err);
     do {
         drain_inbox(e); /* first, since some may end at once: then there is nothing to wait for */
-        hold = hold_left(e, now);
+        hold = hold_left(e, now, false);
         left = hold ? hold : e->outbox_count ? 0 : ms - (now - begun);
         before = now;
         status = turn(e, left > 0 ? left : 0, err);
         now = dpg_engine_now_ms(e);
         still = now == before ? still + 1 : 0;
-        hold = hold_left(e, now);
+        hold = hold_left(e, now, false);
     } while (status == DPG_OK && still < most && (hold || (!e->outbox_count && now - begun < ms)));
     return status;
 }
@@ -332,6 +363,12 @@ void dpg_engine_next(dpg_engine *e, dpg_note *note)
         return;
     }
     *note = DPG_LIST_ITEM(out, dpg_outgoing, outgoing)->note;
+    if (note->type == DPG_NOTE_STORE) {
+        dpg_credential *from = DPG_LIST_ITEM(out, dpg_outgoing, outgoing)->from;
+
+        from->ask_waits = false;
+        from->ask_taken = dpg_engine_now_ms(e); /* its time limit counts from here */
+    }
     dpg_free(DPG_LIST_ITEM(out, dpg_outgoing, outgoing));
 }
 

@@ -1,6 +1,6 @@
 /*
- * What engine.c, engine_start.c, flow.c, flow_stream.c and flow_credential.c share, and nobody else sees: the engine's
- * own things. All of it is touched by the engine's owner alone, but for the inbox and the outbox.
+ * What engine.c, engine_start.c, flow.c, flow_stream.c, flow_credential.c and store_host.c share, and nobody else sees: the
+ * engine's own things. All of it is touched by the engine's owner alone, but for the inbox and the outbox.
  */
 #ifndef DPG_ENGINE_INTERNAL_H
 #define DPG_ENGINE_INTERNAL_H
@@ -67,10 +67,19 @@ typedef struct dpg_out {
     struct dpg_flow *flow; /* … this call; NULL: it is the head of an event */
 } dpg_out;
 
-typedef struct dpg_outgoing { /* an event, on the heap */
+typedef struct dpg_outgoing { /* an event or an ask, on the heap */
     dpg_out outgoing;
     dpg_note note;
+    struct dpg_credential *from; /* STORE: who asks */
 } dpg_outgoing;
+
+/* --- the answers of the host's stores: in the inbox, too ------------------------------------------------------------------ */
+
+typedef struct dpg_incoming { /* on the heap */
+    dpg_list link;            /* engine->answers */
+    uint64_t ask;
+    dpg_store_reply reply;
+} dpg_incoming;
 
 /* --- one call -------------------------------------------------------------------------------------------------------------- */
 
@@ -148,7 +157,10 @@ struct dpg_credential {
 
     dpg_cred cred;
     dpg_store *store;
-    uint64_t ask; /* a store operation that is under way, answered later; 0: none */
+    uint64_t ask;       /* a store operation that is under way, answered later; 0: none */
+    bool ask_waits;     /* it lies in the outbox, and the host has yet to take it */
+    int64_t ask_taken;  /* when the host took it */
+    dpg_timer ask_timer; /* a store's time limit */
     bool pumping, pump_again;
     dpg_timer timer;          /* the decider's */
     dpg_timer exchange_timer; /* one exchange's time limit */
@@ -171,6 +183,7 @@ struct dpg_engine {
     int64_t retries, sent;
 
     dpg_list inbox;  /* calls that were started, and not begun */
+    dpg_list answers; /* of the host's stores */
     dpg_list outbox; /* dpg_out: events and ended calls */
     size_t outbox_count;
 
@@ -187,6 +200,11 @@ struct dpg_engine {
 void dpg_engine_now(const dpg_engine *e, dpg_moment *out);
 void dpg_engine_say(dpg_engine *e,
                     const dpg_note *note); /* an event; copied; dropped when nobody listens or there is no memory */
+
+void dpg_engine_put(dpg_engine *e, dpg_out *out); /* into the outbox */
+
+/* store_host.c */
+void dpg_engine_take_answers(dpg_engine *e);
 
 /* engine_start.c */
 dpg_status dpg_engine_closed(dpg_error *err);
@@ -212,6 +230,7 @@ void dpg_queue_pump(dpg_engine *e);
 dpg_str dpg_credential_service_token(const dpg_credential *c);
 void dpg_credential_pump(dpg_credential *c); /* do what the decider asks, until it asks for nothing */
 void dpg_credential_responded(dpg_credential *c, dpg_response *response);
+void dpg_credential_answered(dpg_credential *c, dpg_store_reply *reply); /* takes it */
 void dpg_credential_destroy(dpg_credential *c); /* whatever it is doing; its memory only */
 dpg_credential *dpg_credential_ref(dpg_credential *c);
 

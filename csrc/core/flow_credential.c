@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define EXCHANGE_TIMEOUT_MS 20000 /* one exchange; the walk as a whole has a limit of its own */
+#define STORE_TIMEOUT_MS 10000 /* one ask of a store that answers later, from when it was taken */
+#define TIMERS 3               /* of each person */
 
 /* --- references -------------------------------------------------------------------------------------------------------- */
 
@@ -26,8 +27,8 @@ static void destroy_unused(dpg_credential *c)
     if (c->person) {
         dpg_timer_set(&c->engine->timers, &c->timer, INT64_MAX);
         dpg_timer_set(&c->engine->timers, &c->exchange_timer, INT64_MAX);
-        dpg_timers_release(&c->engine->timers);
-        dpg_timers_release(&c->engine->timers);
+        dpg_timer_set(&c->engine->timers, &c->ask_timer, INT64_MAX);
+        for (int i = 0; i < TIMERS; i++) dpg_timers_release(&c->engine->timers);
     }
     dpg_credential_destroy(c);
 }
@@ -80,29 +81,45 @@ static void ask_store(dpg_credential *c, dpg_store_request *request)
 
     memset(&reply, 0, sizeof reply);
     reply.error.retry_after_ms = -1;
+    request->from = c;
     request->ask = c->ask = ++c->engine->last_ask;
-    if (!c->store->ask(c->store, request, &reply)) return; /* the answer comes later, under this number */
+    if (!c->store->ask(c->store, request, &reply)) { /* the answer comes later, under this number */
+        dpg_engine_now(c->engine, &now);
+        c->ask_taken = now.boot_ms;
+        dpg_cred_store_asked(&c->cred, &now);
+        dpg_timer_set(&c->engine->timers, &c->ask_timer, now.boot_ms + STORE_TIMEOUT_MS);
+        return;
+    }
     c->ask = 0;
     dpg_engine_now(c->engine, &now); /* after the disk has taken its time */
     dpg_cred_store_replied(&c->cred, &reply, &now);
 }
 
-void dpg_engine_store_answer(dpg_engine *engine, uint64_t ask, dpg_store_reply *reply)
+void dpg_credential_answered(dpg_credential *c, dpg_store_reply *reply)
 {
-    dpg_list *node;
     dpg_moment now;
 
-    for (node = engine->credentials.next; node != &engine->credentials; node = node->next) {
-        dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, link);
+    c->ask = 0;
+    dpg_timer_set(&c->engine->timers, &c->ask_timer, INT64_MAX);
+    dpg_engine_now(c->engine, &now);
+    dpg_cred_store_replied(&c->cred, reply, &now);
+    dpg_credential_pump(c);
+}
 
-        if (!c->person || c->ask != ask) continue;
-        c->ask = 0;
-        dpg_engine_now(engine, &now);
-        dpg_cred_store_replied(&c->cred, reply, &now);
-        dpg_credential_pump(c);
+/* A store that never answers stalls nobody for ever. Only a host that takes no notes at all is waited for: it hears nothing anyway. */
+static void store_timed_out(dpg_engine *e, void *owner)
+{
+    dpg_credential *c = owner;
+    dpg_store_reply reply = {.outcome = DPG_STORE_FAILED, .unsure = true};
+    int64_t now = dpg_engine_now_ms(e), until = (c->ask_waits ? now : c->ask_taken) + STORE_TIMEOUT_MS;
+
+    if (until > now) {
+        dpg_timer_set(&e->timers, &c->ask_timer, until);
         return;
     }
-    dpg_buf_clear(&reply->bytes);
+    dpg_fail(&reply.error, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_no_answer", "the store gave no answer within %d s",
+             STORE_TIMEOUT_MS / 1000);
+    dpg_credential_answered(c, &reply);
 }
 
 static void exchange_ended(dpg_credential *c, dpg_exchange *x)
@@ -160,6 +177,7 @@ static void send_exchange(dpg_credential *c, const dpg_action *action)
                            .header_count = 2,
                            .has_body = true,
                            .once = true,
+                           .leave_by_boot_ms = action->leave_by_boot_ms,
                            .max_response_bytes = (size_t)1 << 20};
     dpg_error err = DPG_ERROR_INIT;
     dpg_status status = DPG_E_NOMEM;
@@ -178,7 +196,7 @@ static void send_exchange(dpg_credential *c, const dpg_action *action)
     } else {
         dpg_fail_nomem(&err);
     }
-    if (status == DPG_OK) dpg_timer_set(&c->engine->timers, &c->exchange_timer, now.boot_ms + EXCHANGE_TIMEOUT_MS);
+    if (status == DPG_OK) dpg_timer_set(&c->engine->timers, &c->exchange_timer, now.boot_ms + DPG_EXCHANGE_MS);
     else exchange_failed(c, DPG_SENT_NOT, &err);
 }
 
@@ -221,7 +239,7 @@ static void exchange_timed_out(dpg_engine *e, void *owner)
     dpg_sent sent = e->drivers.transport.abort(e->drivers.transport.self, c->exchange_id);
 
     dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_TIMEOUT, "timeout", "the token endpoint gave no answer within %d s",
-             EXCHANGE_TIMEOUT_MS / 1000);
+             DPG_EXCHANGE_MS / 1000);
     say_exchange(c, DPG_EVENT_RESPONSE, 0, err.code);
     exchange_failed(c, sent, &err);
 }
@@ -354,8 +372,8 @@ dpg_status dpg_credential_person(dpg_engine *engine, dpg_str base_url, dpg_store
         return DPG_OK;
     }
     if ((status = new_credential(engine, base_url, &c, err)) != DPG_OK) return status;
-    while (reserved < 2 && dpg_timers_reserve(&engine->timers)) reserved++;
-    if (reserved < 2 || !dpg_wire_exchange_url(base_url, &c->exchange_url) ||
+    while (reserved < TIMERS && dpg_timers_reserve(&engine->timers)) reserved++;
+    if (reserved < TIMERS || !dpg_wire_exchange_url(base_url, &c->exchange_url) ||
         !dpg_cred_init(&c->cred, dpg_cstr(c->origin), options && options->no_replay)) {
         while (reserved-- > 0) dpg_timers_release(&engine->timers);
         dpg_credential_destroy(c);
@@ -363,9 +381,11 @@ dpg_status dpg_credential_person(dpg_engine *engine, dpg_str base_url, dpg_store
     }
     c->person = true;
     c->store = dpg_store_ref(store);
-    c->timer.at_boot_ms = c->exchange_timer.at_boot_ms = INT64_MAX;
-    c->timer.owner = c->exchange_timer.owner = c;
+    if (store->lease) c->cred.lease_ms = DPG_LEASE_MS;
+    c->timer.at_boot_ms = c->exchange_timer.at_boot_ms = c->ask_timer.at_boot_ms = INT64_MAX;
+    c->timer.owner = c->exchange_timer.owner = c->ask_timer.owner = c;
     c->timer.fire = decider_timer;
+    c->ask_timer.fire = store_timed_out;
     c->exchange_timer.fire = exchange_timed_out;
     dpg_list_push(&engine->credentials, &c->link);
     *out = c;
