@@ -69,10 +69,44 @@ describe("dpg.run", function()
     assert.is_true(ended)
   end)
 
-  it("is refused within dpg.run, and says what to use", function()
+  it("waits, within dpg.run, for the tasks that it has spawned itself, while others go on", function()
+    local seen = {}
     dpg.run(function()
-      assert.truthy(raised(dpg.run, print):find("dpg.spawn", 1, true))
+      dpg.spawn(function()
+        for i = 1, 3 do
+          seen[#seen + 1] = "outer " .. i
+          coroutine.yield()
+        end
+      end)
+      local result = dpg.run(function()
+        dpg.spawn(function()
+          coroutine.yield()
+          seen[#seen + 1] = "inner"
+        end)
+        return "kept"
+      end)
+      seen[#seen + 1] = result
     end)
+    assert.equal("outer 1,outer 2,outer 3,inner,kept", table.concat(seen, ","))
+  end)
+
+  it("ends the tasks of a dpg.run within it, too, when its function raises", function()
+    local went_on, inner = false, nil
+    raised(dpg.run, function()
+      dpg.spawn(function()
+        dpg.run(function()
+          inner = dpg.spawn(function()
+            for _ = 1, 10 do coroutine.yield() end
+            went_on = true
+          end)
+        end)
+      end)
+      coroutine.yield()
+      coroutine.yield()
+      error "stop"
+    end)
+    assert.is_false(went_on)
+    assert.equal("dpg.Task (cancelled)", tostring(inner))
   end)
 
   it("can be run again after an error", function()

@@ -6,7 +6,7 @@ local compat = require "dpg.compat"
 local errors = require "dpg.errors"
 local filename = require "dpg.filename"
 local json = require "dpg.json"
-local task = require "dpg.task"
+local scheduler = require "dpg.scheduler"
 local transfer = require "dpg.transfer"
 local wire = require "dpg.wire"
 
@@ -415,7 +415,7 @@ end
 
 -- For `for`: raises the error object. PUC 5.1 can't yield across the iterator of a `for`, nor across a metamethod.
 function Chunks:__call()
-  if compat.strict_yield and not self._closed and task.current() then
+  if compat.strict_yield and not self._closed and scheduler.current() then
     error(errors.usage("cannot_wait_here", "on Lua 5.1 a `for` in a task can't wait; write: local it = "
       .. "downloads:chunks(…); local bytes, err = it:next(); while bytes do … bytes, err = it:next() end"), 0)
   end

@@ -22,7 +22,7 @@ Hub.__index = Hub
 Hub.__name = "dpg.Hub"
 
 -- One Lua state, one set of engines: this is the state that belongs to it, and there is no other in these modules
--- but the tasks' (dpg.task).
+-- but the coroutines' (dpg.scheduler) and the blocking host's.
 local hubs = {}
 
 ---The engine for these settings in this process, made when it is first asked for.
@@ -103,14 +103,14 @@ end
 local function finish(hub, entry)
   entry.done = true
   if entry.on_event then hub.watched = hub.watched - 1 end
-  if entry.task then entry.task:wake(entry) end
+  if entry.waiter then entry.waiter:wake(entry) end
 end
 
 function Hub:_done(id)
   local entry, stream = self.entries[id], self.streams[id]
   if stream then return stream:_note("done", id) end
   -- nobody waits any more: interrupted between start and wait, or a yield that 5.1 refused
-  if not entry or (entry.task and not entry.task:is_blocked_on(entry)) then
+  if not entry or (entry.waiter and not entry.waiter:is_blocked_on(entry)) then
     if entry then self:drop(entry) else self.engine:abandon(id) end
     return
   end
@@ -159,7 +159,8 @@ end
 
 ---Turns the engine for at most `ms`, then pumps. What goes wrong with the engine itself ends everybody's wait.
 ---@param ms integer
-function Hub:turn(ms)
+---@param host table  the one that turns
+function Hub:turn(ms, host)
   local ok, err = self.engine:wait(ms)
   if not ok then
     for _, entry in pairs(self.entries) do
@@ -174,7 +175,7 @@ function Hub:turn(ms)
     end
     for _, stream in ipairs(streams) do stream:_fail(copy(err)) end
   end
-  self:pump()
+  self:pump(host)
 end
 
 ---Starts to wait for a call: the entry is `done` when it has ended.

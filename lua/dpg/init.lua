@@ -11,7 +11,8 @@
 --   dpg.stream      a call whose bytes pass through Lua
 --   dpg.call        starts calls and waits for them              dpg.hub        engines, and pumping their queues
 --   dpg.connection  recipes and handles of credentials           dpg.store      where tokens are kept
---   dpg.task        coroutines that wait                         dpg.host.*     how a program waits: blocking
+--   dpg.task        run, spawn, await                            dpg.host       how a program waits: host.blocking
+--   dpg.scheduler   coroutines that wait
 --   dpg.checks      what a field may hold                        dpg.cache      answers that are kept, for polling
 --   dpg.methods     a dot for a colon is told                    dpg.core       the C core (csrc/)
 --   dpg.json, dpg.url, dpg.uuid, dpg.compat
@@ -20,11 +21,11 @@ local config = require "dpg.config"
 local connection = require "dpg.connection"
 local core = require "dpg.core"
 local errors = require "dpg.errors"
-local host = require "dpg.host.blocking"
 local json = require "dpg.json"
 local session = require "dpg.session"
 local sign_in = require "dpg.sign_in"
 local store = require "dpg.store"
+local task = require "dpg.task"
 
 ---@class dpg
 local M = {}
@@ -43,8 +44,8 @@ M.cache = { memory = cache.memory }
 
 M.sign_in = sign_in.sign_in
 M.resume = sign_in.resume
-M.run = host.run
-M.spawn = host.spawn
+M.run = task.run
+M.spawn = task.spawn
 
 ---A session with a service token. Sends nothing.
 ---@param options dpg.ServiceOptions  `token`, and the configuration

@@ -2,6 +2,7 @@
 -- ended. dpg.call starts it; dpg.hub tells it what the engine says. Whoever drops one without close() leaves it to the
 -- collector: the hub holds it weakly, and cancels a call that nobody holds.
 local compat = require "dpg.compat"
+local hosts = require "dpg.host"
 
 local M = {}
 
@@ -20,13 +21,12 @@ Stream.__name = "dpg.Stream"
 
 ---@param hub dpg.Hub
 ---@param id integer
----@param wait fun(signal: table): boolean?, dpg.Error?  the host's
 ---@param more { on_event?: function, host?: string, ticks?: boolean }
 ---@return dpg.Stream
-function M.new(hub, id, wait, more)
+function M.new(hub, id, more)
   local self = setmetatable({
     hub = hub, id = id, on_event = more.on_event, host = more.host, is_closed = false,
-    _wait = wait, _ticks = more.ticks, _notes = {},
+    _ticks = more.ticks, _notes = {},
   }, Stream)
   hub.streams[id] = self
   if self.on_event then hub.watched = hub.watched + 1 end
@@ -46,7 +46,7 @@ function Stream:_note(kind, id)
   local signal = self._signal
   if not signal then return end
   signal.done = true
-  if signal.task then signal.task:wake(signal) end
+  if signal.waiter then signal.waiter:wake(signal) end
 end
 
 -- The engine itself has failed.
@@ -86,7 +86,9 @@ function Stream:wait()
     self:_start_timer()
     local signal = { hub = self.hub, stream = self, done = false }
     self._signal = signal
-    local ok, err = self._wait(signal)
+    local host, err = hosts.prepare()
+    local ok = host
+    if host then ok, err = host:wait(signal) end
     self._signal = nil
     if not ok then
       self:close()
