@@ -18,6 +18,7 @@
 #define EARLY_WAIT_MS 3000 /* so long a call with a good token in hand waits for a better one */
 #define MEMO_MS 1000       /* how long a "no" to an exchange that is no refusal answers those who come next */
 #define CHANGED_MOST 3
+#define UNLOCKS_MOST 3
 #define SAVE_BASE_MS 100
 #define SAVE_CAP_MS 5000
 
@@ -181,7 +182,8 @@ static void unlock(dpg_cred *c)
     c->op = DPG_OP_UNLOCK;
 }
 
-static void unlocked(dpg_cred *c, const dpg_moment *now)
+/* All is saved, and everybody who can goes on. */
+static void hand_out(dpg_cred *c, const dpg_moment *now)
 {
     dpg_list *node, *next;
 
@@ -197,6 +199,19 @@ static void unlocked(dpg_cred *c, const dpg_moment *now)
             dpg_cred_let_stand(c, w); /* the exchange has brought the very same token again */
     }
     c->fresh_serial = 0;
+}
+
+static void unlocked(dpg_cred *c, const dpg_store_reply *reply, const dpg_moment *now)
+{
+    hand_out(c, now);
+    if (reply->outcome == DPG_STORE_FAILED) {
+        if (c->unlocks++ == 0) dpg_cred_say(c, DPG_EVENT_STORAGE, reply->error.code, reply->error.message);
+        if (reply->unsure && c->unlocks < UNLOCKS_MOST) { /* else the siblings would wait for nothing */
+            c->op = DPG_OP_UNLOCK;
+            return;
+        }
+    }
+    c->unlocks = 0;
     rest(c, now);
 }
 
@@ -767,11 +782,7 @@ void dpg_cred_store_replied(dpg_cred *c, dpg_store_reply *reply, const dpg_momen
     case DPG_CRED_RENEWING: renewed(c, reply, now); break;
     case DPG_CRED_SAVING: saved(c, reply, now); break;
     case DPG_CRED_NOTING: noted(c, reply, now); break;
-    case DPG_CRED_UNLOCKING:
-        if (reply->outcome == DPG_STORE_FAILED)
-            dpg_cred_say(c, DPG_EVENT_STORAGE, reply->error.code, reply->error.message);
-        unlocked(c, now);
-        break;
+    case DPG_CRED_UNLOCKING: unlocked(c, reply, now); break;
     default: break;
     }
     dpg_buf_clear(&reply->bytes);

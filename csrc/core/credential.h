@@ -114,6 +114,7 @@ typedef struct dpg_cred {
     dpg_cred_state renewed_for;      /* RENEWING: what goes on then */
     bool asked;                      /* a store has the last ask, and answers later */
     int tries, changed;              /* sends of this exchange; how often a save met another record */
+    int unlocks; /* how often this lock was given back: a store that fails is asked again */
     int64_t unsent_mark;             /* the id of a mark of ours after which nothing was sent; 0: there is none */
     bool losing;                     /* NOTING: that the session is over, which the waiters have yet to hear */
     bool in_doubt;            /* the refresh token may have been spent by an exchange whose answer is lost */

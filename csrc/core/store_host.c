@@ -18,7 +18,8 @@
 typedef struct host_store {
     dpg_store base;
     char who[96];    /* for people, and then random: no other holder has this name … */
-    uint64_t period; /* … with this number, one higher after each unlock: one that comes late frees no later lock */
+    uint64_t period; /* … with this number, of a lease one higher after an unlock: one that comes late frees no later lock */
+    bool given_back;
 } host_store;
 
 #define PREFIX "host:" /* of an identity: no host's store is a file */
@@ -77,8 +78,10 @@ static bool host_ask(dpg_store *store, const dpg_store_request *request, dpg_sto
 {
     host_store *h = (host_store *)store;
     dpg_outgoing *out = dpg_calloc(1, sizeof *out);
-    dpg_store_asked *asked = out ? copy_request(h, request) : NULL;
+    dpg_store_asked *asked;
 
+    if (h->given_back && request->op == DPG_STORE_LOCK && store->lease) h->period++;
+    asked = out ? copy_request(h, request) : NULL;
     if (!asked) {
         dpg_free(out);
         dpg_fail_nomem(&reply->error);
@@ -86,7 +89,7 @@ static bool host_ask(dpg_store *store, const dpg_store_request *request, dpg_sto
         reply->outcome = DPG_STORE_FAILED;
         return true;
     }
-    if (request->op == DPG_STORE_UNLOCK) h->period++;
+    h->given_back = request->op == DPG_STORE_UNLOCK;
     out->outgoing.type = out->note.type = DPG_NOTE_STORE;
     out->note.asked = asked;
     out->from = request->from;
