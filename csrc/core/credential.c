@@ -31,14 +31,14 @@ static const unsigned may_follow[] = {
     [DPG_CRED_IDLE] = BIT(DPG_CRED_LOCKING) | BIT(DPG_CRED_PAUSED),
     [DPG_CRED_LOCKING] = BIT(DPG_CRED_LOADING) | BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_IDLE),
     [DPG_CRED_LOADING] = BIT(DPG_CRED_MARKING) | BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) |
-                         BIT(DPG_CRED_NOTING) | BIT(DPG_CRED_UNLOCKING),
+                         BIT(DPG_CRED_NOTING) | BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_EXCHANGING) |
+                         BIT(DPG_CRED_AGAIN) | BIT(DPG_CRED_RENEWING),
     [DPG_CRED_MARKING] =
         BIT(DPG_CRED_EXCHANGING) | BIT(DPG_CRED_RENEWING) | BIT(DPG_CRED_LOADING) | BIT(DPG_CRED_UNLOCKING),
     [DPG_CRED_EXCHANGING] = BIT(DPG_CRED_AGAIN) | BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) |
                             BIT(DPG_CRED_NOTING) | BIT(DPG_CRED_UNLOCKING),
     [DPG_CRED_AGAIN] = BIT(DPG_CRED_EXCHANGING) | BIT(DPG_CRED_RENEWING),
-    [DPG_CRED_RENEWING] = BIT(DPG_CRED_RENEWING) | BIT(DPG_CRED_EXCHANGING) | BIT(DPG_CRED_AGAIN) |
-                          BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_LOADING) |
+    [DPG_CRED_RENEWING] = BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_LOADING) |
                           BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_LOCKING),
     [DPG_CRED_SAVING] = BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_LOADING),
     [DPG_CRED_SAVE_AGAIN] = BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_LOADING) |
@@ -294,6 +294,7 @@ static void save_next(dpg_cred *c, const dpg_moment *now)
 /* --- loading --------------------------------------------------------------------------------------------------------------- */
 
 static void begin_mark(dpg_cred *c, dpg_str account, const dpg_moment *now);
+static void go_on(dpg_cred *c, const dpg_moment *now);
 static void lose(dpg_cred *c, const char *reason, const dpg_moment *now);
 
 static void do_job(dpg_cred *c, dpg_job *job, const dpg_moment *now)
@@ -387,6 +388,19 @@ static void is_saved(dpg_cred *c)
     unlock(c);
 }
 
+/*
+ * Is what somebody stored while our lease was over newer than our successor? Not if it still has the token that we have
+ * just spent: the server gave them an access token alone, before it gave us both.
+ */
+static bool is_newer(const dpg_cred *c, const dpg_record *r)
+{
+    if (r->tombstone || strcmp(r->family, c->next.family) != 0) return true;
+    if (dpg_str_eq_secret(dpg_cstr(r->refresh_token), dpg_cstr(c->record.refresh_token)) &&
+        !dpg_str_eq_secret(dpg_cstr(r->refresh_token), dpg_cstr(c->next.refresh_token)))
+        return false;
+    return r->generation >= c->next.generation;
+}
+
 static void loaded(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
 {
     dpg_record r = {0};
@@ -394,6 +408,15 @@ static void loaded(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
     dpg_error err = DPG_ERROR_INIT;
     bool fine = reply->outcome == DPG_STORE_DONE, newer;
 
+    if (c->verifying) {
+        c->verifying = false;
+        if (fine && reply->found && c->stored_found &&
+            dpg_str_eq_secret(dpg_buf_str(&reply->bytes), dpg_buf_str(&c->stored))) {
+            go_on(c, now);
+            return;
+        }
+        c->record.in_flight = c->in_doubt; /* our mark is gone, or will be taken for ours */
+    }
     if (fine) {
         dpg_buf_clear(&c->stored);
         c->stored = reply->bytes;
@@ -426,12 +449,18 @@ static void loaded(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         return;
     }
     if (dpg_cred_must_keep(c)) { /* our successor met a record that is not the one we marked */
-        newer = c->stored_found &&
-                (r.tombstone || strcmp(r.family, c->next.family) != 0 || r.generation >= c->next.generation);
+        newer = c->stored_found && is_newer(c, &r);
         if (newer && c->purpose == DPG_NEXT_SUCCESSOR) {
             dpg_cred_drop_next(c);
+        } else if (c->stored_found && c->built && !r.tombstone && strcmp(r.family, c->next.family) == 0 &&
+                   c->purpose == DPG_NEXT_ADOPT) { /* it was saved, unheard, and a sibling has gone on from there */
+            dpg_cred_drop_next(c);
+            dpg_cred_ingest(c, &r, now);
+            c->job_done = true;
+            unlock(c);
+            return;
         } else {
-            if (newer && c->built) { /* the last sign-in wins */
+            if (c->stored_found && c->built && r.generation >= c->next.generation) { /* the last sign-in wins */
                 c->next.generation = r.generation + 1;
                 dpg_cred_write_next(c, &c->next);
             }
@@ -742,9 +771,17 @@ static void locked(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
     else rest(c, now);
 }
 
+/* What the lease was renewed for, if nobody was there meanwhile. */
+static void go_on(dpg_cred *c, const dpg_moment *now)
+{
+    if (c->renewed_for == DPG_CRED_AGAIN) await_again(c);
+    else send(c, now);
+}
+
 /*
- * What the lease was renewed for goes on. If it could not be renewed, an exchange stays unsent: somebody else may have the
- * lock, and have adopted our mark, so the walk begins anew.
+ * An exchange goes on only if what is stored is still our mark: we may have slept past the lease, or the store may have
+ * forgotten it, and a sibling have come and gone. If the lease could not be renewed nothing is sent: somebody else may have
+ * the lock, and have adopted our mark, so the walk begins anew.
  */
 static void renewed(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
 {
@@ -753,10 +790,9 @@ static void renewed(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
     if (fine) got_lock(c);
     if (c->renewed_for == DPG_CRED_SAVE_AGAIN) {
         go_on_saving(c, now);
-    } else if (fine && c->renewed_for == DPG_CRED_AGAIN) {
-        await_again(c);
     } else if (fine) {
-        send(c, now);
+        load(c);
+        c->verifying = true;
     } else {
         c->record.in_flight = c->in_doubt;
         c->walk_since = now->boot_ms;

@@ -111,7 +111,8 @@ typedef struct dpg_cred {
     int64_t walk_since, hold_since, exchange_since;
     int64_t lock_asked, lease_until; /* a lease counts from before it was asked for */
     int64_t again_at;                /* AGAIN: when to send */
-    dpg_cred_state renewed_for;      /* RENEWING: what goes on then */
+    dpg_cred_state renewed_for;      /* RENEWING: what goes on then … */
+    bool verifying;                  /* LOADING: … if what is stored is still what we saw or wrote there */
     bool asked;                      /* a store has the last ask, and answers later */
     int tries, changed;              /* sends of this exchange; how often a save met another record */
     int unlocks; /* how often this lock was given back: a store that fails is asked again */
