@@ -34,13 +34,15 @@ static const unsigned may_follow[] = {
                          BIT(DPG_CRED_NOTING) | BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_EXCHANGING) |
                          BIT(DPG_CRED_AGAIN) | BIT(DPG_CRED_RENEWING),
     [DPG_CRED_MARKING] =
-        BIT(DPG_CRED_EXCHANGING) | BIT(DPG_CRED_RENEWING) | BIT(DPG_CRED_LOADING) | BIT(DPG_CRED_UNLOCKING),
+        BIT(DPG_CRED_EXCHANGING) | BIT(DPG_CRED_RENEWING) | BIT(DPG_CRED_LOADING) | BIT(DPG_CRED_UNLOCKING) |
+        BIT(DPG_CRED_LOCKING),
     [DPG_CRED_EXCHANGING] = BIT(DPG_CRED_AGAIN) | BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) |
                             BIT(DPG_CRED_NOTING) | BIT(DPG_CRED_UNLOCKING),
     [DPG_CRED_AGAIN] = BIT(DPG_CRED_EXCHANGING) | BIT(DPG_CRED_RENEWING),
     [DPG_CRED_RENEWING] = BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_LOADING) |
                           BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_LOCKING),
-    [DPG_CRED_SAVING] = BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_LOADING),
+    [DPG_CRED_SAVING] =
+        BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_LOADING) | BIT(DPG_CRED_LOCKING),
     [DPG_CRED_SAVE_AGAIN] = BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_LOADING) |
                             BIT(DPG_CRED_RENEWING) | BIT(DPG_CRED_UNLOCKING),
     [DPG_CRED_NOTING] = BIT(DPG_CRED_LOADING) | BIT(DPG_CRED_UNLOCKING),
@@ -401,17 +403,46 @@ static bool is_newer(const dpg_cred *c, const dpg_record *r)
     return r->generation >= c->next.generation;
 }
 
+/*
+ * What is to be saved has met `r`, or nothing. False: `r` is what goes on, and ours is dropped. The last sign-in wins; but
+ * one whose save may have been made, unheard, is not written over what came after it: its token may be spent.
+ */
+static bool keep_ours(dpg_cred *c, const dpg_record *r, bool as_before, const dpg_moment *now)
+{
+    bool ours_once = c->built && !r->tombstone && strcmp(r->family, c->next.family) == 0;
+    dpg_error err;
+
+    if (c->stored_found && c->purpose == DPG_NEXT_SUCCESSOR && is_newer(c, r)) {
+        dpg_cred_drop_next(c);
+        return false;
+    }
+    if (c->stored_found && c->purpose == DPG_NEXT_ADOPT && (ours_once || (c->unheard && !as_before))) {
+        dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_changed",
+                 "another session was stored while it was not known whether this one was");
+        dpg_cred_drop_next(c);
+        if (c->job) dpg_cred_settle_job(c, c->job, ours_once ? NULL : &err);
+        return false;
+    }
+    if (c->stored_found && c->built && r->generation >= c->next.generation) {
+        c->next.generation = r->generation + 1;
+        dpg_cred_write_next(c, &c->next);
+    }
+    save_next(c, now);
+    return true;
+}
+
 static void loaded(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
 {
     dpg_record r = {0};
     dpg_job *job;
     dpg_error err = DPG_ERROR_INIT;
-    bool fine = reply->outcome == DPG_STORE_DONE, newer;
+    bool fine = reply->outcome == DPG_STORE_DONE;
+    bool as_before = fine && reply->found == c->stored_found &&
+                     dpg_str_eq_secret(dpg_buf_str(&reply->bytes), dpg_buf_str(&c->stored));
 
     if (c->verifying) {
         c->verifying = false;
-        if (fine && reply->found && c->stored_found &&
-            dpg_str_eq_secret(dpg_buf_str(&reply->bytes), dpg_buf_str(&c->stored))) {
+        if (as_before) {
             go_on(c, now);
             return;
         }
@@ -448,26 +479,9 @@ static void loaded(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         fail_walk(c, &err, now);
         return;
     }
-    if (dpg_cred_must_keep(c)) { /* our successor met a record that is not the one we marked */
-        newer = c->stored_found && is_newer(c, &r);
-        if (newer && c->purpose == DPG_NEXT_SUCCESSOR) {
-            dpg_cred_drop_next(c);
-        } else if (c->stored_found && c->built && !r.tombstone && strcmp(r.family, c->next.family) == 0 &&
-                   c->purpose == DPG_NEXT_ADOPT) { /* it was saved, unheard, and a sibling has gone on from there */
-            dpg_cred_drop_next(c);
-            dpg_cred_ingest(c, &r, now);
-            c->job_done = true;
-            unlock(c);
-            return;
-        } else {
-            if (c->stored_found && c->built && r.generation >= c->next.generation) { /* the last sign-in wins */
-                c->next.generation = r.generation + 1;
-                dpg_cred_write_next(c, &c->next);
-            }
-            dpg_record_clear(&r);
-            save_next(c, now);
-            return;
-        }
+    if (dpg_cred_must_keep(c) && keep_ours(c, &r, as_before, now)) {
+        dpg_record_clear(&r);
+        return;
     }
     if (c->stored_found) dpg_cred_ingest(c, &r, now);
     if (!dpg_list_empty(&c->jobs)) do_job(c, DPG_LIST_ITEM(dpg_list_first(&c->jobs), dpg_job, link), now);
@@ -517,14 +531,29 @@ static void send(dpg_cred *c, const dpg_moment *now)
     c->timer_boot_ms = now->boot_ms + EARLY_WAIT_MS;
 }
 
-/* Is the store to be read again, since it has another record than we thought, or nobody knows what it has? */
-static bool read_again(dpg_cred *c, const dpg_store_reply *reply)
+/* The lock may be somebody else's by now: the walk begins anew, for who is there. */
+static void walk_back(dpg_cred *c, const dpg_moment *now)
+{
+    c->job = NULL;
+    c->walk_since = now->boot_ms;
+    enter(c, DPG_CRED_LOCKING);
+    ask_for_lock(c, now);
+}
+
+/*
+ * Read the store again, where it has another record than we thought, or where nobody knows what it has (nor, then, whether
+ * the lock is still ours). False: not, or not any more.
+ */
+static bool read_again(dpg_cred *c, const dpg_store_reply *reply, const dpg_moment *now)
 {
     bool unsure = reply->outcome == DPG_STORE_FAILED && reply->unsure;
 
     if (reply->outcome != DPG_STORE_CHANGED && !unsure) return false;
     c->changed += unsure ? 2 : 1; /* one more try where the store fails: somebody waits */
-    return c->changed <= CHANGED_MOST;
+    if (c->changed > CHANGED_MOST) return false;
+    if (unsure) walk_back(c, now);
+    else load(c);
+    return true;
 }
 
 static void marked(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
@@ -539,10 +568,7 @@ static void marked(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         return;
     }
     c->record.in_flight = c->in_doubt;
-    if (read_again(c, reply)) {
-        load(c);
-        return;
-    }
+    if (read_again(c, reply, now)) return;
     if (reply->outcome == DPG_STORE_FAILED) err = reply->error;
     else
         dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_changed",
@@ -703,9 +729,12 @@ static void saved(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         is_saved(c);
         return;
     }
-    if (dpg_cred_must_keep(c) ? reply->outcome == DPG_STORE_CHANGED : read_again(c, reply)) {
-        if (!dpg_cred_must_keep(c)) dpg_cred_drop_next(c);
+    if (dpg_cred_must_keep(c) && reply->outcome == DPG_STORE_CHANGED) {
         load(c);
+        return;
+    }
+    if (!dpg_cred_must_keep(c) && read_again(c, reply, now)) {
+        dpg_cred_drop_next(c);
         return;
     }
     if (reply->outcome == DPG_STORE_FAILED) err = reply->error;
@@ -713,6 +742,7 @@ static void saved(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_changed",
                  "the stored record keeps changing under our lock");
     c->reload = reply->unsure;
+    c->unheard = c->unheard || reply->unsure;
     save_failed(c, &err, now);
 }
 
@@ -728,9 +758,8 @@ static void noted(dpg_cred *c, const dpg_store_reply *reply, const dpg_moment *n
 {
     c->written = false;
     if (reply->outcome == DPG_STORE_DONE) dpg_cred_remember_stored(c);
-    if (c->losing && reply->outcome == DPG_STORE_CHANGED && read_again(c, reply)) {
+    if (c->losing && reply->outcome == DPG_STORE_CHANGED && read_again(c, reply, now)) {
         c->losing = false;
-        load(c);
         return;
     }
     if (c->losing) lost(c, now);
@@ -795,10 +824,11 @@ static void renewed(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         c->verifying = true;
     } else {
         c->record.in_flight = c->in_doubt;
-        c->walk_since = now->boot_ms;
-        enter(c, DPG_CRED_LOCKING);
-        if (reply->outcome == DPG_STORE_BUSY) locked(c, reply, now);
-        else ask_for_lock(c, now);
+        walk_back(c, now);
+        if (reply->outcome == DPG_STORE_BUSY) {
+            c->op = DPG_OP_NONE;
+            locked(c, reply, now);
+        }
     }
 }
 

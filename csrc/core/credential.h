@@ -137,6 +137,7 @@ typedef struct dpg_cred {
     } purpose;
     bool built, written; /* `next` is whole; `next_bytes` are */
     bool reload;         /* … once we know again what is stored */
+    bool unheard;        /* a save of `next` may have been made without our hearing of it */
     int save_tries;
     dpg_buf next_bytes, stored; /* secret; `stored`: the store's bytes as we last saw or wrote them */
     bool stored_found;

@@ -102,7 +102,7 @@ static void check_not_wasted(sim *w, const transfer *t)
     const known_access *last = NULL;
     int m = t->p->machine;
 
-    if (clocks_disagree(w)) return;
+    if (clocks_disagree(w) || is_excused(w, t->p, t->person)) return;
     for (int i = 0; i < f->access_count; i++)
         if (f->accesses[i].account == t->account && f->accesses[i].handed_at >= 0) last = &f->accesses[i];
     /* under another boot, or on another machine, its age can't be known for sure */
@@ -133,7 +133,7 @@ static void check_exchange(sim *w, transfer *t)
         sim_fail(w, t->p, "presents a token of a session that was refused to it");
     if (d->refused && !is_excused(w, t->p, t->person))
         sim_fail(w, t->p, "presents a token that the record calls refused");
-    if (w->persons[t->person].no_replay && k->doubt)
+    if (w->persons[t->person].no_replay && k->doubt && d->wiped_at < 0) /* then nobody can know of it */
         sim_fail(w, t->p, "presents a token again that may not be replayed");
     if (!clocks_disagree(w) && w->now < t->p->gates[t->person][GATE_EXCHANGE])
         sim_fail(w, t->p, "shortens a Retry-After of an exchange by %lld ms",
@@ -216,6 +216,8 @@ static void note_wait(sim *w, const transfer *t)
     int64_t until = w->now + t->retry_after_ms, *gate;
 
     if (t->retry_after_ms < 0) return;
+    if (w->remote && t->kind == FOR_EXCHANGE && w->disks[t->person].token != t->token)
+        return; /* it slept: the server has given a sibling the successor since */
     if (t->status == 503 && t->call) {
         t->call->not_before = until;
         return;
@@ -309,8 +311,6 @@ static void check_saved_token(sim *w, proc *p, int who, int old_family, int old_
     }
     k->on_disk = k->was_on_disk = true;
     note_saved_bearers(w, d);
-    /* a sign-in whose save was not answered can't be told from one that was not stored, and wins */
-    if (w->remote && d->token == 0) f->buried = f->replaced = false;
     if (f->buried) sim_fail(w, p, "writes a session back that was signed out");
     if (f->replaced) sim_fail(w, p, "writes a session back that another one has replaced");
     if (d->family == old_family && d->token < old_token)
