@@ -102,7 +102,7 @@ static void check_not_wasted(sim *w, const transfer *t)
     const known_access *last = NULL;
     int m = t->p->machine;
 
-    if (clocks_disagree(w) || is_excused(w, t->p, t->person)) return;
+    if (clocks_disagree(w) || is_excused(w, t->p, t->person) || w->disks[t->person].wiped_at >= 0) return;
     for (int i = 0; i < f->access_count; i++)
         if (f->accesses[i].account == t->account && f->accesses[i].handed_at >= 0) last = &f->accesses[i];
     /* under another boot, or on another machine, its age can't be known for sure */

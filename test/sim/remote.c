@@ -292,6 +292,7 @@ void remote_weather(sim *w)
         known_family *one = &w->persons[who].families[f];
 
         one->buried = one->replaced = false;
+        one->left_by = 0;
         for (int k = 0; k < one->token_count; k++) one->tokens[k].on_disk = false;
         for (int k = 0; k < one->access_count; k++) one->accesses[k].on_disk = false;
     }
