@@ -70,24 +70,23 @@ describe("dpg.run", function()
   end)
 
   it("waits, within dpg.run, for the tasks that it has spawned itself, while others go on", function()
-    local seen = {}
+    local has_begun, seen = false, {}
     dpg.run(function()
       dpg.spawn(function()
-        for i = 1, 3 do
-          seen[#seen + 1] = "outer " .. i
-          coroutine.yield()
-        end
+        while not has_begun do coroutine.yield() end
+        seen[#seen + 1] = "others go on"
       end)
       local result = dpg.run(function()
         dpg.spawn(function()
-          coroutine.yield()
-          seen[#seen + 1] = "inner"
+          has_begun = true
+          while #seen == 0 do coroutine.yield() end
+          seen[#seen + 1] = "spawned"
         end)
         return "kept"
       end)
       seen[#seen + 1] = result
     end)
-    assert.equal("outer 1,outer 2,outer 3,inner,kept", table.concat(seen, ","))
+    assert.equal("others go on, spawned, kept", table.concat(seen, ", "))
   end)
 
   it("ends the tasks of a dpg.run within it, too, when its function raises", function()

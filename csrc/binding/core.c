@@ -129,6 +129,7 @@ static const luaL_Reg functions[] = {
     {"random_bytes", l_random_bytes},
     {"now", l_now},
     {"process", l_process},
+    {"wake", dpg_l_wake},
     {NULL, NULL},
 };
 
@@ -139,6 +140,7 @@ int luaopen_dpg_core(lua_State *L)
     dpg_open_engine(L);
     dpg_open_credential(L);
     dpg_open_store(L);
+    dpg_open_wake(L);
     luaL_newlib(L, functions);
     dpg_open_json(L); /* decode, array_mt */
     lua_pushliteral(L, DPG_VERSION);

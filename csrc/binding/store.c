@@ -67,7 +67,7 @@ static void ask(dpg_store_box *box, dpg_store_request *request, dpg_store_reply 
 {
     memset(reply, 0, sizeof *reply);
     reply->error.retry_after_ms = -1;
-    box->store->ask(box->store, request, reply);
+    dpg_store_ask(box->store, request, reply);
 }
 
 static bool is_owner(const dpg_store_box *box, dpg_str owner)

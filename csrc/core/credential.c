@@ -24,8 +24,8 @@
 
 /* --- states ---------------------------------------------------------------------------------------------------------- */
 
-static const char *const state_names[] = {"idle",   "locking",    "loading", "marking",   "exchanging", "again",
-                                          "renewing", "saving", "save_again", "noting",  "unlocking", "paused"};
+static const char *const state_names[] = {"idle",     "locking", "loading",    "marking", "exchanging", "again",
+                                          "renewing", "saving",  "save_again", "noting",  "unlocking",  "paused"};
 #define BIT(state) (1u << (state))
 static const unsigned may_follow[] = {
     [DPG_CRED_IDLE] = BIT(DPG_CRED_LOCKING) | BIT(DPG_CRED_PAUSED),
@@ -33,9 +33,8 @@ static const unsigned may_follow[] = {
     [DPG_CRED_LOADING] = BIT(DPG_CRED_MARKING) | BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) |
                          BIT(DPG_CRED_NOTING) | BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_EXCHANGING) |
                          BIT(DPG_CRED_AGAIN) | BIT(DPG_CRED_RENEWING),
-    [DPG_CRED_MARKING] =
-        BIT(DPG_CRED_EXCHANGING) | BIT(DPG_CRED_RENEWING) | BIT(DPG_CRED_LOADING) | BIT(DPG_CRED_UNLOCKING) |
-        BIT(DPG_CRED_LOCKING),
+    [DPG_CRED_MARKING] = BIT(DPG_CRED_EXCHANGING) | BIT(DPG_CRED_RENEWING) | BIT(DPG_CRED_LOADING) |
+                         BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_LOCKING),
     [DPG_CRED_EXCHANGING] = BIT(DPG_CRED_AGAIN) | BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) |
                             BIT(DPG_CRED_NOTING) | BIT(DPG_CRED_UNLOCKING),
     [DPG_CRED_AGAIN] = BIT(DPG_CRED_EXCHANGING) | BIT(DPG_CRED_RENEWING),

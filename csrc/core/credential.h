@@ -115,15 +115,15 @@ typedef struct dpg_cred {
     bool verifying;                  /* LOADING: … if what is stored is still what we saw or wrote there */
     bool asked;                      /* a store has the last ask, and answers later */
     int tries, changed;              /* sends of this exchange; how often a save met another record */
-    int unlocks; /* how often this lock was given back: a store that fails is asked again */
+    int unlocks;                     /* how often this lock was given back: a store that fails is asked again */
     int64_t unsent_mark;             /* the id of a mark of ours after which nothing was sent; 0: there is none */
     bool losing;                     /* NOTING: that the session is over, which the waiters have yet to hear */
-    bool in_doubt;            /* the refresh token may have been spent by an exchange whose answer is lost */
-    int64_t early_not_before; /* no early refresh before this: the last one failed */
-    int64_t failed_until;     /* who comes before this gets the same failure … */
-    dpg_error failure;        /* … this one, if it is about … */
-    char *failed_account;     /* … this account */
-    dpg_error trouble;        /* the last thing that went wrong in this walk; kind NONE: nothing */
+    bool in_doubt;                   /* the refresh token may have been spent by an exchange whose answer is lost */
+    int64_t early_not_before;        /* no early refresh before this: the last one failed */
+    int64_t failed_until;            /* who comes before this gets the same failure … */
+    dpg_error failure;               /* … this one, if it is about … */
+    char *failed_account;            /* … this account */
+    dpg_error trouble;               /* the last thing that went wrong in this walk; kind NONE: nothing */
 
     char *exchange_account; /* copied: the waiter may leave */
     dpg_exchange answer;    /* of a successful exchange, until its successor is saved */

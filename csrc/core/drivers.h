@@ -7,6 +7,7 @@
 #define DPG_DRIVERS_H
 
 #include "base.h"
+#include "os.h"
 #include "pipe.h"
 
 #if defined(__GNUC__)
@@ -35,13 +36,13 @@ extern const dpg_random dpg_random_os;
 /* What the engine asks. All views are borrowed until the answer. */
 typedef struct dpg_store_request {
     dpg_store_op op;
-    uint64_t ask;     /* the number to answer under, when the answer comes later … */
+    uint64_t ask;                /* the number to answer under, when the answer comes later … */
     struct dpg_credential *from; /* … and who asks */
-    int64_t ttl_ms;   /* LOCK: for how long, where the lock is a lease */
-    dpg_str bytes;    /* SAVE: the whole record */
-    bool had;         /* SAVE: something is expected to be stored … */
-    dpg_str expected; /* … and it is this; without `had`: nothing is stored */
-    bool reserve;     /* SAVE: another save will follow soon and must find room: make it now, or fail now */
+    int64_t ttl_ms;              /* LOCK: for how long, where the lock is a lease */
+    dpg_str bytes;               /* SAVE: the whole record */
+    bool had;                    /* SAVE: something is expected to be stored … */
+    dpg_str expected;            /* … and it is this; without `had`: nothing is stored */
+    bool reserve;                /* SAVE: another save will follow soon and must find room: make it now, or fail now */
 } dpg_store_request;
 
 typedef struct dpg_store_reply {
@@ -55,20 +56,25 @@ typedef struct dpg_store_reply {
 } dpg_store_reply;
 
 /*
- * A store keeps one record of opaque bytes for one person. Operations on one store object come one at a time. A LOCK is
- * held across the others by one holder (this object) until UNLOCK; it dies with the process, or, where it is a lease, when
- * its time is over; then the holder may ask for it again, to make it last longer. Nothing here waits for others.
+ * A store keeps one record of opaque bytes for one person. Operations on one store object come one at a time, also when two
+ * engines on two threads share it: dpg_store_ask() sees to that. A LOCK is held across the others by one holder (this
+ * object) until UNLOCK; it dies with the process, or, where it is a lease, when its time is over; then the holder may ask
+ * for it again, to make it last longer. Nothing here waits for others.
  */
 struct dpg_store {
-    int refs;
-    char *identity; /* equal for two objects that keep the very same record ("file:/real/path"); owned */
-    bool lease;      /* the lock runs out after `ttl_ms`, whatever becomes of its holder */
-    bool hosted;     /* the host answers (store_host.c): who closes the engine can't wait for that */
+    atomic_int refs;
+    dpg_os_monitor *monitor; /* NULL: whoever has this store needs none; owned */
+    uint64_t process;        /* the one that made the monitor: in a child it may be held for ever */
+    char *identity;          /* equal for two objects that keep the very same record ("file:/real/path"); owned */
+    bool lease;              /* the lock runs out after `ttl_ms`, whatever becomes of its holder */
+    bool hosted;             /* the host answers (store_host.c): who closes the engine can't wait for that */
     /* True: answered in *reply (zeroed by the caller). False: the answer comes later, through dpg_engine_store_answer(). */
     bool (*ask)(dpg_store *store, const dpg_store_request *request, dpg_store_reply *reply);
     void (*free)(dpg_store *store); /* the object itself, when refs has gone to 0 */
 };
 dpg_store *dpg_store_ref(dpg_store *store);
+bool dpg_store_ask(dpg_store *store, const dpg_store_request *request,
+                   dpg_store_reply *reply); /* store->ask, one at a time */
 
 /* --- transport ------------------------------------------------------------------------------------------------------ */
 

@@ -17,8 +17,9 @@
 
 typedef struct host_store {
     dpg_store base;
-    char who[96];    /* for people, and then random: no other holder has this name … */
-    uint64_t period; /* … with this number, of a lease one higher after an unlock: one that comes late frees no later lock */
+    char who[96]; /* for people, and then random: no other holder has this name … */
+    uint64_t
+        period; /* … with this number, of a lease one higher after an unlock: one that comes late frees no later lock */
     bool given_back;
 } host_store;
 
@@ -90,11 +91,10 @@ static bool host_ask(dpg_store *store, const dpg_store_request *request, dpg_sto
         return true;
     }
     h->given_back = request->op == DPG_STORE_UNLOCK;
-    out->outgoing.type = out->note.type = DPG_NOTE_STORE;
+    out->note.type = DPG_NOTE_STORE;
     out->note.asked = asked;
     out->from = request->from;
-    request->from->ask_waits = true;
-    dpg_engine_put(request->from->engine, &out->outgoing);
+    dpg_engine_put_ask(request->from->engine, out);
     return false;
 }
 
@@ -159,66 +159,15 @@ static void read_answer(const dpg_store_answer *answer, dpg_store_reply *reply)
     dpg_fail(&reply->error, DPG_E_SYSTEM, DPG_KIND_STORAGE, code, "%s", message);
 }
 
-static void put_answer(dpg_engine *e, dpg_incoming *in)
-{
-    dpg_list_push(&e->answers, &in->link);
-    e->drivers.transport.wakeup(e->drivers.transport.self);
-}
-
 dpg_status dpg_engine_answer(dpg_engine *engine, uint64_t ask, const dpg_store_answer *answer, dpg_error *err)
 {
-    dpg_incoming *in;
+    dpg_store_reply reply;
 
     if (!dpg_engine_is_mine(engine)) return dpg_engine_closed(err);
-    in = dpg_calloc(1, sizeof *in);
-    if (!in) return dpg_fail_nomem(err);
-    in->ask = ask;
-    read_answer(answer, &in->reply);
-    if (in->reply.error.status == DPG_E_NOMEM) {
-        dpg_free(in);
-        return dpg_fail_nomem(err);
-    }
-    put_answer(engine, in);
+    read_answer(answer, &reply);
+    if (reply.error.status == DPG_E_NOMEM) return dpg_fail_nomem(err);
+    dpg_engine_store_answer(engine, ask, &reply);
     return DPG_OK;
-}
-
-void dpg_engine_store_answer(dpg_engine *engine, uint64_t ask, dpg_store_reply *reply)
-{
-    dpg_incoming *in = dpg_calloc(1, sizeof *in);
-
-    if (in) {
-        in->ask = ask;
-        in->reply = *reply;
-        memset(&reply->bytes, 0, sizeof reply->bytes);
-        put_answer(engine, in);
-    } else {
-        dpg_buf_clear(&reply->bytes); /* then the ask ends by itself */
-    }
-}
-
-static dpg_credential *find_asker(const dpg_engine *e, uint64_t ask)
-{
-    for (const dpg_list *node = e->credentials.next; ask && node != &e->credentials; node = node->next) {
-        dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, link);
-
-        if (c->person && c->ask == ask) return c;
-    }
-    return NULL;
-}
-
-void dpg_engine_take_answers(dpg_engine *e)
-{
-    dpg_list *node;
-
-    while ((node = dpg_list_first(&e->answers)) != NULL) {
-        dpg_incoming *in = DPG_LIST_ITEM(node, dpg_incoming, link);
-        dpg_credential *c = find_asker(e, in->ask);
-
-        dpg_list_remove(node);
-        if (c) dpg_credential_answered(c, &in->reply);
-        else dpg_buf_clear(&in->reply.bytes); /* given up meanwhile, or never asked */
-        dpg_free(in);
-    }
 }
 
 /* --- the store ---------------------------------------------------------------------------------------------------------- */
@@ -249,7 +198,7 @@ dpg_status dpg_store_host_new(dpg_str identity, bool lease, dpg_store **out, dpg
     }
     snprintf(h->who, sizeof h->who, "process %" PRId64 "%s%s, %016" PRIx64 "%016" PRIx64, dpg_os_pid(),
              host[0] ? " on " : "", host, random[0], random[1]);
-    h->base.refs = 1;
+    atomic_init(&h->base.refs, 1);
     h->base.lease = lease;
     h->base.hosted = true;
     h->base.ask = host_ask;

@@ -25,13 +25,15 @@ local blocking = require "dpg.host.blocking"
 local errors = require "dpg.errors"
 local hubs = require "dpg.hub"
 local scheduler = require "dpg.scheduler"
+-- nginx's Lua module has loaded a module of this name
+local nginx = package.loaded.ngx and require "dpg.host.ngx"
 
 local M = {}
 
 ---The host of the running coroutine: of the task that is being resumed, else the program's own.
 ---@return table host
 function M.current()
-  return scheduler.current() or blocking
+  return scheduler.current() or nginx or blocking
 end
 
 ---The current host, if the running coroutine may wait.

@@ -31,6 +31,15 @@ Hub.__name = "dpg.Hub"
 -- but the coroutines' (dpg.scheduler) and the blocking host's.
 local hubs = {}
 
+-- A core without threads: the loop turns the engines itself.
+local STEPPED = {
+  raise = function() end, lower = function() end,
+  fd = function() errors.raise("loop:fd needs engines with threads") end,
+}
+
+-- What wakes this state's host when its engines, which then have threads, have something for it; nil: they are stepped.
+local wake, wake_type, wake_process
+
 ---The engine for these settings in this process, made when it is first asked for.
 ---@param settings table  a session's config
 ---@return dpg.Hub?
@@ -41,6 +50,11 @@ function M.get(settings)
   if hub and hub.engine:is_mine() then return hub end
   local engine, err = core.engine(options)
   if not engine then return nil, errors.from_core(err) end
+  if wake and wake ~= STEPPED and wake_process == core.process() then
+    local ok
+    ok, err = engine:thread(wake)
+    if not ok then return nil, errors.from_core(err) end
+  end
   hub = setmetatable({
     engine = engine, entries = {}, waiting = {}, listeners = setmetatable({}, { __mode = "k" }), watched = 0,
     streams = setmetatable({}, { __mode = "v" }), lost = {}, saving = setmetatable({}, { __mode = "v" }),
@@ -50,11 +64,48 @@ function M.get(settings)
   return hub
 end
 
+---Hands all engines of this state, and those to come, to threads.
+---@param type "fd"|"socket"  what wakes the host
+---@return userdata? wake  one for all
+---@return dpg.Error? err
+function M.thread(type)
+  if not wake or wake_process ~= core.process() then
+    local err
+    if core.wake then wake, err = core.wake(type) else wake = STEPPED end
+    if not wake then return nil, errors.from_core(err) end
+    wake_type, wake_process = type, core.process()
+  elseif wake_type ~= type then
+    return nil, errors.usage("another_host", "this Lua state's engines wake another host already")
+  end
+  for _, hub in pairs(hubs) do
+    if hub.engine:is_mine() and wake ~= STEPPED then
+      local ok, err = hub.engine:thread(wake)
+      if not ok then return nil, errors.from_core(err) end
+    end
+  end
+  return wake
+end
+
+---Hands out what all engines have to say, each at least one thing.
+---@param host table  the one that pumps
+---@param ends_at? number  of core.now(): it stops there
+---@return boolean  there is nothing left
+function M.pump_all(host, ends_at)
+  local is_drained = true
+  for _, hub in pairs(hubs) do
+    if hub.engine:is_mine() then
+      if wake == STEPPED then hub:turn(0, host) end
+      if not hub:pump(host, ends_at) then is_drained = false end
+    end
+  end
+  return is_drained
+end
+
 ---Closes all engines: calls end as cancelled, an exchange that has left is finished within `grace` seconds.
 ---@param grace? number
 function M.close_all(grace)
   local all = hubs
-  hubs = {}
+  hubs, wake = {}, nil
   for _, hub in pairs(all) do hub:_close(grace or GRACE_S) end
 end
 
@@ -158,7 +209,9 @@ end
 
 ---Hands out everything that is in the engine's outbox.
 ---@param host table  the one that pumps
-function Hub:pump(host)
+---@param ends_at? number  of core.now(): it stops there
+---@return boolean  there is nothing left
+function Hub:pump(host, ends_at)
   local engine = self.engine
   -- taken out one by one: the collector may add to them at any moment
   while #self.lost > 0 do self:_let_go(table.remove(self.lost)) end
@@ -174,8 +227,9 @@ function Hub:pump(host)
     elseif kind then
       self:_moves(kind, what)
     else
-      return
+      return true
     end
+    if ends_at and core.now() >= ends_at then return false end
   end
 end
 

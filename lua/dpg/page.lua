@@ -91,7 +91,7 @@ function Iterator:__call()
       .. "local image, err = it:next(); while image do … image, err = it:next() end"), 0)
   end
   local item, err = next_item(self)
-  if err then error(err, 0) end
+  if err then errors.throw(err) end
   return item
 end
 

@@ -8,6 +8,7 @@ local M = {}
 
 ---@class dpg.Scheduler
 ---@field hubs table<dpg.Hub, integer>  how many threads wait for calls of which engine
+---@field is_closed boolean  it will not be stepped any more
 local Scheduler = {}
 Scheduler.__index = Scheduler
 
@@ -15,8 +16,7 @@ Scheduler.__index = Scheduler
 local Thread = {}
 Thread.__index = Thread
 
--- Which thread a coroutine is, and which one is being resumed now. Part of the Lua state, as coroutines are.
-local threads = setmetatable({}, { __mode = "k" })
+-- The thread that is being resumed now. Part of the Lua state, as coroutines are.
 local resuming
 
 local YIELD = {} -- tells our yields from a program's own
@@ -27,24 +27,29 @@ function M.current()
   return resuming and resuming._scheduler
 end
 
+---@param on_ready? fun()  called when a thread can go on, while none is being resumed
 ---@return dpg.Scheduler
-function M.new()
-  return setmetatable({ hubs = {}, _threads = {}, _unfinished = 0, _ready = {}, _first = 1, _last = 0 }, Scheduler)
+function M.new(on_ready)
+  return setmetatable({
+    hubs = {}, is_closed = false, _on_ready = on_ready, _threads = {}, _unfinished = 0,
+    _ready = {}, _first = 1, _last = 0, _rest = {},
+  }, Scheduler)
 end
 
 -- --- for what runs in it: the host ---------------------------------------------------------------------------------
 
 ---@return boolean? ok
----@return dpg.Error? err  kind "usage", code "foreign_coroutine"
+---@return dpg.Error? err  kind "usage", code "foreign_coroutine"; kind "cancelled": it has been stopped
 function Scheduler.prepare()
-  local co = coroutine.running()
-  if co and resuming and threads[co] == resuming then return true end
+  if resuming._is_over then return nil, errors.new { kind = "cancelled", message = "the task was cancelled" } end
+  if coroutine.running() == resuming._co then return true end
   return nil, errors.usage("foreign_coroutine", "a call can't wait inside a coroutine of your own within a task: its "
     .. "yield would go to whoever resumes that coroutine; make the call in the task itself, or make the coroutine a "
     .. "task by dpg.spawn")
 end
 
----Yields until `signal` is done. A task of 5.1 can't from within pcall and the like: then an error.
+---Yields until `signal` is done; if it is done already, the others go on first. A task of 5.1 can't from within pcall
+---and the like: then an error.
 ---@param signal table
 ---@return boolean? ok
 ---@return dpg.Error? err  kind "usage", code "cannot_wait_here"
@@ -61,6 +66,7 @@ end
 function Scheduler:_push(thread)
   self._last = self._last + 1
   self._ready[self._last] = thread
+  if self._on_ready and not resuming then self._on_ready() end
 end
 
 ---Starts a thread; it runs when it is stepped.
@@ -68,10 +74,12 @@ end
 ---@param fn function
 ---@param ... any  its arguments
 function Scheduler:start(task, fn, ...)
+  if self.is_closed then return task:ended(nil) end
+  local is_lua, co = pcall(coroutine.create, fn)
+  if not is_lua then co = coroutine.create(function(...) return fn(...) end) end -- 5.1 takes no function in C
   local thread = setmetatable({
-    _co = coroutine.create(fn), _scheduler = self, _task = task, _arguments = compat.pack(...),
+    _co = co, _scheduler = self, _task = task, _arguments = compat.pack(...),
   }, Thread)
-  threads[thread._co] = thread
   self._threads[task] = thread
   self._unfinished = self._unfinished + 1
   self:_push(thread)
@@ -112,7 +120,7 @@ end
 ---@param signal table
 ---@return boolean
 function Thread:is_blocked_on(signal)
-  return self._signal == signal
+  return self._signal == signal and not self._scheduler.is_closed
 end
 
 ---`signal` is done: if the thread waits for it, it can go on.
@@ -132,7 +140,11 @@ local function after(self, thread, ok, ...)
     return self:_end(thread, true, ...)
   end
   local mark, signal = ...
-  if mark ~= YIELD or signal.done then return self:_push(thread) end -- a bare yield lets the others go on
+  if mark ~= YIELD then
+    self._rest[#self._rest + 1] = thread -- a bare yield: it goes on in the next round
+    return
+  end
+  if signal.done then return self:_push(thread) end
   thread._signal = signal
   if signal.hub then self.hubs[signal.hub] = (self.hubs[signal.hub] or 0) + 1 end
 end
@@ -149,6 +161,23 @@ local function back(self, thread, ...)
   if not thread._is_over then after(self, thread, ...) end
 end
 
+---Those who have yielded for the others' sake can go on again.
+function Scheduler:next_round()
+  local rest = self._rest
+  if not rest[1] then return end
+  self._rest = {}
+  for _, thread in ipairs(rest) do
+    self._last = self._last + 1
+    self._ready[self._last] = thread
+  end
+end
+
+---Is there one that can go on in this round?
+---@return boolean
+function Scheduler:can_resume()
+  return self._first <= self._last
+end
+
 ---Lets one thread go on, the first that can.
 function Scheduler:resume_one()
   local first = self._first
@@ -160,10 +189,10 @@ function Scheduler:resume_one()
   back(self, thread, resume(thread))
 end
 
----How many can go on now.
+---How many can go on, in this round or the next.
 ---@return integer
 function Scheduler:ready()
-  return self._last - self._first + 1
+  return self._last - self._first + 1 + #self._rest
 end
 
 ---How many have not ended.
@@ -172,10 +201,14 @@ function Scheduler:unfinished()
   return self._unfinished
 end
 
----An interrupt (Ctrl-C) has left a thread in the middle: none is being resumed any more, and all are stopped.
-function Scheduler:stop_all()
+---An interrupt (Ctrl-C) has left a thread in the middle: none is being resumed any more.
+function M.interrupted()
   resuming = nil
-  self._ready, self._first, self._last = {}, 1, 0
+end
+
+---Ends all threads that are left.
+function Scheduler:stop_all()
+  self._ready, self._first, self._last, self._rest = {}, 1, 0, {}
   local tasks = {}
   for task in pairs(self._threads) do tasks[#tasks + 1] = task end
   for _, task in ipairs(tasks) do self:stop(task) end

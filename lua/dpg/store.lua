@@ -47,10 +47,13 @@ function M.file(path)
   return setmetatable({ kind = "file", path = path }, Store)
 end
 
+local memories = 0
+
 ---Keeps the session in this process's memory: it ends with it.
 ---@return dpg.Store
 function M.memory()
-  return setmetatable({ kind = "memory" }, Store)
+  memories = memories + 1
+  return setmetatable({ kind = "memory", _number = memories }, Store)
 end
 
 -- What a store written in Lua can do.
@@ -107,7 +110,7 @@ function M.operations(store)
     handle, err = core.file_store(store.path, true)
   end
   if not handle then return nil, errors.from_core(err) end
-  local identity = store.path and "file " .. store.path or "memory " .. tostring(store._core)
+  local identity = store.path and "file " .. store.path or "memory " .. store._number
   return setmetatable({ lease = false, identity = identity, _handle = handle, _store = store }, Operations)
 end
 

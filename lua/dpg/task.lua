@@ -57,7 +57,7 @@ end
 
 local function deliver(task)
   task._is_awaited = true
-  if task._state == "failed" then error(task.failure, 0) end
+  if task._state == "failed" then errors.throw(task.failure) end
   if task._state == "cancelled" then
     return nil, errors.new { kind = "cancelled", code = "cancelled", message = "the task was cancelled" }
   end
@@ -70,13 +70,13 @@ end
 function Task:await()
   if self._state ~= "running" then return deliver(self) end
   local host, err = hosts.prepare()
-  if not host then error(err, 0) end
+  if not host then errors.throw(err) end
   if host:running() == self then errors.raise("a task can't wait for itself") end
   local signal = { done = false }
   self._waiters[#self._waiters + 1] = signal
   local ok
   ok, err = host:wait(signal)
-  if not ok then error(err, 0) end
+  if not ok then errors.throw(err) end
   return deliver(self)
 end
 
@@ -84,18 +84,21 @@ methods(Task, "task")
 
 -- --- groups --------------------------------------------------------------------------------------------------------
 
-local function start(host, group, fn, ...)
+local function new_task(host, group)
   local task = setmetatable({ _host = host, _group = group, _state = "running", _waiters = {} }, Task)
   if group then
     group._tasks[task] = true
     group._unfinished = group._unfinished + 1
   end
-  host:start(task, fn, ...)
   return task
 end
 
 local function new_group(host)
-  return setmetatable({ _host = host, _tasks = {}, _unfinished = 0, _failed = {}, signal = { done = false } }, Group)
+  local group = setmetatable({
+    _host = host, _tasks = {}, _unfinished = 0, _failed = {}, signal = { done = false },
+  }, Group)
+  group._main = new_task(host, group)
+  return group
 end
 
 function Group:_ended(task)
@@ -109,6 +112,8 @@ function Group:_ended(task)
   if self._unfinished > 0 or signal.done then return end
   signal.done = true
   if signal.waiter then signal.waiter:wake(signal) end
+  local unheard = self._over and self:_unheard()
+  if unheard then self._over(unheard) end
 end
 
 ---Ends all that are left: their calls are cancelled, and they do not go on.
@@ -118,21 +123,21 @@ function Group:stop()
   for _, task in ipairs(tasks) do self._host:stop(task) end
 end
 
--- What the group came to: the failure of its main task, else the first of which nobody has heard by await.
-function Group:_failure()
-  if self._main._state == "failed" then return self._main end
+-- The first task whose failure nobody has heard of by await.
+function Group:_unheard()
   for _, task in ipairs(self._failed) do
     if not task._is_awaited then return task end
   end
 end
 
--- What a failed task raised; to a text its own traceback is added, since the stack of dpg.run says nothing.
-local function raise_of(failed)
+---Raises what a failed task raised; to a text its own traceback is added, since the stack of who raises says nothing.
+---@param failed dpg.Task
+function M.raise_of(failed)
   local problem = failed.failure
   if type(problem) == "string" and failed.traceback then
     problem = problem .. "\n" .. failed.traceback:gsub("^stack traceback:", "traceback of the task:")
   end
-  error(problem, 0)
+  errors.throw(problem)
 end
 
 ---Runs `fn` as a task, and the tasks that it spawns, until all have ended. Within a task it is waited for, as any call.
@@ -142,20 +147,32 @@ end
 function M.run(fn, ...)
   if type(fn) ~= "function" then errors.raise("dpg.run: a function expected, got %s", type(fn)) end
   local host, err = hosts.prepare()
-  if not host then error(err, 0) end
+  if not host then errors.throw(err) end
   local group, me = new_group(host), host:running()
-  group._main = start(host, group, fn, ...)
   if me then me._inner = group end
+  host:start(group._main, fn, ...)
   local ok
   ok, err = host:wait(group.signal)
   if me then me._inner = nil end
   if not ok then
     group:stop()
-    error(err, 0)
+    errors.throw(err)
   end
-  local failed = group:_failure()
-  if failed then raise_of(failed) end
+  local failed = group._main._state == "failed" and group._main or group:_unheard()
+  if failed then M.raise_of(failed) end
   return deliver(group._main)
+end
+
+---Starts `fn` as a task that nobody has to wait for.
+---@param host table
+---@param over fun(failed: dpg.Task)  called at the end of it and of what it has spawned, if one has failed of which
+---  nobody has heard
+---@return dpg.Task
+function M.root(host, over, fn, ...)
+  local group = new_group(host)
+  group._over = over
+  host:start(group._main, fn, ...)
+  return group._main
 end
 
 ---Starts `fn` as a task beside the running one.
@@ -170,7 +187,9 @@ function M.spawn(fn, ...)
   if not group and not host.lost then
     errors.raise("dpg.spawn starts a task within dpg.run(function() … end) only")
   end
-  return start(host, group, fn, ...)
+  local task = new_task(host, group)
+  host:start(task, fn, ...)
+  return task
 end
 
 return M

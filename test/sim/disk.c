@@ -184,11 +184,10 @@ dpg_store *disk_store_new(proc *p, int who)
     char identity[24];
 
     snprintf(identity, sizeof identity, "sim:person%d", who);
-    *s = (sim_store){
-        .base = {.refs = 1, .identity = dpg_strndup(dpg_cstr(identity)), .ask = ask, .free = store_free},
-        .p = p,
-        .life = p->life,
-        .who = who};
+    *s = (sim_store){.base = {.refs = 1, .identity = dpg_strndup(dpg_cstr(identity)), .ask = ask, .free = store_free},
+                     .p = p,
+                     .life = p->life,
+                     .who = who};
     return &s->base;
 }
 

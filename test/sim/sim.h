@@ -166,8 +166,8 @@ struct proc {
     caller callers[SIM_CALLERS];
     char owner[SIM_PERSONS][SIM_OWNER]; /* under which it asked for the lock last */
     int64_t locked_at[SIM_PERSONS];     /* when it was given that */
-    int seen_family[SIM_PERSONS];     /* the newest that it has read or written; -1: none */
-    int64_t saw_lost_at[SIM_PERSONS]; /* when it last learned that there is no session to go on with */
+    int seen_family[SIM_PERSONS];       /* the newest that it has read or written; -1: none */
+    int64_t saw_lost_at[SIM_PERSONS];   /* when it last learned that there is no session to go on with */
     int open_calls;
     int64_t gates[SIM_PERSONS][3]; /* not before: calls, exchanges, sign-ins */
     int64_t service_gate;
@@ -219,11 +219,11 @@ typedef struct transfer {
     char bearer[96], key[48];
     int64_t started;
     bool slow_hands; /* while its process stands still it does not leave */
-    bool open;    /* somebody waits for it */
-    bool left;    /* it may have left the machine */
-    bool arrived; /* its end lies in the socket */
-    bool ready;   /* a step has taken it out of there */
-    bool failed;  /* its end is an error */
+    bool open;       /* somebody waits for it */
+    bool left;       /* it may have left the machine */
+    bool arrived;    /* its end lies in the socket */
+    bool ready;      /* a step has taken it out of there */
+    bool failed;     /* its end is an error */
     int status;
     char head[400];
     dpg_buf answer;

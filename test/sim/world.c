@@ -286,7 +286,10 @@ static void draw_world(sim *w)
     sim_trace(w, NULL,
               "%s server (grace %lld s), access tokens live %lld s, %d persons, %d processes on %d machines, %s",
               w->strict ? "strict" : "lenient", (long long)w->grace_ms / 1000, (long long)w->life_ms / 1000,
-              w->person_count, w->proc_count, w->machine_count, !w->remote ? "a file" : w->leases ? "a store with leases" : "a store");
+              w->person_count, w->proc_count, w->machine_count,
+              !w->remote  ? "a file"
+              : w->leases ? "a store with leases"
+                          : "a store");
     for (fault f = 0; f < F_COUNT; f++)
         if (w->rate[f]) sim_trace(w, NULL, "  %s: %d in 1000", sim_fault_names[f], w->rate[f]);
 }

@@ -49,6 +49,7 @@ end
 
 local function wait(signal)
   while not signal.done do
+    tasks:next_round()
     for _ = 1, tasks:ready() do
       tasks:resume_one()
       if signal.done then return end
@@ -71,6 +72,7 @@ function M.wait(_, signal)
   -- no yield in here, so pcall is fine: an interrupt (Ctrl-C raises an error) must leave neither call nor tasks behind
   local ok, problem = pcall(wait, signal)
   if not ok then
+    scheduler.interrupted()
     tasks:stop_all()
     if signal.hub then signal.hub:drop(signal) end
     error(problem, 0)

@@ -97,7 +97,7 @@ local function metadata(dice, subject, taken_at)
 end
 
 -- The longer side of each version and the size of its file, into which the picture fits (see jpeg.lua).
-local version_sizes = { { "thumbnail", 160, 9000 }, { "preview", 640, 60000 } }
+local version_sizes = { { "thumbnail", 160, 9000 }, { "preview", 640, 60000 }, { "large", 1280, 300000 } }
 
 ---The versions of an image, smallest first; the original is as large as the image says.
 ---@param cdn_url string
