@@ -4,6 +4,7 @@ local boxes = require "support.box"
 local loves = require "support.love"
 local process = require "support.process"
 local record_of = require "support.record".read
+local socket = require "socket"
 
 if not loves.is_here then return end
 
@@ -152,6 +153,26 @@ describe("LÖVE", function()
       local game = bare { LOVE_DOES = "rounds", LOVE_TIMES = ROUNDS }
       game:expect "left: 0 threads, 0 descriptors"
       assert.equal(0, game:wait(), game:said())
+    end)
+
+    it("wakes up from a long sleep without a storm", function()
+      box:set { access_token_life = 1 }
+      box:fault { path = "/images", hold = true, times = 16 }
+      local person = box.people.jane
+      local game = bare { LOVE_DOES = "sleeps", LOGIN = person.login, PASSWORD = person.password }
+      local pid = game:read():match "^pid (%d+)$"
+      assert(box:wait_seen({ path = "/images" }, 16))
+      os.execute("kill -STOP " .. pid)
+      local before = { box:exchanges(), box:count {} }
+      socket.sleep(1.5) -- the lid is shut: its calls' deadlines pass, and its access token runs out
+      os.execute("kill -CONT " .. pid)
+      game:expect "8 timed out"
+      box:clear_faults()
+      game:expect "8 went on"
+      assert.equal(0, game:wait(), game:said())
+      -- those who go on ask who they are; one exchange serves them all
+      assert.same({ before[1] + 1, before[2] + 1 + 8 }, { box:exchanges(), box:count {} })
+      box:set { access_token_life = 900 }
     end)
 
     -- restart: six Lua states, one after the other, in one process

@@ -2,6 +2,7 @@
 -- is called. What sessions make of it is in store_session_spec.lua.
 local compat = require "dpg.compat"
 local dpg = require "dpg"
+local process = require "support.process"
 local redis = require "support.redis"
 
 local PASSWORD = "a-password-of-redis"
@@ -15,7 +16,7 @@ describe("dpg.store.redis", function()
   end
 
   local server
-  setup(function() server = redis.start { password = PASSWORD } end)
+  setup(function() server = redis.start { password = PASSWORD, is_kept = false } end)
   teardown(function() server:stop() end)
   before_each(function() server:call "FLUSHALL" end)
 
@@ -92,6 +93,20 @@ describe("dpg.store.redis", function()
     assert.equal(1, tonumber(server:call("INFO", "clients"):match "connected_clients:(%d+)"))
   end)
 
+  it("needs no more permissions than doc/stores.md says", function()
+    local rights = process.read_file "doc/stores.md":match "`user dpg on >… (.-)`"
+    local words = {}
+    for word in rights:gmatch "%S+" do words[#words + 1] = word end
+    assert.equal("OK", server:call("ACL", "SETUSER", "dpg", "on", ">" .. PASSWORD, compat.unpack(words)))
+    local report = dpg.store.check(store(function()
+      local client = redis.connect { path = server.path }
+      assert.equal("OK", client:call("AUTH", "dpg", PASSWORD))
+      assert.is_false((client:call("GET", "another key")))
+      return client
+    end))
+    assert(report.ok, tostring(report))
+  end)
+
   it("waits in a coroutine, also on Lua 5.1", function()
     local co = coroutine.wrap(function()
       return store(function()
@@ -126,7 +141,7 @@ describe("dpg.store.redis", function()
     store():lock("me", 60.0001)
     local left = server:call("PTTL", "{dpg:session:jane}:lock")
     assert.is_true(left > 50000 and left <= 60001)
-    store():lock("me", 0.0001)
+    assert.is_true(store():lock("me", 0.0001)) -- Redis takes no lease of 0
     assert.is_true(store():lock("me", 60))
   end)
 
@@ -213,12 +228,14 @@ describe("dpg.store.redis", function()
   end)
 
   it("says that a dead Redis is unreachable, and goes on when it is back, with all that it had", function()
-    local one = store()
+    local on_disk = redis.start()
+    finally(function() on_disk:stop() end)
+    local one = store(function() return on_disk:connect() end)
     one:lock("me", 60)
     one:save(RECORD, nil)
-    server:kill()
+    on_disk:kill()
     assert_refused(one, "store_unreachable")
-    server:start()
+    on_disk:start()
     assert.equal(RECORD, one:load())
     assert.is_false(one:lock("another", 60)) -- the lease, too
     assert.is_true(one:unlock "me")

@@ -56,7 +56,7 @@ describe("dpg.store.sealed", function()
     assert.equal(bytes, kept.bytes)
   end
 
-  it("keeps what a store promises", function()
+  it("keeps what a store promises #heavy", function()
     local report = dpg.store.check(function() return sealed() end)
     assert(report.ok, tostring(report))
   end)
@@ -73,7 +73,7 @@ describe("dpg.store.sealed", function()
     assert(report.ok, tostring(report))
   end)
 
-  it("shows nothing of a record but its generation and its family, and never the same twice", function()
+  it("shows nothing of a record but its generation and its family, and never the same twice #heavy", function()
     local seen = {}
     for _ = 1, 50 do
       kept.bytes = nil
@@ -251,7 +251,7 @@ describe("dpg.store.sealed", function()
 
   -- --- what is not as it was sealed ---
 
-  it("opens nothing that was cut or changed, wherever it was, and leaves it", function()
+  it("opens nothing that was cut or changed, wherever it was, and leaves it #heavy", function()
     sealed():save(RECORD, nil)
     local whole = kept.bytes
     for i = 1, #whole, 7 do
@@ -264,7 +264,7 @@ describe("dpg.store.sealed", function()
     assert.equal(RECORD, sealed():load())
   end)
 
-  it("opens nothing that somebody changed who can make digests", function()
+  it("opens nothing that somebody changed who can make digests #heavy", function()
     sealed():save(RECORD, nil)
     local body = kept.bytes:match "\n(.*)"
     local front, text = body:match '^(.*"sealed":"1 %x+ )(%x+)'
@@ -340,7 +340,7 @@ describe("dpg.store.sealed", function()
     assert.equal("first", sealed():load())
   end)
 
-  it("seals records far longer than any session's", function()
+  it("seals records far longer than any session's #heavy", function()
     local bytes = core.random_bytes(1024):rep(64)
     assert.is_true(sealed():save(bytes, nil))
     assert.equal(bytes, sealed():load())

@@ -150,7 +150,7 @@
 ---@class dpg.RedisOptions
 ---@field key string
 ---@field connect fun(): any, string?  a client that is connected: nginx.redis, resty.redis, lua-redis, or an object
----  with `call(self, command, ...)`; or nil and why. Asked for each operation; after it the client is closed, or kept alive
+---  with `call(self, command, ...)`; or nil and why. Asked for each operation, after which it is closed, or kept alive
 
 ---@class dpg.Device
 ---@field identifier string  stays the same on this device

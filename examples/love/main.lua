@@ -59,10 +59,14 @@ forward("mousemoved", look.from_window)
 forward("mousepressed", look.from_window)
 forward "keypressed"
 
+-- These may be held down; the others mean something once.
+local REPEATS = { backspace = true, delete = true, left = true, right = true, up = true, down = true }
+
 local on_key = love.keypressed
-function love.keypressed(key, ...)
+function love.keypressed(key, _, is_repeat)
+  if is_repeat and not REPEATS[key] then return end
   if key == "f11" then return love.window.setFullscreen(not love.window.getFullscreen(), "desktop") end
-  return on_key(key, ...)
+  return on_key(key)
 end
 
 -- Calls that are under way may be left: an exchange of tokens among them is finished and saved before the process ends.

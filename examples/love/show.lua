@@ -21,8 +21,8 @@ local DRIFTS = {
 
 function M.new(app, account, set)
   local self = setmetatable({
-    app = app, account = account, set = set, index = 1, clock = 0, keys_left = HUD, step = 1, shown = 0,
-    back = { label = "Sets" }, list = {},
+    app = app, account = account, set = set, index = 1, clock = 0, held = 0, keys_left = HUD, step = 1, shown = 0,
+    is_waiting = true, back = { label = "Sets" }, list = {},
   }, Show)
   self.pictures = pictures.new(function(key, done)
     app.gallery:picture(key, love.graphics.getPixelWidth(), love.graphics.getPixelHeight(), done)
@@ -67,7 +67,7 @@ function Show:_move(step)
   if #self.list < 2 then return end
   self.step = step
   self.index = (self.index - 1 + step) % #self.list + 1
-  self.is_waiting = true
+  self.is_waiting, self.problem = true, nil
   self:_want()
 end
 
@@ -76,31 +76,34 @@ function Show:_enter(key, texture, image)
   self.leaving, self.current = self.current, {
     key = key, texture = texture, image = image, age = 0, drift = DRIFTS[(self.index - 1) % #DRIFTS + 1],
   }
-  self.clock, self.is_waiting = 0, false
+  self.clock = 0
   self:_want()
+end
+
+-- The one that is waited for may have come, or can't be had.
+function Show:_look()
+  local key = self:_key(0)
+  if not key or not self.is_waiting then return end
+  local texture, found = self.pictures:get(key)
+  if texture then self:_enter(key, texture, found) elseif found then self.problem = found end
+  if found then self.is_waiting, self.held = false, 0 end
 end
 
 function Show:update(dt)
   self.pictures:update()
-  self.shown, self.keys_left = self.shown + dt, self.keys_left - dt
+  self.shown, self.keys_left, self.clock = self.shown + dt, self.keys_left - dt, self.clock + dt
   love.mouse.setVisible(self.keys_left > 0)
-  local key = self:_key(0)
-  if key and (not self.current or self.current.key ~= key) then
-    local texture, image = self.pictures:get(key)
-    if texture then self:_enter(key, texture, image) end
-    self.problem = not texture and image or nil -- words: it can't be had
-  end
-  local moves = not self.is_paused and dt or 0
-  for _, one in ipairs { self.current or false, self.leaving or false } do
-    if one then one.age = one.age + moves end
-  end
-  self.clock = self.clock + dt
+  self:_look()
+  local moves = self.is_paused and 0 or dt
+  if self.current then self.current.age = self.current.age + moves end
+  if self.leaving then self.leaving.age = self.leaving.age + moves end
   if self.leaving and self.clock > FADE then
     self.leaving = nil
     self:_want()
   end
-  if not self.is_paused and self.clock > HOLD and not self.is_waiting and (self.current or self.problem) then
-    self.clock = 0
+  self.held = self.held + moves
+  if self.held > HOLD and not self.is_waiting then
+    self.held = 0
     self:_move(1)
   end
 end
@@ -253,7 +256,7 @@ function Show:draw(width, height)
   local words = self.words or self.problem
   if words then
     look.text(words, width / 2, height / 2 - 12, 18, "alarm", 1, "center")
-  elseif not current or self.is_waiting then
+  elseif self.is_waiting then
     look.busy(self.app.time, width / 2, height / 2, 20, look.ease(self.shown - 0.2))
   end
 end

@@ -30,7 +30,7 @@ local function start(words, environment)
   local line = {}
   for name, value in pairs(environment) do line[#line + 1] = name .. "=" .. quote(value) end
   local command = "env " .. table.concat(line, " ") .. " LUA_PATH=" .. quote(package.path) .. " LUA_CPATH="
-    .. quote(package.cpath) .. " ALSOFT_DRIVERS=null timeout -k 5 120 " .. words .. " 2>&1; printf '\\nended %d\\n' $?"
+    .. quote(package.cpath) .. " ALSOFT_DRIVERS=null timeout -k 5 300 " .. words .. " 2>&1; printf '\\nended %d\\n' $?"
   return setmetatable({ _pipe = assert(io.popen("sh -c " .. quote(command))), _said = {} }, Love)
 end
 

@@ -1,58 +1,14 @@
 -- A real redis-server for specs: on a free port and a unix socket, in a temporary folder, with or without a password,
 -- on disk (AOF) unless told otherwise. It can be killed and started again where it was. It ends with stop(), with the
--- suite, or when this process dies. And a small client, a `call` object, over LuaSocket or nginx's cosockets.
+-- suite, or when this process dies. And connections to it.
 local compat = require "dpg.compat"
+local new_client = require "support.redis_client"
 local process = require "support.process"
 local socket = require "socket"
 
 local M = {}
 
 -- --- a client ------------------------------------------------------------------------------------------------------
-
----@class spec.RedisClient
-local Client = {}
-Client.__index = Client
-
--- One reply. An error in it is false and its text; a broken connection nil and why.
-local function read(sock)
-  local line, err = sock:receive "*l"
-  if not line then return nil, err end
-  local kind, rest = line:sub(1, 1), line:sub(2)
-  if kind == "+" then return rest end
-  if kind == "-" then return false, rest end
-  if kind == ":" then return tonumber(rest) end
-  local n = tonumber(rest)
-  if kind == "$" then
-    if n < 0 then return false end
-    local bytes, problem = sock:receive(n + 2)
-    if not bytes then return nil, problem end
-    return bytes:sub(1, -3)
-  end
-  local list = {}
-  for i = 1, n do
-    local problem
-    list[i], problem = read(sock)
-    if list[i] == nil then return nil, problem end
-  end
-  return list
-end
-
----@return any reply  nil, err: the connection is broken; false, err: Redis refuses
----@return string? err
-function Client:call(...)
-  local words = { "*" .. select("#", ...) .. "\r\n" }
-  for i = 1, select("#", ...) do
-    local word = tostring((select(i, ...)))
-    words[#words + 1] = "$" .. #word .. "\r\n" .. word .. "\r\n"
-  end
-  local ok, err = self.sock:send(table.concat(words))
-  if not ok then return nil, err end
-  return read(self.sock)
-end
-
-function Client:close()
-  self.sock:close()
-end
 
 ---@param where { port?: integer, path?: string, password?: string, timeout?: number }
 ---@return spec.RedisClient? client
@@ -73,7 +29,7 @@ function M.connect(where)
     sock:close()
     return nil, err
   end
-  local client = setmetatable({ sock = sock }, Client)
+  local client = new_client(sock)
   if where.password then
     ok, err = client:call("AUTH", where.password)
     if not ok then
@@ -158,7 +114,7 @@ function Redis:start()
   for _ = 1, 5 do
     if not self.port then self.port = free_port() end
     local config = { "port " .. self.port, "bind 127.0.0.1", "unixsocket " .. self.path, "dir " .. self.folder,
-      'save ""', "appendonly " .. (self.is_kept and "yes" or "no"), "appendfsync everysec", "daemonize no" }
+      'save ""', "appendonly " .. (self.is_kept and "yes" or "no"), "appendfsync always", "daemonize no" }
     if self.password then config[#config + 1] = "requirepass " .. self.password end
     for _, line in ipairs(self.more) do config[#config + 1] = line end
     process.write_file(self.folder .. "/redis.conf", table.concat(config, "\n") .. "\n")

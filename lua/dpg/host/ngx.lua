@@ -24,6 +24,9 @@ local LOOK_S = 0.01
 -- A pump that has not begun after so long will not: nginx has dropped its timer (lua_max_running_timers).
 local PATIENCE_S = 1
 
+-- Who has much to do lets others go first for so long: 0 is not cheap in every nginx.
+local TURN_S = 0.001
+
 local threaded -- the process whose engines have been handed to threads
 local wake -- their one wake-up
 local pump -- nil, "asked" or "running"
@@ -172,7 +175,7 @@ end
 ---@return boolean? ok
 ---@return dpg.Error? err
 function M.wait(_, signal)
-  if signal.done then ngx.sleep(0) end
+  if signal.done then ngx.sleep(TURN_S) end
   local thread = threads[coroutine.running()]
   if thread and thread.is_over then error(STOPPED, 0) end
   local waiter = table.remove(spare) or new_waiter()

@@ -4,6 +4,7 @@
 local call = require "dpg.call"
 local compat = require "dpg.compat"
 local core = require "dpg.core"
+local errors = require "dpg.errors"
 local hubs = require "dpg.hub"
 local stores = require "dpg.store"
 
@@ -320,11 +321,11 @@ end
 ---@return dpg.StoreReport report  `ok`; a list of { name, ok, message }; tostring(report) is for people
 function M.run(given)
   local a, err = handle(given)
-  if not a then error(err, 0) end
+  if not a then errors.throw(err) end
   local b = a
   if type(given) == "function" then
     b, err = handle(given)
-    if not b then error(err, 0) end
+    if not b then errors.throw(err) end
   end
   local run = core.random_bytes(8):gsub(".", function(c) return string.format("%02x", c:byte()) end)
   local t = setmetatable({ a = a, b = b, A = "check " .. run .. " a", B = "check " .. run .. " b" }, Check)

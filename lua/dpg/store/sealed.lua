@@ -230,7 +230,7 @@ function M.new(store, key, name)
     errors.raise("%s: the name: a string expected, got %s", where, type(name))
   end
   local inner, err = stores.operations(store)
-  if not inner then error(err, 0) end
+  if not inner then errors.throw(err) end
   local self = setmetatable({
     lease = inner.lease, _inner = inner, _name = name or "", _shown = tostring(store), _openssl = library(),
   }, Sealed)

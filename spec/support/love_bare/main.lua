@@ -3,6 +3,7 @@
 --             come to stay
 --   "quits"   begins eight downloads, and ends in their middle by what LOVE_ENDING says: quit, exit, error; or restart,
 --             five times, counted in LOVE_COUNT, a file: each time it is another Lua state in the same process
+--   "sleeps"  signs in, and has calls waiting when it is stopped; then tells how they have ended
 local dpg = require "dpg"
 local hubs = require "dpg.hub"
 
@@ -16,8 +17,15 @@ local settings = {
   token = os.getenv "DPG_TOKEN", base_url = os.getenv "DPG_BASE_URL", ca_file = os.getenv "DPG_CA_FILE",
 }
 
+local pid
+do
+  local file = assert(io.open "/proc/self/stat")
+  pid = file:read "*n"
+  file:close()
+end
+
 local function count(folder)
-  local pipe = assert(io.popen("ls /proc/" .. io.open "/proc/self/stat":read "*n" .. "/" .. folder .. " | wc -l"))
+  local pipe = assert(io.popen("ls /proc/" .. pid .. "/" .. folder .. " | wc -l"))
   local n = pipe:read "*n"
   pipe:close()
   return n
@@ -90,6 +98,37 @@ function does.quits()
   step_until(loop, function() return moved > 1000000 end)
   print "leaving in the middle"
   endings[os.getenv "LOVE_ENDING"]()
+end
+
+function does.sleeps()
+  local loop, begun, ended = dpg.assert(dpg.loop()), 0, {}
+  local function call(session, deadline)
+    begun = begun + 1
+    local page, err = session.images:list { limit = 1, deadline = deadline }
+    if page then page, err = session:me() end
+    local how = page and "went on" or err.kind
+    ended[how] = (ended[how] or 0) + 1
+    begun = begun - 1
+  end
+  local is_asleep = false
+  loop:spawn(function()
+    local user = dpg.assert(dpg.sign_in {
+      login = os.getenv "LOGIN", password = os.getenv "PASSWORD", store = dpg.store.memory(),
+      device = { identifier = "spec", name = "A spec", platform = "linux" }, base_url = settings.base_url,
+      ca_file = settings.ca_file,
+    })
+    local session = dpg.assert(user:account(user.accounts[1].uuid))
+    dpg.assert(session:me())
+    is_asleep = true
+    for i = 1, 16 do dpg.spawn(call, session, i % 2 == 0 and 1 or nil) end
+  end)
+  step_until(loop, function() return is_asleep and begun == 16 end)
+  print("pid " .. pid)
+  step_until(loop, function() return begun <= 8 end)
+  print(("%d timed out"):format(ended.timeout or 0))
+  step_until(loop, function() return begun == 0 end)
+  print(("%d went on"):format(ended["went on"] or 0))
+  love.event.quit()
 end
 
 local is_begun = false
