@@ -1,7 +1,6 @@
 -- What the core asks of a store that is written in Lua: done by the store's own functions, and answered, whatever
 -- happens in there. dpg.hub passes the asks on, with the host that performs them; dpg.connection has the handles made.
 local core = require "dpg.core"
-local errors = require "dpg.errors"
 
 local M = {}
 
@@ -36,13 +35,12 @@ function M.handle(hub, store)
   local tables = keeps.tables[identity] or setmetatable({}, { __mode = "k" })
   keeps.tables[identity] = tables
   tables[store] = true
-  local handle, err = keeps.handles[identity], nil
-  if not handle then
-    handle, err = core.host_store(identity, store.lease ~= false)
-    if not handle then return nil, err end
-    keeps.handles[identity] = handle
-  end
-  return handle
+  local handle = keeps.handles[identity]
+  if handle then return handle end
+  local err
+  handle, err = core.host_store(identity, store.lease ~= false)
+  keeps.handles[identity] = handle
+  return handle, err
 end
 
 -- --- what goes wrong -----------------------------------------------------------------------------------------------
