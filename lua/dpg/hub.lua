@@ -106,12 +106,15 @@ end
 function M.close_all(grace)
   local all = hubs
   hubs, wake = {}, nil
-  for _, hub in pairs(all) do hub:_close(grace or GRACE_S) end
+  for _, hub in pairs(all) do hub:close(grace) end
 end
 
--- What the core alone can't bring to its end, since it takes a store that is written in Lua, is done before.
-function Hub:_close(grace)
+---Closes the engine. What that can't bring to its end alone, since it takes a store that is written in Lua, is done
+---before.
+---@param grace? number
+function Hub:close(grace)
   local engine = self.engine
+  grace = grace or GRACE_S
   local ends_at = engine:now() + grace
   local function left() return math.max(ends_at - engine:now(), 0) end
   if next(self.keeps.tables) and engine:is_mine() then

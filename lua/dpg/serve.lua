@@ -1,5 +1,6 @@
 -- What the core asks of a store that is written in Lua: done by the store's own functions, and answered, whatever
 -- happens in there. dpg.hub passes the asks on, with the host that performs them; dpg.connection has the handles made.
+local compat = require "dpg.compat"
 local core = require "dpg.core"
 
 local M = {}
@@ -32,6 +33,8 @@ end
 ---@return dpg.Error? err
 function M.handle(hub, store)
   local keeps, identity = hub.keeps, identity_of(store)
+  -- made after the engine, so that it is collected before: a program that ends has what is under way saved
+  keeps.at_end = keeps.at_end or compat.on_collect(function() hub:close() end)
   local tables = keeps.tables[identity] or setmetatable({}, { __mode = "k" })
   keeps.tables[identity] = tables
   tables[store] = true
