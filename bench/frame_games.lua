@@ -1,6 +1,6 @@
 -- Frame times of games, with and without transfers, side by side: the embedded program (examples/embed), LÖVE without a
--- window, and LÖVE with one under Xvfb. All against one sandbox over TLS, on this machine. From the checkout, after
--- `make LUA=lua5.4` and `make LUA=luajit`:
+-- window, and LÖVE with one under Xvfb. All against one sandbox over TLS, on this machine. "its own" is a step without
+-- the time in which others had the processor. From the checkout, after `make LUA=lua5.4` and `make LUA=luajit`:
 --
 --   LUA_PATH='lua/?.lua;;' lua5.4 bench/frame_games.lua [SECONDS] [BUILD]
 local sandbox = require "dpg.sandbox"

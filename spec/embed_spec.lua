@@ -29,7 +29,7 @@ describe("the embedded program", function()
     said = play(box.token, 2)
     assert.truthy(said:find("exit 0$"), said)
     for _, name in ipairs { "quiet", "transfers" } do
-      local row = "\n  frame" .. (" +[%d.]+"):rep(5) .. "\n  loop:step" .. (" +[%d.]+"):rep(5) .. "\n"
+      local row = "\n  frame" .. (" +[%d.]+"):rep(5) .. "\n  loop:step" .. (" +[%d.]+"):rep(5) .. "\n  its own"
       local frames = ("\n" .. said):match("\n" .. name .. " [^\n]*%(ms, (%d+) frames%)" .. row)
       assert.equal("60", frames, said)
     end

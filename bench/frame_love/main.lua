@@ -51,7 +51,16 @@ local function draw()
   love.graphics.present()
 end
 
-local kinds = { quiet = { frame = {}, step = {} }, transfers = { frame = {}, step = {} } }
+local kinds = { quiet = { frame = {}, step = {}, own = {} }, transfers = { frame = {}, step = {}, own = {} } }
+
+-- How long this thread was ready to run and had to wait for a processor.
+local schedstat = io.open "/proc/thread-self/schedstat"
+
+local function queued()
+  if not schedstat then return 0 end
+  schedstat:seek "set"
+  return tonumber(schedstat:read "*a":match "%d+ (%d+)") / 1e9
+end
 
 local function percentiles(what, list)
   table.sort(list)
@@ -68,6 +77,7 @@ local function report()
     print(("%-12s%9s%9s%9s%9s%9s   (ms, %d frames)"):format(name, "p50", "p90", "p99", "p99.9", "worst", #kind.frame))
     percentiles("frame", kind.frame)
     percentiles("loop:step", kind.step)
+    percentiles("its own", kind.own)
   end
   print(("%d downloads at a time: %.1f MiB; %d reads beside them"):format(DOWNLOADS, moved / 2 ^ 20, reads))
 end
@@ -89,9 +99,10 @@ function love.run()
       kind, loop = round % 2 == 1 and kinds.quiet or kinds.transfers, dpg.assert(dpg.loop())
       if kind == kinds.transfers then begin(loop) end
     end
-    local before = core.now()
+    local waited, before = queued(), core.now()
     loop:step()
-    kind.step[#kind.step + 1] = core.now() - before
+    local taken = core.now() - before
+    kind.step[#kind.step + 1], kind.own[#kind.own + 1] = taken, taken - (queued() - waited)
     draw()
     frame_at = math.max(frame_at + FRAME_S, core.now() - FRAME_S)
     while frame_at > core.now() do love.timer.sleep(math.max(0, frame_at - core.now())) end

@@ -105,7 +105,7 @@ end
 ---@param grace? number
 function M.close_all(grace)
   local all = hubs
-  hubs, wake = {}, nil
+  hubs = {}
   for _, hub in pairs(all) do hub:close(grace) end
 end
 
