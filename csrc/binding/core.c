@@ -120,11 +120,17 @@ static int l_process(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"engine", dpg_l_engine},         {"service", dpg_l_service},
-    {"person", dpg_l_person},         {"memory_store", dpg_l_memory_store},
-    {"file_store", dpg_l_file_store}, {"wake", dpg_l_wake},
-    {"random_bytes", l_random_bytes}, {"now", l_now},
-    {"process", l_process},           {NULL, NULL},
+    {"engine", dpg_l_engine},
+    {"service", dpg_l_service},
+    {"person", dpg_l_person},
+    {"memory_store", dpg_l_memory_store},
+    {"file_store", dpg_l_file_store},
+    {"host_store", dpg_l_host_store},
+    {"random_bytes", l_random_bytes},
+    {"now", l_now},
+    {"process", l_process},
+    {"wake", dpg_l_wake},
+    {NULL, NULL},
 };
 
 DPG_EXPORT int luaopen_dpg_core(lua_State *L);
