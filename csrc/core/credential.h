@@ -89,6 +89,8 @@ typedef struct dpg_cred {
     dpg_cred_state state;
     char *origin;
     bool no_replay;
+    bool
+        background; /* somebody turns us while our callers are away: a refresh ahead of time needs nobody who waits for it */
 
     dpg_record record; /* what we know; empty (no origin) when nothing */
     uint64_t last_serial;
@@ -104,10 +106,11 @@ typedef struct dpg_cred {
     int tries, changed;       /* sends of this exchange; how often a mark met another record */
     bool in_doubt;            /* the refresh token may have been spent by an exchange whose answer is lost */
     int64_t early_not_before; /* no early refresh before this: the last one failed */
-    int64_t failed_until;     /* who comes before this gets the same failure … */
-    dpg_error failure;        /* … this one, if it is about … */
-    char *failed_account;     /* … this account */
-    dpg_error trouble;        /* the last thing that went wrong in this walk; kind NONE: nothing */
+    char *ahead; /* this walk is for the next token of this account, while its callers go on with the one that lives */
+    int64_t failed_until; /* who comes before this gets the same failure … */
+    dpg_error failure;    /* … this one, if it is about … */
+    char *failed_account; /* … this account */
+    dpg_error trouble;    /* the last thing that went wrong in this walk; kind NONE: nothing */
 
     char *exchange_account; /* copied: the waiter may leave */
     dpg_exchange answer;    /* of a successful exchange, until its successor is saved */
