@@ -11,7 +11,6 @@
 
 #define EXCHANGE_LIMIT_MS 60000 /* one walk's exchange, replays included */
 #define UNSENT_TRIES 6
-#define MEMO_MS 1000 /* how long a "no" to an exchange that is no refusal answers those who come next */
 
 void dpg_cred_send(dpg_cred *c, const dpg_moment *now)
 {
@@ -155,7 +154,7 @@ static void not_taken(dpg_cred *c, const dpg_exchange *x, const dpg_moment *now)
     int64_t wait = x->retry_after_ms >= 0 ? x->retry_after_ms : 1000 + (int64_t)(now->random % 1000);
 
     if (x->error.http_status != 429) {
-        c->failed_until = now->boot_ms + MEMO_MS;
+        c->failed_until = now->boot_ms + DPG_MEMO_MS;
         c->failure = x->error;
         dpg_free(c->failed_account);
         c->failed_account = dpg_strndup(dpg_cstr(c->exchange_account)); /* NULL: then the next one asks again */

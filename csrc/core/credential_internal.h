@@ -15,6 +15,7 @@
 #define DPG_YOUNG_MS 60000 /* a 401 to a bearer this young is about something else than its age */
 
 #define DPG_EARLY_WAIT_MS 3000 /* so long a call with a good token in hand waits for a better one */
+#define DPG_MEMO_MS 1000       /* how long a "no" that is no refusal answers those who come next */
 #define DPG_LEASE_NEEDED_MS (DPG_EXCHANGE_MS + DPG_SAVE_MS)
 
 /* --- credential.c */
