@@ -453,6 +453,113 @@ TEST("has no lease to renew where a lock does not run out")
     finish(w);
 }
 
+/* What somebody who slept past his lease, or whose lease we slept past, does while our exchange is out. */
+static world_client *with_exchange_out(world *w, world_reply reply, dpg_id *id)
+{
+    world_client *c = &w->clients[0];
+
+    reply.after_ms = 1000;
+    world_will(w, "/auth/token", reply);
+    *id = world_get(c, "a", "/me");
+    world_turn(c, 500);
+    CHECK_INT(host.counts[DPG_STORE_SAVE], 1);
+    return c;
+}
+
+TEST("goes on with what was saved meanwhile, when it is refused")
+{
+    static const char no[] = "{\"error\":{\"code\":\"unauthorized\",\"message\":\"no\"}}";
+    world *w = begin_hosted(true);
+    dpg_id id;
+    world_client *c = with_exchange_out(w, (world_reply){.how = WORLD_ANSWER, .status = 401, .body = no}, &id);
+
+    sibling_rotates(w, "rt-1002");
+    w->refresh = 1002;
+    CHECK_INT(status_of(c, id, 5000), 200);
+    CHECK_STR(world_last(w, "/me")->bearer, "at-a-9");
+    CHECK(!strstr(w->events, "signed_out"));
+    finish(w);
+}
+
+TEST("takes what a sibling got and saved meanwhile for its own successor's better")
+{
+    world *w = begin_hosted(true);
+    dpg_id id;
+    world_client *c = with_exchange_out(w, (world_reply){.how = WORLD_SERVE}, &id);
+    dpg_record r;
+
+    sibling_rotates(w, "rt-1777");
+    CHECK_INT(status_of(c, id, 5000), 200);
+    CHECK_STR(world_last(w, "/me")->bearer, "at-a-9");
+    r = stored(w);
+    CHECK_STR(r.refresh_token, "rt-1777");
+    dpg_record_clear(&r);
+    finish(w);
+}
+
+TEST("saves its successor over the token that it has spent, though a sibling got a later access token for that")
+{
+    world *w = begin_hosted(true);
+    dpg_id id;
+    world_client *c = with_exchange_out(w, (world_reply){.how = WORLD_SERVE}, &id);
+    dpg_record r = stored(w);
+    dpg_buf bytes;
+
+    r.generation += 3;
+    dpg_buf_init_secret(&bytes, DPG_RECORD_MAX);
+    CHECK(dpg_record_write(&r, &bytes));
+    keep(w, dpg_buf_str(&bytes));
+    dpg_buf_clear(&bytes);
+    dpg_record_clear(&r);
+    CHECK_INT(status_of(c, id, 5000), 200);
+    r = stored(w);
+    CHECK_STR(r.refresh_token, "rt-1002");
+    CHECK(r.generation > 4);
+    dpg_record_clear(&r);
+    finish(w);
+}
+
+TEST("drops its successor where somebody has signed out meanwhile")
+{
+    world *w = begin_hosted(true);
+    dpg_id id;
+    world_client *c = with_exchange_out(w, (world_reply){.how = WORLD_SERVE}, &id);
+    dpg_record r = {.tombstone = true, .generation = 9};
+    dpg_buf bytes;
+
+    r.origin = dpg_strndup(DPG_LIT("https://api.test:443"));
+    dpg_buf_init_secret(&bytes, DPG_RECORD_MAX);
+    CHECK(dpg_record_write(&r, &bytes));
+    keep(w, dpg_buf_str(&bytes));
+    dpg_buf_clear(&bytes);
+    dpg_record_clear(&r);
+    expect_error(c, id, 5000, DPG_KIND_AUTH, "sign_in_required");
+    r = stored(w);
+    CHECK(r.tombstone);
+    dpg_record_clear(&r);
+    finish(w);
+}
+
+TEST("writes no sign-in, of which nobody knows whether it was stored, over what has been stored since")
+{
+    world *w = begin_hosted(true);
+    world_client *c = &w->clients[0];
+    dpg_id id = sign_in(c);
+    dpg_record r;
+
+    while (!world_count(w, "/auth/sign_in")) world_turn(c, 1);
+    host.mute[DPG_STORE_SAVE] = 1;
+    world_turn(c, 5000);
+    sibling_rotates(w, "rt-1777");
+    expect_error(c, id, 60000, DPG_KIND_STORAGE, "store_no_answer");
+    world_turn(c, 60000);
+    r = stored(w);
+    CHECK_STR(r.refresh_token, "rt-1777");
+    dpg_record_clear(&r);
+    CHECK(!host.owner[0]);
+    finish(w);
+}
+
 /* --- the engine's turns ------------------------------------------------------------------------------------------------------- */
 
 TEST("gives control back to be answered, and says that it is holding, for five seconds at most")

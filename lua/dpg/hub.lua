@@ -94,8 +94,8 @@ function M.pump_all(host, ends_at)
   return is_drained
 end
 
----Is a lock held in a store that is written in Lua, or asked for? Then a refresh token is on its walk, and whoever pumps
----goes on though nobody waits for a call: else it would stand still in the middle.
+---Is a lock held in a store that is written in Lua, or asked for? Then a refresh token is on its walk, and whoever
+---pumps goes on though nobody waits for a call: else it would stand still in the middle.
 ---@return boolean
 function M.is_keeping()
   for _, hub in pairs(hubs) do
