@@ -71,7 +71,7 @@ end
 -- Is there anybody who waits for a call, or a store at work? If a request has ended meanwhile, its call goes on to its
 -- end, as far as the worker does, and its stream is closed.
 local function is_anybody_there()
-  local found, closed = hubs.is_serving(), {}
+  local found, closed = hubs.is_keeping(), {}
   for waiter in pairs(waiters) do
     local signal = waiter.signal
     if signal and signal.hub and not signal.done then
