@@ -225,6 +225,7 @@ dpg_status dpg_engine_read(dpg_engine *e, dpg_id id, size_t most, dpg_chunk *out
     put_head(e, f, ended, out);
     dpg_engine_lock(e);
     out->bytes = dpg_pipe_front(&f->chunks);
+    if (!out->status && !ended) out->bytes.len = 0; /* bytes that came before their head was shown: told when it is */
     if (!out->bytes.len) f->data_waits = true; /* in one with the look: what comes after it is told */
     dpg_engine_unlock(e);
     if (!out->bytes.len) {
