@@ -226,7 +226,7 @@ dpg_status dpg_engine_read(dpg_engine *e, dpg_id id, size_t most, dpg_chunk *out
     dpg_engine_lock(e);
     out->bytes = dpg_pipe_front(&f->chunks);
     if (!out->status && !ended) out->bytes.len = 0; /* bytes that came before their head was shown: told when it is */
-    if (!out->bytes.len) f->data_waits = true; /* in one with the look: what comes after it is told */
+    if (!out->bytes.len) f->data_waits = true;      /* in one with the look: what comes after it is told */
     dpg_engine_unlock(e);
     if (!out->bytes.len) {
         out->state = ended ? DPG_READ_END : DPG_READ_LATER;
