@@ -227,6 +227,7 @@ struct dpg_engine {
 
     /* Shared, of one that has a thread: engine_thread.c. */
     bool threaded; /* for good; written before the thread begins */
+    bool played;   /* the caller plays the thread's part */
     bool asleep;   /* its owner is, or is about to be, in poll: whoever brings something wakes it */
     bool news;     /* something was put in the outbox since the host was last woken */
     int64_t

@@ -282,3 +282,18 @@ void dpg_engine_end_thread(dpg_engine *e, int64_t grace_ms)
     dpg_os_monitor_notify(global);
     dpg_os_monitor_unlock(global);
 }
+
+/* --- played ------------------------------------------------------------------------------------------------------------------ */
+
+void dpg_engine_play_thread(dpg_engine *e)
+{
+    e->threaded = e->played = true;
+}
+
+dpg_status dpg_engine_play_turn(dpg_engine *e, dpg_error *err)
+{
+    dpg_status status = dpg_engine_turn(e, 0, err);
+
+    dpg_engine_may_sleep(e); /* until the next one */
+    return status;
+}
