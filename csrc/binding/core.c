@@ -6,6 +6,7 @@
 
 #include "drivers.h"
 #include "json.h"
+#include "os.h"
 
 #include <string.h>
 
@@ -114,7 +115,7 @@ static const luaL_Reg functions[] = {
     {NULL, NULL},
 };
 
-DPG_EXPORT int luaopen_dpg_core(lua_State *L);
+DPG_OS_EXPORT int luaopen_dpg_core(lua_State *L);
 
 int luaopen_dpg_core(lua_State *L)
 {

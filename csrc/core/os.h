@@ -1,13 +1,25 @@
 /*
- * The operating system, as far as the core needs it: which process this is, random bytes, and the few file operations
- * that a store stands on. os_posix.c is the whole of it for Linux, macOS and the BSDs, so that another system is one
- * more file beside it. No policy here: which file is written when, and why, is store_file.c's. (The clock and the
- * random numbers of the engine are dpg_clock_os and dpg_random_os, in drivers.h.)
+ * The operating system, as far as the core needs it: which process this is, random bytes, the few file operations that a
+ * store stands on, and what libcurl leaves to its user. os_posix*.c are the whole of it for Linux, macOS and the BSDs,
+ * os_windows*.c for Windows; each compiles to nothing on the other, and nothing else asks which system it is. No policy
+ * here: which file is written when, and why, is store_file.c's. (The clock and the random numbers of the engine are
+ * dpg_clock_os and dpg_random_os, in drivers.h.)
+ *
+ * Paths are UTF-8 with / between their parts; on Windows \ is taken, too.
  */
 #ifndef DPG_OS_H
 #define DPG_OS_H
 
 #include "base.h"
+
+/* The one function that the module shows. */
+#if defined(_WIN32)
+#define DPG_OS_EXPORT __declspec(dllexport)
+#elif defined(__GNUC__)
+#define DPG_OS_EXPORT __attribute__((visibility("default")))
+#else
+#define DPG_OS_EXPORT
+#endif
 
 #if defined(__GNUC__)
 #pragma GCC visibility push(hidden)
@@ -18,6 +30,9 @@
 /* Equal as long as it is the same process: another number in a child made by fork, also when process ids come round. */
 uint64_t dpg_os_process(void);
 int64_t dpg_os_pid(void); /* for people */
+
+/* Runs `run` unless *done is set, and sets it; whoever comes meanwhile waits. */
+void dpg_os_once(bool *done, void (*run)(void));
 
 /* Fill `out` with random bytes from the system. Fails with DPG_E_SYSTEM, code "no_random"; never with weak numbers. */
 dpg_status dpg_os_random(void *out, size_t len, dpg_error *err);
@@ -58,6 +73,12 @@ typedef struct dpg_os_folder {
     {                      \
         -1                 \
     }
+
+/* Of a path: what is behind its last separator. */
+dpg_str dpg_os_path_name(dpg_str path);
+
+/* Why a file of ours can't have this name (not empty, without NUL) on this system; NULL: it can. */
+const char *dpg_os_name_objection(dpg_str name);
 
 /*
  * The absolute form of `path`, returned (dpg_free): relative ones start at the current folder. `real` resolves symbolic
@@ -161,6 +182,18 @@ dpg_os_trouble dpg_os_lock_take(const dpg_os_folder *folder, const char *name, d
                                 dpg_os_fault *fault);
 void dpg_os_lock_give(dpg_os_lock *lock);          /* fine when not held; a child only drops its copy */
 bool dpg_os_lock_is_held(const dpg_os_lock *lock); /* by this very process */
+
+/* --- what libcurl leaves to its user ------------------------------------------------------------------------------- */
+
+/*
+ * libcurl writes to sockets that may be gone, by write() where OpenSSL does it, and with CURLOPT_NOSIGNAL it leaves
+ * SIGPIPE to us: while it has control, the signal is held off from this thread. What hold() returns goes to release().
+ */
+int dpg_os_pipe_hold(void);
+void dpg_os_pipe_release(int held);
+
+/* A socket that no program we start inherits; -1: there is none to be had. The numbers are the system's own. */
+intptr_t dpg_os_socket(int family, int type, int protocol);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

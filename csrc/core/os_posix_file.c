@@ -1,6 +1,8 @@
 /*
  * The caller's own files, for POSIX systems: what is read while it is uploaded, and what a download is written to.
  */
+#ifndef _WIN32
+
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* O_NOFOLLOW, posix_fadvise under -std=c11 */
 #endif
@@ -117,3 +119,5 @@ dpg_os_trouble dpg_os_file_move(const char *from, const char *to, dpg_os_fault *
     if (rename(from, to) < 0 || dpg_posix_sync_parent(to) < 0) return dpg_posix_fault(fault, errno);
     return DPG_OS_FINE;
 }
+
+#endif
