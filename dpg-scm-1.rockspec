@@ -51,6 +51,7 @@ build = {
         "csrc/core/json.c",
         "csrc/core/os_posix.c",
         "csrc/core/os_posix_file.c",
+        "csrc/core/os_posix_thread.c",
         "csrc/core/pipe.c",
         "csrc/core/record.c",
         "csrc/core/retry.c",

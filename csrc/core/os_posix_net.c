@@ -1,6 +1,6 @@
 /*
- * What libcurl leaves to its user, for POSIX systems: the signal of a broken pipe, sockets that no child inherits; and
- * what is done once for the process.
+ * What libcurl leaves to its user, for POSIX systems: the signal of a broken pipe, and sockets that no child
+ * inherits.
  */
 #ifndef _WIN32
 
@@ -13,22 +13,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <time.h>
 
 #include "os.h"
-
-void dpg_os_once(bool *done, void (*run)(void))
-{
-    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-
-    pthread_mutex_lock(&mutex);
-    if (!*done) run();
-    *done = true;
-    pthread_mutex_unlock(&mutex);
-}
 
 /* --- SIGPIPE ------------------------------------------------------------------------------------------------------ */
 

@@ -19,12 +19,16 @@ enum {
 
 /* --- libcurl, once for the process --------------------------------------------------------------------------------- */
 
-static bool global_done;
-static CURLcode global_result;
-
-static void global_init(void) /* never undone: other users of libcurl in this process may count on it */
+static CURLcode global_init(void) /* never undone: other users of libcurl in this process may count on it */
 {
-    global_result = curl_global_init(CURL_GLOBAL_DEFAULT);
+    static bool done;
+    static CURLcode result;
+
+    dpg_os_monitor_lock(dpg_os_global());
+    if (!done) result = curl_global_init(CURL_GLOBAL_DEFAULT);
+    done = true;
+    dpg_os_monitor_unlock(dpg_os_global());
+    return result;
 }
 
 /* --- lists, handles, transfers ----------------------------------------------------------------------------------------- */
@@ -479,11 +483,12 @@ dpg_status dpg_transport_curl_new(const dpg_transport_options *options, dpg_tran
     const curl_version_info_data *info;
     curl_transport *c = NULL;
     dpg_status status;
+    CURLcode code;
 
-    dpg_os_once(&global_done, global_init);
-    if (global_result != CURLE_OK)
+    code = global_init();
+    if (code != CURLE_OK)
         return dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_USAGE, "libcurl_refused", "libcurl could not be initialised: %s",
-                        curl_easy_strerror(global_result));
+                        curl_easy_strerror(code));
     if (connections > 10000) connections = 10000;
     info = curl_version_info(CURLVERSION_NOW);
 
