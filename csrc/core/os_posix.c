@@ -785,4 +785,6 @@ void dpg_os_lock_give(dpg_os_lock *lock)
     pthread_mutex_unlock(&locks_mutex);
 }
 
+#else
+#include "os.h" /* a file without a declaration is no C */
 #endif

@@ -120,4 +120,6 @@ dpg_os_trouble dpg_os_file_move(const char *from, const char *to, dpg_os_fault *
     return DPG_OS_FINE;
 }
 
+#else
+#include "os.h" /* a file without a declaration is no C */
 #endif

@@ -82,4 +82,6 @@ intptr_t dpg_os_socket(int family, int type, int protocol)
 #endif
 }
 
+#else
+#include "os.h" /* a file without a declaration is no C */
 #endif

@@ -425,4 +425,6 @@ void dpg_os_peer_close(intptr_t peer)
     close_fd(&peer);
 }
 
+#else
+#include "os.h" /* a file without a declaration is no C */
 #endif
