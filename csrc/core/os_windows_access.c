@@ -135,19 +135,13 @@ dpg_os_trouble dpg_windows_check_folder(HANDLE folder, dpg_os_fault *fault)
 }
 
 /* False: GetLastError(). */
-static bool make_private(HANDLE file, const self *me)
+static bool make_private(HANDLE file)
 {
-    union {
-        ACL acl;
-        char room[256];
-    } list;
-    DWORD problem;
+    dpg_windows_private mine;
 
-    if (!fill_list(&list.acl, sizeof list, me)) return false;
-    problem = SetSecurityInfo(file, SE_FILE_OBJECT, DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION,
-                              NULL, NULL, &list.acl, NULL);
-    SetLastError(problem);
-    return problem == 0;
+    return dpg_windows_private_init(&mine) &&
+           SetKernelObjectSecurity(file, DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION,
+                                   &mine.descriptor);
 }
 
 /* `can_wait`: on a disk that can't be written to, it is no reason not to read. */
@@ -166,7 +160,7 @@ dpg_os_trouble dpg_windows_check_file(HANDLE file, bool can_wait, dpg_os_fault *
     fault->trouble = DPG_OS_FINE;
     if (!self_init(&me)) dpg_windows_fault(fault, GetLastError());
     else if (!is_me(&me, owner)) dpg_windows_fault_of(fault, DPG_OS_NOT_OURS, "it belongs to another user");
-    else if (allows_others(&me, acl, using) && !make_private(file, &me) && !can_wait)
+    else if (allows_others(&me, acl, using) && !make_private(file) && !can_wait)
         dpg_windows_fault(fault, GetLastError());
     LocalFree(descriptor);
     return fault->trouble;

@@ -18,7 +18,7 @@ enum {
 /* What a dpg_os_folder's handle points to. */
 typedef struct open_folder {
     HANDLE
-        handle; /* while it is open, Windows lets nobody rename the folder or one above it: so its path stays right */
+    handle; /* while it is open, Windows lets nobody rename the folder or one above it: so its path stays right */
     wchar_t *path;
 } open_folder;
 

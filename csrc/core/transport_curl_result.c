@@ -91,7 +91,8 @@ static const verdict *judge(const transfer *t, CURLcode result)
 
     /* where libcurl has one code for several things */
     if (v == &insecure && (strstr(says, "SSL_ERROR_SYSCALL") || strstr(says, "unexpected eof") ||
-                           strstr(says, "reset by peer") || strstr(says, "Broken pipe")))
+                           strstr(says, "reset by peer") || strstr(says, "Broken pipe") ||
+                           strstr(says, "failed to receive handshake") || strstr(says, "handshake data: sent")))
         return &no_connection; /* the other side went away during the handshake; nothing is wrong with its TLS */
     if (result == CURLE_UNSUPPORTED_PROTOCOL && !unsent) return &not_http;       /* HTTP/0.9 */
     if (result == CURLE_RECV_ERROR && strstr(says, "chunked")) return &not_http; /* a bad chunk, in 7.88 */
