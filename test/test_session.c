@@ -874,7 +874,12 @@ TEST("lets a tombstone win over what is in memory, and an absent record not")
     CHECK_STR(done.error.reason, "signed_out");
     dpg_completion_clear(&done);
     CHECK_STR(w->events, "signed_out");
-    CHECK_STR(dpg_credential_get_info(c->person).state, "sign_in");
+    {
+        dpg_credential_info info = dpg_credential_get_info(c->person);
+
+        CHECK_STR(info.state, "sign_in");
+        dpg_credential_info_clear(&info);
+    }
     CHECK_INT(w->exchanges, 2);
     finish(w);
 }
@@ -965,7 +970,12 @@ TEST("proves the store before the password leaves, holds no lock while it is on 
     dpg_record_clear(&r);
     CHECK(world_last(w, "/auth/sign_in")->once);
     CHECK(!world_last(w, "/auth/sign_in")->bearer[0]);
-    CHECK_STR(dpg_credential_get_info(c->person).accounts_json, "[{\"uuid\":\"a\",\"extra\":[1]},{\"uuid\":\"b\"}]");
+    {
+        dpg_credential_info info = dpg_credential_get_info(c->person);
+
+        CHECK_STR(info.accounts_json, "[{\"uuid\":\"a\",\"extra\":[1]},{\"uuid\":\"b\"}]");
+        dpg_credential_info_clear(&info);
+    }
     CHECK_INT(status_of(c, world_get(c, "b", "/me"), 5000), 200);
     finish(w);
 }

@@ -38,6 +38,11 @@ function core.memory_store() end
 ---@return table? err
 function core.file_store(path) end
 
+---@param type "fd"|"socket"
+---@return dpg.core.Wake? wake
+---@return table? err
+function core.wake(type) end
+
 ---@param n integer  1 to 1024
 ---@return string
 function core.random_bytes(n) end
@@ -130,11 +135,35 @@ function engine:counts() end
 ---@param grace? number  seconds that an exchange which has left is given (5)
 function engine:close(grace) end
 
+---Hands the engine to a thread of its own, for good: nothing but wait() and close() then ever waits. `wake` is raised
+---when something is in the outbox; again with another one replaces it.
+---@param wake? dpg.core.Wake
+---@return true? ok
+---@return table? err
+function engine:thread(wake) end
+
+---@return boolean
+function engine:is_threaded() end
+
 ---@return boolean  false in a process made by fork after the engine, and when it is closed
 function engine:is_mine() end
 
 ---@return number seconds  only differences mean anything
 function engine:now() end
+
+---What wakes a host that waits elsewhere. Lowered before the outboxes are drained, so that nothing is missed.
+---@class dpg.core.Wake
+local wake = {}
+
+---@return integer? descriptor  readable while raised, to be polled and no more; nil for a socket
+function wake:fd() end
+
+---@return string? path  of a unix socket for this process; each connection gets one byte when it is raised; nil for an fd
+function wake:path() end
+
+function wake:raise() end
+function wake:lower() end
+function wake:close() end
 
 ---@class dpg.core.Credential
 local credential = {}

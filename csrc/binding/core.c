@@ -106,13 +106,10 @@ static int l_random_bytes(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"engine", dpg_l_engine},
-    {"service", dpg_l_service},
-    {"person", dpg_l_person},
-    {"memory_store", dpg_l_memory_store},
-    {"file_store", dpg_l_file_store},
-    {"random_bytes", l_random_bytes},
-    {NULL, NULL},
+    {"engine", dpg_l_engine},         {"service", dpg_l_service},
+    {"person", dpg_l_person},         {"memory_store", dpg_l_memory_store},
+    {"file_store", dpg_l_file_store}, {"wake", dpg_l_wake},
+    {"random_bytes", l_random_bytes}, {NULL, NULL},
 };
 
 DPG_OS_EXPORT int luaopen_dpg_core(lua_State *L);
@@ -122,6 +119,7 @@ int luaopen_dpg_core(lua_State *L)
     dpg_open_engine(L);
     dpg_open_credential(L);
     dpg_open_store(L);
+    dpg_open_wake(L);
     luaL_newlib(L, functions);
     dpg_open_json(L); /* decode, array_mt */
     lua_pushliteral(L, DPG_VERSION);

@@ -1,6 +1,6 @@
 /*
- * The engine as userdata: engine:start, wait, next, take, feed, read, head, progress, cancel, abandon, counts, close,
- * is_mine, now. A call is a number that the engine owns, so there is no finaliser for each call. The Lua layer's own files
+ * The engine as userdata: engine:start, wait, next, take, feed, read, head, progress, cancel, abandon, counts, thread,
+ * is_threaded, close, is_mine, now. A call is a number that the engine owns, so there is no finaliser for each call. The Lua layer's own files
  * alone use it.
  */
 #include "binding.h"
@@ -70,6 +70,27 @@ int dpg_l_engine(lua_State *L)
     }
     (*ud)->refs = 1;
     if (dpg_engine_new(&options, &(*ud)->engine, &err) != DPG_OK) return dpg_push_failure(L, &err);
+    return 1;
+}
+
+/* engine:thread(wake) -> true | nil, err: for good; wake may be nil, and again with another one replaces it */
+static int l_thread(lua_State *L)
+{
+    dpg_engine_box *box = check_box(L);
+    dpg_wake *wake = dpg_opt_wake(L, 2);
+    dpg_error err = DPG_ERROR_INIT;
+
+    if (!box->engine) return push_closed(L);
+    if (dpg_engine_thread(box->engine, wake, &err) != DPG_OK) return dpg_push_failure(L, &err);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int l_is_threaded(lua_State *L)
+{
+    dpg_engine_box *box = check_box(L);
+
+    lua_pushboolean(L, box->engine && dpg_engine_is_threaded(box->engine));
     return 1;
 }
 
@@ -391,9 +412,11 @@ static int l_now(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"start", l_start},   {"wait", l_wait},   {"next", l_next},         {"take", l_take},     {"feed", l_feed},
-    {"read", l_read},     {"head", l_head},   {"progress", l_progress}, {"cancel", l_cancel}, {"abandon", l_abandon},
-    {"counts", l_counts}, {"close", l_close}, {"is_mine", l_is_mine},   {"now", l_now},       {NULL, NULL},
+    {"start", l_start},     {"wait", l_wait},       {"next", l_next},     {"take", l_take},
+    {"feed", l_feed},       {"read", l_read},       {"head", l_head},     {"progress", l_progress},
+    {"cancel", l_cancel},   {"abandon", l_abandon}, {"counts", l_counts}, {"close", l_close},
+    {"is_mine", l_is_mine}, {"now", l_now},         {"thread", l_thread}, {"is_threaded", l_is_threaded},
+    {NULL, NULL},
 };
 
 void dpg_open_engine(lua_State *L)

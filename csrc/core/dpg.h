@@ -1,9 +1,10 @@
 /*
  * libdpg: the whole life of a call to the Digital Photo Gallery API, below any language. This header is its whole face.
  *
- * An engine starts calls, moves bytes, retries, rotates tokens, and puts completions in its outbox; whoever owns it turns
- * it with dpg_engine_wait() and drains it with dpg_engine_next(). Objects are opaque, option structs plain. Each function
- * says who owns what with four words: borrows, copies, takes, returns. Out parameters are set on success only.
+ * An engine starts calls, moves bytes, retries, rotates tokens, and puts completions in its outbox. Its host turns it with
+ * dpg_engine_wait(), or hands it to a thread, and drains it with dpg_engine_next(). One thread of the host uses an engine
+ * and its credentials at a time; stores and wakes may be shared by several. Objects are opaque, option structs plain. Each
+ * function says who owns what with four words: borrows, copies, takes, returns. Out parameters are set on success only.
  */
 #ifndef DPG_H
 #define DPG_H
@@ -108,9 +109,49 @@ dpg_status dpg_engine_new(const dpg_engine_options *options, dpg_engine **out, d
 
 /*
  * Close and free; takes NULL. New work is refused, calls are cancelled, an exchange that has left is finished and its
- * successor saved, for `grace_ms` at most. In a process that did not make the engine, only its memory's owner forgets it.
+ * successor saved, for `grace_ms` at most. In a process that did not make the engine its memory alone is given back, and of
+ * one with a thread not even that: the thread may have been in the middle of anything.
  */
 void dpg_engine_free(dpg_engine *engine, int64_t grace_ms);
+
+/* --- an engine with a thread of its own ------------------------------------------------------------------------------- */
+
+/*
+ * What wakes a host that waits somewhere else, in poll() or in an nginx worker: raised when an engine has put something
+ * in its outbox, lowered by the host before it drains the outboxes of all engines that raise it. So what comes while it
+ * drains raises it again, and nothing is missed. Counted references: _new returns one, _ref one more, _free gives one back
+ * (both take NULL).
+ */
+typedef struct dpg_wake dpg_wake;
+
+typedef enum dpg_wake_type {
+    DPG_WAKE_FD,    /* a descriptor that is readable while it is raised */
+    DPG_WAKE_SOCKET /* a unix socket for clients in this process: each connection gets one byte when it is raised */
+} dpg_wake_type;
+
+/* Fails with DPG_E_SYSTEM, code "no_wake"; on some systems there is no SOCKET. */
+dpg_status dpg_wake_new(dpg_wake_type type, dpg_wake **out, dpg_error *err);
+dpg_wake *dpg_wake_ref(dpg_wake *wake);
+void dpg_wake_free(dpg_wake *wake);
+
+/* From any thread; neither ever waits. Raised is raised: a second time does nothing. In a child made by fork both do nothing. */
+void dpg_wake_raise(dpg_wake *wake); /* takes NULL */
+void dpg_wake_lower(dpg_wake *wake);
+
+int dpg_wake_fd(const dpg_wake *wake); /* FD: borrowed, to be polled and no more; SOCKET: -1 */
+/* SOCKET: where to connect; FD: "". A client connects, lowers, drains, and only then waits for a byte; at any time it may close. */
+const char *dpg_wake_path(const dpg_wake *wake);
+
+/*
+ * Hand the engine to a thread of its own, for good; `wake` may be NULL, and is kept by reference. Again with a wake: it
+ * replaces the one before. No function below then waits for the network, a disk or TLS, but dpg_engine_wait() (for the
+ * outbox) and dpg_engine_free(). At the process's exit the thread is ended as by dpg_engine_free(), within 5 s. Fails with
+ * DPG_E_CLOSED, DPG_E_NOMEM, or DPG_E_SYSTEM, code "no_thread"; the engine then is as before.
+ */
+dpg_status dpg_engine_thread(dpg_engine *engine, dpg_wake *wake, dpg_error *err);
+bool dpg_engine_is_threaded(const dpg_engine *engine);
+
+/* --- calls ------------------------------------------------------------------------------------------------------------ */
 
 typedef struct dpg_header {
     dpg_str name, value;
@@ -199,7 +240,7 @@ dpg_status dpg_engine_start(dpg_engine *engine, const dpg_spec *spec, dpg_id *ou
 /*
  * Turn the engine until something is in the outbox or `ms` have passed, whichever comes first; 0 turns it once. It goes
  * on past `ms` (5 s at most) while a refresh token is between its mark and its save: a script may compute for minutes
- * once it has control back.
+ * once it has control back. With a thread it only waits for the outbox, `ms` at most.
  */
 dpg_status dpg_engine_wait(dpg_engine *engine, int64_t ms, dpg_error *err);
 
@@ -272,8 +313,8 @@ typedef struct dpg_progress {
     int64_t sent, to_send, received, to_receive;
 } dpg_progress;
 
-/* DPG_E_UNKNOWN: no such call, or it was taken. */
-dpg_status dpg_engine_progress(const dpg_engine *engine, dpg_id id, dpg_progress *out);
+/* DPG_E_UNKNOWN: no such call, or it was taken. With a thread: as of its last turn, and of calls in memory only their end. */
+dpg_status dpg_engine_progress(dpg_engine *engine, dpg_id id, dpg_progress *out);
 
 /*
  * Give a call some of the bytes of its fed part; copied. *taken says how many: fewer than given when enough wait already
@@ -310,7 +351,7 @@ typedef struct dpg_counts {
     size_t untaken; /* ended, not taken */
     size_t credentials;
     int64_t retries, sent; /* since the engine was made */
-} dpg_counts;
+} dpg_counts;              /* with a thread: transfers, timers, retries and sent as of its last turn */
 dpg_counts dpg_engine_counts(const dpg_engine *engine);
 
 bool dpg_engine_is_mine(const dpg_engine *engine); /* false in a process made by fork after the engine */
@@ -361,12 +402,15 @@ typedef struct dpg_credential_info {
     const char *state;  /* a static name: "ready", "empty", "exchanging", "sign_in" … */
     const char *reason; /* why the person must sign in again, or "" */
     int64_t generation;
-    int64_t rotations; /* exchanges that this engine made for it */
-    /* Borrowed until the engine is next turned: */
+    int64_t rotations;         /* exchanges that this engine made for it */
     const char *accounts_json; /* the accounts as the server sent them (a JSON array, unknown fields kept), or "" */
     const char *person_json;   /* the person as the server sent it (a JSON object), or "" */
+    void *owner;               /* libdpg's own: what the views above live in */
 } dpg_credential_info;
+
+/* As it is now, and stays until dpg_credential_info_clear(), whatever the engine does meanwhile. */
 dpg_credential_info dpg_credential_get_info(const dpg_credential *credential);
+void dpg_credential_info_clear(dpg_credential_info *info);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

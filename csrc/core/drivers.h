@@ -7,6 +7,7 @@
 #define DPG_DRIVERS_H
 
 #include "base.h"
+#include "os.h"
 #include "pipe.h"
 
 #if defined(__GNUC__)
@@ -66,17 +67,22 @@ typedef struct dpg_store_reply {
 } dpg_store_reply;
 
 /*
- * A store keeps one record of opaque bytes for one person. Operations on one store object come one at a time. A LOCK is
- * held across the others by one holder (this object) until UNLOCK; it dies with the process. Nothing here waits for others.
+ * A store keeps one record of opaque bytes for one person. Operations on one store object come one at a time, also when two
+ * engines on two threads share it: dpg_store_ask() sees to that. A LOCK is held across the others by one holder (this
+ * object) until UNLOCK; it dies with the process. Nothing here waits for others.
  */
 struct dpg_store {
-    int refs;
-    char *identity; /* equal for two objects that keep the very same record ("file:/real/path"); owned */
+    atomic_int refs;
+    dpg_os_monitor *monitor; /* NULL: whoever has this store needs none; owned */
+    uint64_t process;        /* the one that made the monitor: in a child it may be held for ever */
+    char *identity;          /* equal for two objects that keep the very same record ("file:/real/path"); owned */
     /* True: answered in *reply (zeroed by the caller). False: the answer comes later, to whoever `later` is. */
     bool (*ask)(dpg_store *store, const dpg_store_request *request, dpg_store_reply *reply);
     void (*free)(dpg_store *store); /* the object itself, when refs has gone to 0 */
 };
 dpg_store *dpg_store_ref(dpg_store *store);
+bool dpg_store_ask(dpg_store *store, const dpg_store_request *request,
+                   dpg_store_reply *reply); /* store->ask, one at a time */
 
 /* --- transport ------------------------------------------------------------------------------------------------------ */
 

@@ -569,14 +569,16 @@ dpg_status dpg_store_file_new(dpg_str path, dpg_store **out, dpg_error *err)
         dpg_free(text);
         return dpg_fail_nomem(err);
     }
-    f->base.refs = 1;
+    atomic_init(&f->base.refs, 1);
+    f->base.process = dpg_os_process();
     f->base.ask = file_ask;
     f->base.free = file_free;
     f->lock.handle = f->held.handle = -1;
     status = read_path(f, text, err);
     dpg_free(text);
+    if (status == DPG_OK && !(f->base.monitor = dpg_os_monitor_new())) status = dpg_fail_nomem(err);
     if (status != DPG_OK) {
-        file_free(&f->base);
+        dpg_store_free(&f->base);
         return status;
     }
     *out = &f->base;

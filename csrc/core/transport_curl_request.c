@@ -168,7 +168,10 @@ static size_t on_body(char *bytes, size_t one, size_t len, void *self)
 
     switch (dpg_drain_put(&t->drain, bytes, one * len, &t->response.body, &t->response.error)) {
     case DPG_DRAINED: return one * len;
-    case DPG_DRAIN_FULL: t->recv_paused = true; return CURL_WRITEFUNC_PAUSE;
+    case DPG_DRAIN_FULL:
+        atomic_store(&t->drain.chunks->still, true);
+        t->recv_paused = true;
+        return CURL_WRITEFUNC_PAUSE;
     case DPG_DRAIN_FAILED: break;
     }
     return 0;
