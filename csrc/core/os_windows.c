@@ -31,9 +31,8 @@ int64_t dpg_os_pid(void)
 
 /* --- clock -------------------------------------------------------------------------------------------------------- */
 
-/* Functions that older systems lack are looked up; all found once, under the lock of the process. */
+/* Functions that older systems lack are looked up, once. */
 static struct {
-    bool done;
     void(WINAPI *interrupt_time)(PULONGLONG);
     char boot_id[40];
 } found;
@@ -65,18 +64,22 @@ static void find_boot_id(void)
     snprintf(found.boot_id, sizeof found.boot_id, "windows-%016" PRIx64, (uint64_t)day.boot.QuadPart - day.boot_bias);
 }
 
+static BOOL CALLBACK find_all(INIT_ONCE *once, void *unused, void **context)
+{
+    FARPROC address = look_up(L"kernelbase.dll", "QueryInterruptTimePrecise"); /* Windows 10 */
+
+    (void)once, (void)unused, (void)context;
+    memcpy(&found.interrupt_time, &address, sizeof address);
+    find_boot_id();
+    return TRUE;
+}
+
+/* Not under the lock of the process: who joins a thread at its end holds that, and the thread asks for the time. */
 static void find(void)
 {
-    FARPROC address;
+    static INIT_ONCE once = INIT_ONCE_STATIC_INIT;
 
-    dpg_os_monitor_lock(dpg_os_global());
-    if (!found.done) {
-        address = look_up(L"kernelbase.dll", "QueryInterruptTimePrecise"); /* Windows 10 */
-        memcpy(&found.interrupt_time, &address, sizeof address);
-        find_boot_id();
-        found.done = true;
-    }
-    dpg_os_monitor_unlock(dpg_os_global());
+    InitOnceExecuteOnce(&once, find_all, NULL, NULL);
 }
 
 /*
@@ -367,16 +370,18 @@ wchar_t *dpg_windows_join(const wchar_t *folder, const char *name, dpg_os_fault 
     return out;
 }
 
-wchar_t *dpg_windows_final(HANDLE file, dpg_os_fault *fault)
+wchar_t *dpg_windows_final(HANDLE file, const wchar_t *path, dpg_os_fault *fault)
 {
-    DWORD need = GetFinalPathNameByHandleW(file, NULL, 0, VOLUME_NAME_DOS);
-    wchar_t *out = need ? dpg_calloc((size_t)need + 1, sizeof *out) : NULL;
+    DWORD need = GetFinalPathNameByHandleW(file, NULL, 0, VOLUME_NAME_DOS), got;
+    wchar_t *out = dpg_calloc((size_t)need + wcslen(path) + 2, sizeof *out);
 
-    if (out) need = GetFinalPathNameByHandleW(file, out, need + 1, VOLUME_NAME_DOS);
-    if (out && need) return out;
-    dpg_windows_fault(fault, need ? ERROR_NOT_ENOUGH_MEMORY : GetLastError());
-    dpg_free(out);
-    return NULL;
+    if (!out) {
+        dpg_windows_fault(fault, ERROR_NOT_ENOUGH_MEMORY);
+        return NULL;
+    }
+    got = need ? GetFinalPathNameByHandleW(file, out, need + 1, VOLUME_NAME_DOS) : 0;
+    if (got == 0 || got > need) wcscpy(out, path); /* a volume without a letter; and wine knows no long ones */
+    return out;
 }
 
 char *dpg_os_absolute(const char *path, dpg_os_fault *fault)
@@ -400,14 +405,15 @@ static wchar_t *existing_part(wchar_t *path, size_t *cut, dpg_os_fault *fault)
         path[*cut] = L'\0';
         folder = CreateFileW(path, 0, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL, OPEN_EXISTING,
                              FILE_FLAG_BACKUP_SEMANTICS, NULL);
-        path[*cut] = kept;
         if (folder != INVALID_HANDLE_VALUE) {
-            real = dpg_windows_final(folder, fault);
+            real = dpg_windows_final(folder, path, fault);
             CloseHandle(folder);
         }
-        if (real) break;
+        path[*cut] = kept;
+        if (real || path[*cut - 1] == L'\\') break; /* a drive's top, of which the slash is a part */
         do --*cut;
         while (*cut && path[*cut] != L'\\');
+        if (*cut && path[*cut - 1] == L':') ++*cut;
     }
     return real;
 }

@@ -113,7 +113,8 @@ dpg_os_trouble dpg_os_folder_open(const char *path, bool make, dpg_os_folder *ou
             dpg_windows_fault_of(fault, DPG_OS_NOT_A_FOLDER, "there is a file in the place of a folder");
     } else if (!is_folder(h)) {
         dpg_windows_fault_of(fault, DPG_OS_NOT_A_FOLDER, "it is a file");
-    } else if (dpg_windows_check_folder(h, fault) == DPG_OS_FINE && (f->path = dpg_windows_final(h, fault)) != NULL) {
+    } else if (dpg_windows_check_folder(h, fault) == DPG_OS_FINE &&
+               (f->path = dpg_windows_final(h, wide, fault)) != NULL) {
         f->handle = h;
         out->handle = (intptr_t)f;
         f = NULL;

@@ -32,7 +32,8 @@ bool dpg_windows_again(DWORD number, int *tries);
 wchar_t *dpg_windows_path(const char *path, dpg_os_fault *fault);
 char *dpg_windows_utf8(const wchar_t *path, dpg_os_fault *fault); /* with /, without \\?\; returned */
 wchar_t *dpg_windows_join(const wchar_t *folder, const char *name, dpg_os_fault *fault);
-wchar_t *dpg_windows_final(HANDLE file, dpg_os_fault *fault); /* its path as the system has it; returned */
+wchar_t *dpg_windows_final(HANDLE file, const wchar_t *path,
+                           dpg_os_fault *fault); /* `path` as the system spells it, or else as it is; returned */
 
 /* Atomically, durably, and with patience. In os_windows_folder.c. */
 dpg_os_trouble dpg_windows_move(const wchar_t *from, const wchar_t *to, dpg_os_fault *fault);

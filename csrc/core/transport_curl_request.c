@@ -298,6 +298,8 @@ dpg_status dpg_curl_set_options(transfer *t, const dpg_request *request, const c
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    SET_IF_KNOWN(CURLOPT_SSL_OPTIONS, DPG_CURL_SSL_OPTIONS);
+    SET_IF_KNOWN(CURLOPT_PROXY_SSL_OPTIONS, DPG_CURL_SSL_OPTIONS);
     if (c->ca_file) {
         SET(CURLOPT_CAINFO, c->ca_file);
         SET_IF_KNOWN(CURLOPT_CAPATH, NULL);
