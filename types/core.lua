@@ -47,6 +47,12 @@ function core.wake(type) end
 ---@return string
 function core.random_bytes(n) end
 
+---@return number seconds  on a clock for short spans, which nobody sets; only differences mean anything
+function core.now() end
+
+---@return number  another one in a child made by fork
+function core.process() end
+
 ---@param text string
 ---@param null? any  instead of core.null
 ---@return any value  nil when the text is no JSON

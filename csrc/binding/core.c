@@ -105,11 +105,26 @@ static int l_random_bytes(lua_State *L)
     return 1;
 }
 
+/* core.now() -> seconds on a clock for short spans, which nobody sets; only differences mean anything */
+static int l_now(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)dpg_os_now_us() / 1e6);
+    return 1;
+}
+
+/* core.process() -> a number that is another one in a child made by fork */
+static int l_process(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)dpg_os_process());
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"engine", dpg_l_engine},         {"service", dpg_l_service},
     {"person", dpg_l_person},         {"memory_store", dpg_l_memory_store},
     {"file_store", dpg_l_file_store}, {"wake", dpg_l_wake},
-    {"random_bytes", l_random_bytes}, {NULL, NULL},
+    {"random_bytes", l_random_bytes}, {"now", l_now},
+    {"process", l_process},           {NULL, NULL},
 };
 
 DPG_OS_EXPORT int luaopen_dpg_core(lua_State *L);

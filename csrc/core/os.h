@@ -35,6 +35,9 @@
 uint64_t dpg_os_process(void);
 int64_t dpg_os_pid(void); /* for people */
 
+/* Microseconds on a clock for short spans, which nobody sets. Only differences mean anything. */
+int64_t dpg_os_now_us(void);
+
 /* Fill `out` with random bytes from the system. Fails with DPG_E_SYSTEM, code "no_random"; never with weak numbers. */
 dpg_status dpg_os_random(void *out, size_t len, dpg_error *err);
 

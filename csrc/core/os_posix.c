@@ -151,6 +151,14 @@ static const char *os_boot_id(void *self)
     return boot_id_text;
 }
 
+int64_t dpg_os_now_us(void)
+{
+    struct timespec t;
+
+    if (clock_gettime(CLOCK_MONOTONIC, &t) != 0) return 0;
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 const dpg_clock dpg_clock_os = {NULL, os_boot_ms, os_unix_ms, os_boot_id};
 
 /* --- random ------------------------------------------------------------------------------------------------------- */

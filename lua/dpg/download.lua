@@ -6,7 +6,7 @@ local compat = require "dpg.compat"
 local errors = require "dpg.errors"
 local filename = require "dpg.filename"
 local json = require "dpg.json"
-local task = require "dpg.task"
+local scheduler = require "dpg.scheduler"
 local transfer = require "dpg.transfer"
 local wire = require "dpg.wire"
 
@@ -316,7 +316,7 @@ function Chunks:_check_head()
   if not status then return true end
   self._has_head = true
   local fetch = self._fetch
-  if self._received > 0 then
+  if self._received > 0 and not (status == 200 and self:_take_back()) then
     local from, total = (headers["content-range"] or ""):match("^%s*bytes%s+(%d+)%-%d+/(%d+)%s*$")
     if status ~= 206 or tonumber(from) ~= self._received or (fetch.length and tonumber(total) ~= fetch.length) then
       return nil, changed(fetch)
@@ -327,6 +327,13 @@ function Chunks:_check_head()
     fetch:note_head(status, headers)
   end
   self.length, self.etag, self.filename = fetch.length, headers.etag, fetch.filename
+  return true
+end
+
+-- Begins anew, where nothing has been handed out for good.
+function Chunks:_take_back()
+  if not self._pieces then return false end
+  self._pieces, self._received = {}, 0
   return true
 end
 
@@ -343,11 +350,12 @@ function Chunks:_ended()
   local info, err = fetch:outcome(stream)
   if info then return true end
   local has_moved = self._received > fetch.offset
-  if self._received > 0 and not fetch.etag then return nil, err end -- nothing vouches for the rest
+  -- nothing vouches for the rest
+  if self._received > 0 and not fetch.etag and not self:_take_back() then return nil, err end
   fetch.offset = self._received
   local ok, problem = fetch:failed(err, has_moved)
   if not ok then return nil, problem end
-  if fetch.offset ~= self._received then return nil, changed(fetch) end
+  if fetch.offset ~= self._received and not self:_take_back() then return nil, changed(fetch) end
   return false
 end
 
@@ -407,6 +415,34 @@ function Chunks:next()
   return nil
 end
 
+---The whole file as one string.
+---@param session dpg.Session
+---@param ask fun(options: table): table?, dpg.Error?
+---@param options table
+---@param most integer  bytes
+---@return string? bytes
+---@return table answer_or_err
+function M.read(session, ask, options, most)
+  local chunks = M.chunks(session, ask, options)
+  local fetch = chunks._fetch
+  chunks._pieces = {}
+  local bytes, err
+  repeat
+    bytes, err = chunks:next()
+    chunks._pieces[#chunks._pieces + 1] = bytes
+    if math.max(chunks._received, chunks.length or 0) > most then
+      local context = fetch:context()
+      err = errors.new { kind = "protocol", code = "response_too_large", method = "GET", host = context.host,
+        message = string.format("the file has more than the %.0f bytes that may be read into memory", most) }
+    end
+  until err or not bytes
+  chunks:close()
+  if err then return nil, err end
+  if chunks._meter then chunks._meter(chunks._received, chunks._received, true) end
+  return table.concat(chunks._pieces), { status = 200, etag = chunks.etag, attempts = fetch.attempts,
+    length = chunks._received, filename = fetch.filename }
+end
+
 ---Ends it; what is under way is cancelled. Twice is fine.
 function Chunks:close()
   self._closed = true
@@ -415,12 +451,12 @@ end
 
 -- For `for`: raises the error object. PUC 5.1 can't yield across the iterator of a `for`, nor across a metamethod.
 function Chunks:__call()
-  if compat.strict_yield and not self._closed and task.current() then
+  if compat.strict_yield and not self._closed and scheduler.current() then
     error(errors.usage("cannot_wait_here", "on Lua 5.1 a `for` in a task can't wait; write: local it = "
       .. "downloads:chunks(…); local bytes, err = it:next(); while bytes do … bytes, err = it:next() end"), 0)
   end
   local bytes, err = self:next()
-  if err then error(err, 0) end
+  if err then errors.throw(err) end
   return bytes
 end
 

@@ -22,8 +22,17 @@ Hub.__index = Hub
 Hub.__name = "dpg.Hub"
 
 -- One Lua state, one set of engines: this is the state that belongs to it, and there is no other in these modules
--- but the tasks' (dpg.task).
+-- but the coroutines' (dpg.scheduler) and the blocking host's.
 local hubs = {}
+
+-- A core without threads: the loop turns the engines itself.
+local STEPPED = {
+  raise = function() end, lower = function() end,
+  fd = function() errors.raise("loop:fd needs engines with threads") end,
+}
+
+-- What wakes this state's host when its engines, which then have threads, have something for it; nil: they are stepped.
+local wake, wake_type, wake_process
 
 ---The engine for these settings in this process, made when it is first asked for.
 ---@param settings table  a session's config
@@ -35,6 +44,11 @@ function M.get(settings)
   if hub and hub.engine:is_mine() then return hub end
   local engine, err = core.engine(options)
   if not engine then return nil, errors.from_core(err) end
+  if wake and wake ~= STEPPED and wake_process == core.process() then
+    local ok
+    ok, err = engine:thread(wake)
+    if not ok then return nil, errors.from_core(err) end
+  end
   hub = setmetatable({
     engine = engine, entries = {}, waiting = {}, listeners = setmetatable({}, { __mode = "k" }), watched = 0,
     streams = setmetatable({}, { __mode = "v" }), lost = {}, saving = setmetatable({}, { __mode = "v" }),
@@ -43,11 +57,48 @@ function M.get(settings)
   return hub
 end
 
+---Hands all engines of this state, and those to come, to threads.
+---@param type "fd"|"socket"  what wakes the host
+---@return userdata? wake  one for all
+---@return dpg.Error? err
+function M.thread(type)
+  if not wake or wake_process ~= core.process() then
+    local err
+    if core.wake then wake, err = core.wake(type) else wake = STEPPED end
+    if not wake then return nil, errors.from_core(err) end
+    wake_type, wake_process = type, core.process()
+  elseif wake_type ~= type then
+    return nil, errors.usage("another_host", "this Lua state's engines wake another host already")
+  end
+  for _, hub in pairs(hubs) do
+    if hub.engine:is_mine() and wake ~= STEPPED then
+      local ok, err = hub.engine:thread(wake)
+      if not ok then return nil, errors.from_core(err) end
+    end
+  end
+  return wake
+end
+
+---Hands out what all engines have to say, each at least one thing.
+---@param host table  the one that pumps
+---@param ends_at? number  of core.now(): it stops there
+---@return boolean  there is nothing left
+function M.pump_all(host, ends_at)
+  local is_drained = true
+  for _, hub in pairs(hubs) do
+    if hub.engine:is_mine() then
+      if wake == STEPPED then hub:turn(0, host) end
+      if not hub:pump(host, ends_at) then is_drained = false end
+    end
+  end
+  return is_drained
+end
+
 ---Closes all engines: calls end as cancelled, an exchange that has left is finished within `grace` seconds.
 ---@param grace? number
 function M.close_all(grace)
   local all = hubs
-  hubs = {}
+  hubs, wake = {}, nil
   for _, hub in pairs(all) do hub.engine:close(grace) end
 end
 
@@ -103,14 +154,14 @@ end
 local function finish(hub, entry)
   entry.done = true
   if entry.on_event then hub.watched = hub.watched - 1 end
-  if entry.task then entry.task:wake(entry) end
+  if entry.waiter then entry.waiter:wake(entry) end
 end
 
 function Hub:_done(id)
   local entry, stream = self.entries[id], self.streams[id]
   if stream then return stream:_note("done", id) end
   -- nobody waits any more: interrupted between start and wait, or a yield that 5.1 refused
-  if not entry or (entry.task and not entry.task:is_blocked_on(entry)) then
+  if not entry or (entry.waiter and not entry.waiter:is_blocked_on(entry)) then
     if entry then self:drop(entry) else self.engine:abandon(id) end
     return
   end
@@ -138,7 +189,10 @@ function Hub:_let_go(id)
 end
 
 ---Hands out everything that is in the engine's outbox.
-function Hub:pump()
+---@param host table  the one that pumps
+---@param ends_at? number  of core.now(): it stops there
+---@return boolean  there is nothing left
+function Hub:pump(host, ends_at) -- luacheck: ignore 212
   local engine = self.engine
   -- taken out one by one: the collector may add to them at any moment
   while #self.lost > 0 do self:_let_go(table.remove(self.lost)) end
@@ -152,14 +206,16 @@ function Hub:pump()
     elseif kind then
       self:_moves(kind, what)
     else
-      return
+      return true
     end
+    if ends_at and core.now() >= ends_at then return false end
   end
 end
 
 ---Turns the engine for at most `ms`, then pumps. What goes wrong with the engine itself ends everybody's wait.
 ---@param ms integer
-function Hub:turn(ms)
+---@param host table  the one that turns
+function Hub:turn(ms, host)
   local ok, err = self.engine:wait(ms)
   if not ok then
     for _, entry in pairs(self.entries) do
@@ -174,7 +230,7 @@ function Hub:turn(ms)
     end
     for _, stream in ipairs(streams) do stream:_fail(copy(err)) end
   end
-  self:pump()
+  self:pump(host)
 end
 
 ---Starts to wait for a call: the entry is `done` when it has ended.

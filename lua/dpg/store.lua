@@ -51,18 +51,37 @@ function M.memory()
   return setmetatable({ kind = "memory" }, Store)
 end
 
+-- What a store written in Lua can do.
+local OPERATIONS = { "lock", "load", "save", "unlock" }
+
 ---Checks what was given as `store`; raises, and says which stores there are.
 ---@param where string
 ---@param store any
----@return dpg.Store
-function M.check(where, store)
+---@return dpg.Store|dpg.LuaStore
+function M.accept(where, store)
   if getmetatable(store) == Store then return store end
   if store == nil then
     errors.raise("%s: option 'store' is missing: dpg.store.file(path) keeps the session for the next run, "
       .. "dpg.store.memory() for this process only", where)
   end
-  errors.raise("%s: option 'store': dpg.store.file(path) or dpg.store.memory() expected, got %s", where,
-    type(store) == "table" and "a table (a store written in Lua is not supported)" or type(store))
+  if type(store) ~= "table" then
+    errors.raise("%s: option 'store': a store expected (dpg.store.file(path), dpg.store.redis{ … }, a table of your "
+      .. "own), got %s", where, type(store))
+  end
+  for _, name in ipairs(OPERATIONS) do
+    if type(store[name]) ~= "function" then
+      errors.raise("%s: option 'store': a store is a table with the functions lock, load, save and unlock; '%s' is %s",
+        where, name, type(store[name]))
+    end
+  end
+  return store
+end
+
+---The four operations of any store, as doc/stores.md says them.
+---@param store dpg.Store|dpg.LuaStore
+---@return dpg.LuaStore? operations
+---@return dpg.Error? err
+function M.operations(store)
   return store
 end
 

@@ -225,7 +225,8 @@ dpg_store *disk_store_new(proc *p, int who)
     char identity[24];
 
     snprintf(identity, sizeof identity, "sim:person%d", who);
-    *s = (sim_store){{1, dpg_strndup(dpg_cstr(identity)), ask, store_free}, p, p->life, who};
+    *s = (sim_store){.p = p, .life = p->life, .who = who};
+    s->base = (dpg_store){.refs = 1, .identity = dpg_strndup(dpg_cstr(identity)), .ask = ask, .free = store_free};
     return &s->base;
 }
 
