@@ -162,6 +162,13 @@ dpg_os_trouble dpg_os_file_cut(const dpg_os_file *file, int64_t size,
 dpg_os_trouble dpg_os_file_sync(const dpg_os_file *file, dpg_os_fault *fault);
 dpg_os_trouble dpg_os_file_close(dpg_os_file *file, dpg_os_fault *fault); /* some disks say only here what went wrong */
 
+/*
+ * The path as fopen() takes it, and so Lua's io and os; `room` is at least 4 times its length, and 1. It is the same one, but
+ * for Windows, where it is in the code page of the system. One that this has no letters for stays as it is, and is not found.
+ */
+void dpg_os_io_path(const char *path, char *out, size_t room);
+bool dpg_os_is_folder(const char *path);
+
 /* Atomically: `to` is now what `from` was, and durably so. */
 dpg_os_trouble dpg_os_file_move(const char *from, const char *to, dpg_os_fault *fault);
 

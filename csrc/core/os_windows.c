@@ -114,6 +114,16 @@ static const char *os_boot_id(void *self)
     return found.boot_id;
 }
 
+int64_t dpg_os_now_us(void)
+{
+    LARGE_INTEGER now, each_second;
+
+    QueryPerformanceCounter(&now);
+    QueryPerformanceFrequency(&each_second);
+    return now.QuadPart / each_second.QuadPart * 1000000 +
+           now.QuadPart % each_second.QuadPart * 1000000 / each_second.QuadPart;
+}
+
 const dpg_clock dpg_clock_os = {NULL, os_boot_ms, os_unix_ms, os_boot_id};
 
 /* --- random ------------------------------------------------------------------------------------------------------- */

@@ -5,6 +5,9 @@
 
 #include "os_windows_internal.h"
 
+#include <stdio.h>
+#include <string.h>
+
 static HANDLE handle_of(const dpg_os_file *file)
 {
     return (HANDLE)file->handle;
@@ -95,6 +98,29 @@ dpg_os_trouble dpg_os_file_close(dpg_os_file *file, dpg_os_fault *fault)
 
     file->handle = -1;
     return fine ? DPG_OS_FINE : dpg_windows_fault(fault, GetLastError());
+}
+
+void dpg_os_io_path(const char *path, char *out, size_t room)
+{
+    size_t len = strlen(path);
+    wchar_t *wide = len < 32000 ? dpg_calloc(len + 1, sizeof *wide) : NULL;
+    BOOL lossy = FALSE, *told = GetACP() == CP_UTF8 ? NULL : &lossy;
+    int written = 0;
+
+    if (wide && MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, (int)len, wide, (int)len) > 0)
+        written = WideCharToMultiByte(CP_ACP, told ? WC_NO_BEST_FIT_CHARS : 0, wide, -1, out, (int)room, NULL, told);
+    if (written <= 0 || lossy) snprintf(out, room, "%s", path);
+    dpg_free(wide);
+}
+
+bool dpg_os_is_folder(const char *path)
+{
+    dpg_os_fault fault;
+    wchar_t *wide = dpg_windows_path(path, &fault);
+    DWORD attributes = wide ? GetFileAttributesW(wide) : INVALID_FILE_ATTRIBUTES;
+
+    dpg_free(wide);
+    return attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_DIRECTORY);
 }
 
 dpg_os_trouble dpg_os_file_move(const char *from, const char *to, dpg_os_fault *fault)
