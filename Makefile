@@ -189,6 +189,9 @@ coverage: ## lines of the core and the binding that the tests reach
 	@lcov -q -c --no-external -b . -d build/cov -o build/cov/all.info
 	@lcov -q -r build/cov/all.info '*/test/*' -o build/cov/dpg.info && lcov --list build/cov/dpg.info
 
+windows: ## the module and the tests for Windows, cross-built and run under wine (doc/windows.md)
+	@BUILD='$(BUILD)' MAKE='$(MAKE)' tools/windows/run
+
 format: ## lay the C files out as .clang-format says
 	$(FORMAT) -i $(C_FILES)
 
@@ -209,4 +212,4 @@ help: ## this list
 
 FORCE:
 .PHONY: module modules wanted test test-c spec sim check asan valgrind checked torture tortured fuzz fuzzed \
-  coverage format dist demo clean help FORCE
+  coverage windows format dist demo clean help FORCE

@@ -313,7 +313,6 @@ TEST("keeps the lock when the successor can't be saved, tries again, and exchang
     w->fail[DPG_STORE_SAVE] = 1000;
     expect_error(c, world_get(c, "a", "/me"), 5000, DPG_KIND_STORAGE, "store_full");
     CHECK(w->holder == c);
-    CHECK(dpg_engine_is_holding(c->engine));
     CHECK(!strstr(w->trace, "unlock"));
     CHECK_INT(world_count(w, "/me"), 0);
     world_client_new(w, 1, NULL, NULL);
@@ -1140,6 +1139,7 @@ static void answer_stores(world_client *c, int n)
     for (int i = 0; i < n; i++) {
         for (int k = 0; k < 50 && !c->asked; k++) dpg_engine_wait(c->engine, 1, NULL);
         if (c->asked) world_store_answer(c);
+        dpg_engine_wait(c->engine, 0, NULL); /* which takes it */
     }
     world_drain(c);
 }

@@ -6,8 +6,8 @@
 #ifndef DPG_BINDING_H
 #define DPG_BINDING_H
 
+#include "base.h"
 #include "compat.h"
-#include "dpg.h"
 
 #if defined(__GNUC__)
 #pragma GCC visibility push(hidden)
@@ -27,8 +27,9 @@
  */
 typedef struct dpg_engine_box {
     size_t refs;
-    dpg_engine *engine;    /* NULL: closed */
-    dpg_completion taking; /* what take() is pushing: here, so that an error while pushing leaks nothing */
+    dpg_engine *engine;      /* NULL: closed */
+    dpg_completion taking;   /* what take() is pushing: here, so that an error while pushing leaks nothing */
+    dpg_store_asked *asking; /* what next() is pushing: likewise, and then wiped */
 } dpg_engine_box;
 
 typedef struct dpg_credential_box {
@@ -36,6 +37,12 @@ typedef struct dpg_credential_box {
     dpg_credential *credential; /* alive as long as engine->engine is */
     dpg_credential_info info;   /* what info() is pushing: here, so that an error while pushing leaks nothing */
 } dpg_credential_box;
+
+typedef struct dpg_store_box {
+    dpg_store *store; /* NULL: it was never made */
+    char *owner;      /* who has locked it through its methods; NULL: nobody */
+    dpg_buf loaded;   /* what load() is pushing */
+} dpg_store_box;
 
 dpg_engine_box *dpg_engine_box_ref(dpg_engine_box *box);
 void dpg_engine_box_unref(dpg_engine_box *box, int64_t grace_ms); /* takes NULL */
@@ -62,6 +69,7 @@ int dpg_l_service(lua_State *L);
 int dpg_l_person(lua_State *L);
 int dpg_l_memory_store(lua_State *L);
 int dpg_l_file_store(lua_State *L);
+int dpg_l_host_store(lua_State *L);
 int dpg_l_wake(lua_State *L);
 void dpg_open_engine(lua_State *L);
 void dpg_open_credential(lua_State *L);

@@ -139,12 +139,19 @@ static int l_is_folder(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"engine", dpg_l_engine},         {"service", dpg_l_service},
-    {"person", dpg_l_person},         {"memory_store", dpg_l_memory_store},
-    {"file_store", dpg_l_file_store}, {"wake", dpg_l_wake},
-    {"random_bytes", l_random_bytes}, {"now", l_now},
-    {"process", l_process},           {"io_path", l_io_path},
-    {"is_folder", l_is_folder},       {NULL, NULL},
+    {"engine", dpg_l_engine},
+    {"service", dpg_l_service},
+    {"person", dpg_l_person},
+    {"memory_store", dpg_l_memory_store},
+    {"file_store", dpg_l_file_store},
+    {"host_store", dpg_l_host_store},
+    {"random_bytes", l_random_bytes},
+    {"now", l_now},
+    {"process", l_process},
+    {"wake", dpg_l_wake},
+    {"io_path", l_io_path},
+    {"is_folder", l_is_folder},
+    {NULL, NULL},
 };
 
 DPG_OS_EXPORT int luaopen_dpg_core(lua_State *L);

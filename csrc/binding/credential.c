@@ -61,7 +61,7 @@ int dpg_l_person(lua_State *L)
 {
     dpg_engine_box *engine = check_engine(L);
     dpg_str base_url = dpg_check_str(L, 2);
-    dpg_store **store = luaL_checkudata(L, 3, DPG_STORE);
+    dpg_store_box *store = luaL_checkudata(L, 3, DPG_STORE);
     dpg_person_options options = {false};
     dpg_error err = DPG_ERROR_INIT;
     dpg_credential_box *box;
@@ -75,9 +75,9 @@ int dpg_l_person(lua_State *L)
         }
     }
     if (!engine) return push_closed(L);
-    if (!*store) return luaL_argerror(L, 3, "the store was never made");
+    if (!store->store) return luaL_argerror(L, 3, "the store was never made");
     box = new_box(L, engine);
-    if (dpg_credential_person(engine->engine, base_url, *store, &options, &box->credential, &err) != DPG_OK)
+    if (dpg_credential_person(engine->engine, base_url, store->store, &options, &box->credential, &err) != DPG_OK)
         return dpg_push_failure(L, &err);
     return 1;
 }

@@ -51,6 +51,7 @@ void dpg_credential_free_unused(dpg_credential *c)
     if (c->person) {
         dpg_timer_set(&e->timers, &c->timer, INT64_MAX);
         dpg_timer_set(&e->timers, &c->exchange_timer, INT64_MAX);
+        dpg_timer_set(&e->timers, &c->ask_timer, INT64_MAX);
     }
     dpg_credential_destroy(c);
 }
@@ -255,9 +256,11 @@ dpg_status dpg_credential_person(dpg_engine *engine, dpg_str base_url, dpg_store
     }
     c->person = true;
     c->store = dpg_store_ref(store);
-    c->timer.at_boot_ms = c->exchange_timer.at_boot_ms = INT64_MAX;
-    c->timer.owner = c->exchange_timer.owner = c;
+    if (store->lease) c->cred.lease_ms = DPG_LEASE_MS;
+    c->timer.at_boot_ms = c->exchange_timer.at_boot_ms = c->ask_timer.at_boot_ms = INT64_MAX;
+    c->timer.owner = c->exchange_timer.owner = c->ask_timer.owner = c;
     c->timer.fire = dpg_credential_due;
     c->exchange_timer.fire = dpg_credential_exchange_late;
+    c->ask_timer.fire = dpg_credential_store_late;
     return hand_over(c, out, err);
 }

@@ -80,7 +80,45 @@ dpg_status dpg_store_memory_new(dpg_store **out, dpg_error *err);
 /* A store in a file; `path` copied. Nothing is touched until it is used. */
 dpg_status dpg_store_file_new(dpg_str path, dpg_store **out, dpg_error *err);
 
+/* The same for bytes of any kind, which are stored and handed out as they are. */
+dpg_status dpg_store_file_new_plain(dpg_str path, dpg_store **out, dpg_error *err);
+
 void dpg_store_free(dpg_store *store);
+
+/*
+ * A store that the host keeps: a database of its own, say, or a table in Lua. Each operation comes out of the engine as a
+ * note of type DPG_NOTE_STORE, and the host answers by dpg_engine_answer(). `identity` (copied) is equal for two that keep
+ * the very same record. `lease`: its lock runs out by itself after a time; else it lives as long as its holder.
+ */
+dpg_status dpg_store_host_new(dpg_str identity, bool lease, dpg_store **out, dpg_error *err);
+
+typedef enum dpg_store_op {
+    DPG_STORE_LOCK,
+    DPG_STORE_LOAD,
+    DPG_STORE_SAVE,
+    DPG_STORE_UNLOCK
+} dpg_store_op;
+
+typedef enum dpg_store_outcome {
+    DPG_STORE_DONE,
+    DPG_STORE_BUSY,    /* LOCK: somebody else has it; ask again after `again_ms` */
+    DPG_STORE_CHANGED, /* SAVE: what is stored is not what was expected; nothing was written */
+    DPG_STORE_FAILED   /* an error says why */
+} dpg_store_outcome;
+
+/* What a store of the host is asked. Nothing in it waits: a lock that is taken is an answer, too. */
+typedef struct dpg_store_asked {
+    uint64_t ask; /* the number to answer under */
+    dpg_store_op op;
+    dpg_str identity;
+    dpg_str owner;    /* LOCK, UNLOCK: who. The same owner again makes its own lock last longer */
+    int64_t ttl_ms;   /* LOCK: for how long, where the lock is a lease */
+    dpg_str bytes;    /* SAVE: the whole record; a secret */
+    bool had;         /* SAVE: something is expected to be stored … */
+    dpg_str expected; /* … and it is this; else: nothing is stored */
+    bool reserve;     /* SAVE: another save follows soon and should find room */
+} dpg_store_asked;
+void dpg_store_asked_free(dpg_store_asked *asked); /* wiped; takes NULL */
 
 /* --- the engine ----------------------------------------------------------------------------------------------------- */
 
@@ -249,7 +287,8 @@ typedef enum dpg_note_type {
     DPG_NOTE_DONE,  /* the call `id` has ended: take it */
     DPG_NOTE_EVENT, /* something worth a log line or a metric */
     DPG_NOTE_WANT,  /* the call `id` waits for bytes of its fed part: dpg_engine_feed() */
-    DPG_NOTE_DATA   /* the call `id` has a head, chunks or the end of them to be had by dpg_engine_read() */
+    DPG_NOTE_DATA,  /* the call `id` has a head, chunks or the end of them to be had by dpg_engine_read() */
+    DPG_NOTE_STORE  /* a store of the host's is asked: `asked`, which is the receiver's, to be answered */
 } dpg_note_type;
 
 typedef enum dpg_event {
@@ -266,11 +305,12 @@ typedef enum dpg_event {
 
 const char *dpg_event_name(dpg_event event); /* "start", "response" … */
 
-/* Plain values; owns nothing. No token, code or password is ever in it. */
+/* Plain values; owns nothing but what a STORE note brings, and no token, code or password is ever in another. */
 typedef struct dpg_note {
     dpg_note_type type;
-    dpg_id id;           /* the call, or 0 */
-    uint64_t credential; /* whose event it is: dpg_credential_info.number, or 0 */
+    dpg_store_asked *asked; /* STORE; the receiver ends it with dpg_store_asked_free() */
+    dpg_id id;              /* the call, or 0 */
+    uint64_t credential;    /* whose event it is: dpg_credential_info.number, or 0 */
     dpg_event event;
     int attempt;
     int http_status;
@@ -284,6 +324,33 @@ typedef struct dpg_note {
 
 /* The next note; *note is always set. */
 void dpg_engine_next(dpg_engine *engine, dpg_note *note);
+
+/* How a store of the host's answers. All is copied. */
+typedef struct dpg_store_answer {
+    dpg_store_outcome outcome;
+    bool found;       /* LOAD: is anything stored? */
+    dpg_str bytes;    /* LOAD: what is */
+    int64_t again_ms; /* BUSY: when to ask again */
+    dpg_str holder;   /* BUSY: who has it, as owners call themselves, or for people */
+    dpg_str code;     /* FAILED: "store_failed" if empty … */
+    dpg_str message;  /* … and what happened, without secrets */
+} dpg_store_answer;
+
+/* Answer an ask. One that nobody waits for any more is dropped. DPG_E_NOMEM: answer again, or the ask ends by itself. */
+dpg_status dpg_engine_answer(dpg_engine *engine, uint64_t ask, const dpg_store_answer *answer, dpg_error *err);
+
+/*
+ * Is a lock held, for no longer yet than a script may be kept waiting for it (5 s)? While dpg_engine_wait() returns for the
+ * sake of a store's ask, who steps the engine answers and goes on, so that no program computes between mark and save.
+ */
+bool dpg_engine_is_holding(const dpg_engine *engine);
+
+/*
+ * The beginning of the end, where stores of the host's are in use: all calls are cancelled and no more are taken, and the
+ * engine turns until something is in the outbox or `ms` have passed. True: a refresh token is still on its way; answer what
+ * is asked, and come again. Then dpg_engine_free().
+ */
+bool dpg_engine_finish(dpg_engine *engine, int64_t ms);
 
 /* How a call ended. `error.kind` is DPG_KIND_NONE when there was an answer, whatever its status. */
 typedef struct dpg_completion {

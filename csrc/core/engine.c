@@ -120,32 +120,49 @@ void dpg_engine_forget(dpg_engine *e)
     free_memory(e);
 }
 
-/* For how long a turn goes on, since somebody's lock is held; 0: it need not. */
+/*
+ * For how long a turn goes on, since somebody's lock is held; 0: it need not. Who waits for an answer of a store is not
+ * counted: it is the host's turn then.
+ */
 static int64_t hold_left(const dpg_engine *e, int64_t now_ms)
 {
     int64_t most = 0;
 
     for (const dpg_list *node = e->walking.next; node != &e->walking; node = node->next) {
         const dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, walking);
-        int64_t left = dpg_cred_is_locked(&c->cred) ? c->cred.hold_since + HOLD_MS - now_ms : 0;
+        int64_t left = dpg_cred_is_locked(&c->cred) && !c->ask ? c->cred.hold_since + HOLD_MS - now_ms : 0;
 
         if (left > most) most = left;
     }
     return most;
 }
 
-bool dpg_engine_holds(const dpg_engine *e)
+int64_t dpg_engine_hold_until(const dpg_engine *e)
 {
-    for (const dpg_list *node = e->walking.next; node != &e->walking; node = node->next)
-        if (dpg_cred_is_locked(&DPG_LIST_ITEM(node, dpg_credential, walking)->cred)) return true;
-    return false;
+    int64_t until = 0;
+
+    for (const dpg_list *node = e->walking.next; node != &e->walking; node = node->next) {
+        const dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, walking);
+
+        if (c->store->hosted && dpg_cred_is_locked(&c->cred) && c->cred.hold_since + HOLD_MS > until)
+            until = c->cred.hold_since + HOLD_MS;
+    }
+    return until;
 }
 
-/* Is something under way that a closed engine still has to bring to its end? */
-static bool must_finish(const dpg_engine *e)
+/* Is something under way that a closed engine still has to bring to its end, with the host's help or without? */
+bool dpg_engine_must_finish(const dpg_engine *e)
 {
-    for (const dpg_list *node = e->walking.next; node != &e->walking; node = node->next)
-        if (dpg_cred_must_finish(&DPG_LIST_ITEM(node, dpg_credential, walking)->cred)) return true;
+    bool hosted;
+
+    dpg_engine_lock(e);
+    hosted = e->hosted_end;
+    dpg_engine_unlock(e);
+    for (const dpg_list *node = e->walking.next; node != &e->walking; node = node->next) {
+        const dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, walking);
+
+        if (dpg_cred_must_finish(&c->cred) && (hosted || !c->store->hosted)) return true;
+    }
     return false;
 }
 
@@ -191,22 +208,45 @@ static void cancel_all(dpg_engine *e)
     }
 }
 
-void dpg_engine_wind_up(dpg_engine *e, int64_t grace_ms)
+void dpg_engine_close(dpg_engine *e)
 {
-    int64_t until, before;
-    int still = 0, most = e->drivers.virtual_time ? 16 : STILL_TURNS;
-
     dpg_engine_lock(e);
     e->closed = true;
     dpg_engine_unlock(e);
     e->winding_up = true;
     cancel_all(e);
+}
+
+void dpg_engine_wind_up(dpg_engine *e, int64_t grace_ms)
+{
+    int64_t until, before;
+    int still = 0, most = e->drivers.virtual_time ? 16 : STILL_TURNS;
+
+    dpg_engine_close(e);
     until = dpg_engine_now_ms(e) + grace_ms;
     /* an exchange that has left is finished, and its successor saved, as is what a sign-in brought: nothing else is waited for */
-    while (must_finish(e) && (before = dpg_engine_now_ms(e)) < until && still < most) {
+    while (dpg_engine_must_finish(e) && (before = dpg_engine_now_ms(e)) < until && still < most) {
         dpg_engine_turn(e, until - before, NULL);
         still = dpg_engine_now_ms(e) == before ? still + 1 : 0;
     }
+}
+
+bool dpg_engine_finish(dpg_engine *e, int64_t ms)
+{
+    int64_t until = dpg_engine_now_ms(e) + ms, before;
+    int still = 0, most = e->drivers.virtual_time ? 1 : STILL_TURNS;
+
+    if (!dpg_engine_is_mine(e)) return false;
+    dpg_engine_lock(e);
+    e->hosted_end = true;
+    dpg_engine_unlock(e);
+    if (e->threaded) return dpg_engine_finish_thread(e, ms);
+    if (!e->closed) dpg_engine_close(e);
+    while (dpg_engine_must_finish(e) && !e->outbox_count && (before = dpg_engine_now_ms(e)) < until && still < most) {
+        dpg_engine_turn(e, until - before, NULL);
+        still = dpg_engine_now_ms(e) == before ? still + 1 : 0;
+    }
+    return dpg_engine_must_finish(e);
 }
 
 void dpg_engine_free(dpg_engine *e, int64_t grace_ms)
@@ -216,6 +256,9 @@ void dpg_engine_free(dpg_engine *e, int64_t grace_ms)
         dpg_engine_forget(e);
         return;
     }
+    dpg_engine_lock(e);
+    e->hosted_end = false; /* from here on nobody answers */
+    dpg_engine_unlock(e);
     if (e->threaded) dpg_engine_end_thread(e, grace_ms);
     else dpg_engine_wind_up(e, grace_ms);
     e->drivers.transport.free(e->drivers.transport.self);

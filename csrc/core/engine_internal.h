@@ -1,5 +1,5 @@
 /*
- * What the engine's own files (engine*.c and flow*.c) share, and nobody else sees. Whoever turns an engine is its owner:
+ * What the engine's own files (engine*.c, flow*.c and store_host.c) share, and nobody else sees. Whoever turns an engine is its owner:
  * the host that steps it, or its thread. All that is not said to be shared is touched by the owner alone; what is shared is
  * touched under the engine's monitor, held for moments and never while libcurl, a disk or a store has control. A stepped
  * engine runs through the very same code.
@@ -68,9 +68,10 @@ typedef struct dpg_out {
     struct dpg_flow *flow; /* … this call; NULL: it is the head of an event */
 } dpg_out;
 
-typedef struct dpg_outgoing { /* an event, on the heap */
+typedef struct dpg_outgoing { /* an event or an ask, on the heap */
     dpg_out outgoing;
     dpg_note note;
+    struct dpg_credential *from; /* STORE: who asks */
 } dpg_outgoing;
 
 /* --- one call -------------------------------------------------------------------------------------------------------------- */
@@ -169,6 +170,8 @@ struct dpg_credential {
     dpg_list link; /* engine->credentials */
     int refs;
     uint64_t ask;      /* a store operation that is under way, answered later; 0: none */
+    bool ask_waits;    /* it lies in the outbox, and the host has yet to take it */
+    int64_t ask_taken; /* when the host took it */
     dpg_list answered; /* engine->answers: `reply` is here */
     dpg_store_reply reply;
     dpg_snapshot *snapshot; /* a reference; NULL: a service token */
@@ -189,6 +192,7 @@ struct dpg_credential {
     bool moved;               /* since the snapshot was made */
     dpg_timer timer;          /* the decider's */
     dpg_timer exchange_timer; /* one exchange's time limit */
+    dpg_timer ask_timer;      /* one ask's */
     uint64_t exchange_id;     /* of the transfer; 0: none */
     dpg_buf exchange_url, exchange_body;
     int64_t begun_boot_ms, begun_unix_ms;
@@ -207,6 +211,7 @@ struct dpg_engine {
 
     /* Shared. */
     bool closed;       /* no new work */
+    bool hosted_end;   /* the host goes on answering what its stores are asked, until all is finished */
     dpg_list inbox;    /* calls that were started, and not begun */
     dpg_list commands; /* calls that are to be cancelled */
     dpg_list answers;  /* credentials whose store was answered by the host */
@@ -224,8 +229,10 @@ struct dpg_engine {
     bool threaded; /* for good; written before the thread begins */
     bool asleep;   /* its owner is, or is about to be, in poll: whoever brings something wakes it */
     bool news;     /* something was put in the outbox since the host was last woken */
-    bool holding;
+    int64_t
+        hold_until; /* a lock of a store of the host's is held, and a program is kept waiting so long; 0: it is not */
     bool closing;
+    bool wound_up; /* what had to be finished has been */
     int64_t grace_ms;
     dpg_wake *wake;        /* a reference, or NULL */
     dpg_counts shown;      /* the owner's numbers, as of the end of the last turn */
@@ -261,11 +268,14 @@ void dpg_engine_now(const dpg_engine *e, dpg_moment *out);
 dpg_status dpg_engine_turn(dpg_engine *e, int64_t timeout_ms, dpg_error *err);
 void dpg_engine_wind_up(dpg_engine *e, int64_t grace_ms); /* cancel all, finish what has to be finished */
 void dpg_engine_cancel_now(dpg_engine *e, dpg_flow *f);
-bool dpg_engine_holds(const dpg_engine *e); /* is_holding, asked by the owner */
+int64_t dpg_engine_hold_until(const dpg_engine *e); /* asked by the owner */
+bool dpg_engine_must_finish(const dpg_engine *e);   /* likewise */
+void dpg_engine_close(dpg_engine *e);               /* cancel all, take no more */
 
 /* engine_outbox.c */
 void dpg_engine_say(dpg_engine *e,
                     const dpg_note *note); /* an event; copied; dropped when nobody listens or there is no memory */
+void dpg_engine_put_ask(dpg_engine *e, dpg_outgoing *ask);
 /* Those with "locked" are called with the monitor held. */
 void dpg_out_put_locked(dpg_engine *e, dpg_out *out, dpg_note_type type, dpg_flow *f); /* nothing if it is there */
 void dpg_out_drop_locked(dpg_engine *e, dpg_out *out);                                 /* likewise if it isn't */
@@ -278,6 +288,7 @@ void dpg_engine_is_awake(dpg_engine *e);
 void dpg_engine_announce(dpg_engine *e); /* what the owner has to say, to a host that waits */
 dpg_status dpg_engine_await(dpg_engine *e, int64_t ms, dpg_error *err);
 void dpg_engine_end_thread(dpg_engine *e, int64_t grace_ms);
+bool dpg_engine_finish_thread(dpg_engine *e, int64_t ms);
 
 /* engine_start.c */
 dpg_status dpg_engine_closed(dpg_error *err);
@@ -307,6 +318,7 @@ void dpg_credential_responded(dpg_credential *c, dpg_response *response);
 void dpg_credential_store_answered(dpg_credential *c);
 void dpg_credential_due(dpg_engine *e, void *credential);           /* its timers … */
 void dpg_credential_exchange_late(dpg_engine *e, void *credential); /* … */
+void dpg_credential_store_late(dpg_engine *e, void *credential);    /* … */
 
 /* credential_handle.c */
 void dpg_credential_let_go(dpg_credential *c);      /* the owner's reference; takes NULL */

@@ -41,6 +41,15 @@ void dpg_engine_say(dpg_engine *e, const dpg_note *note)
     dpg_engine_unlock(e);
 }
 
+void dpg_engine_put_ask(dpg_engine *e, dpg_outgoing *ask)
+{
+    dpg_engine_lock(e);
+    ask->from->ask_waits = true;
+    ask->outgoing.type = DPG_NOTE_STORE;
+    put(e, &ask->outgoing);
+    dpg_engine_unlock(e);
+}
+
 static bool next(dpg_engine *e, dpg_note *note)
 {
     dpg_list *node = dpg_list_first(&e->outbox);
@@ -53,7 +62,13 @@ static bool next(dpg_engine *e, dpg_note *note)
         note->type = out->type;
         note->id = out->flow->id;
     } else {
+        dpg_credential *from = DPG_LIST_ITEM(out, dpg_outgoing, outgoing)->from;
+
         *note = DPG_LIST_ITEM(out, dpg_outgoing, outgoing)->note;
+        if (from) {
+            from->ask_waits = false;
+            from->ask_taken = dpg_engine_now_ms(e); /* its time limit counts from here */
+        }
         dpg_free(DPG_LIST_ITEM(out, dpg_outgoing, outgoing));
     }
     return true;
@@ -63,7 +78,11 @@ void dpg_outbox_free(dpg_engine *e)
 {
     dpg_note note;
 
-    while (next(e, &note)) continue;
+    memset(&note, 0, sizeof note);
+    while (next(e, &note)) {
+        dpg_store_asked_free(note.asked);
+        note.asked = NULL;
+    }
 }
 
 void dpg_engine_next(dpg_engine *e, dpg_note *note)
@@ -191,12 +210,12 @@ dpg_counts dpg_engine_counts(const dpg_engine *e)
 
 bool dpg_engine_is_holding(const dpg_engine *e)
 {
-    bool holding;
+    int64_t until;
 
-    if (!dpg_engine_is_mine(e)) return false;
-    if (!e->threaded) return dpg_engine_holds(e);
+    if (!dpg_engine_is_mine(e) || e->closed) return false;
+    if (!e->threaded) return dpg_engine_now_ms(e) < dpg_engine_hold_until(e);
     dpg_engine_lock(e);
-    holding = e->holding;
+    until = e->hold_until;
     dpg_engine_unlock(e);
-    return holding;
+    return dpg_engine_now_ms(e) < until;
 }

@@ -49,7 +49,7 @@ void dpg_engine_announce(dpg_engine *e)
     e->shown.timers = e->timers.count;
     e->shown.retries = e->retries;
     e->shown.sent = e->sent;
-    e->holding = dpg_engine_holds(e);
+    e->hold_until = dpg_engine_hold_until(e);
     if (e->news) {
         dpg_os_monitor_notify(e->monitor);
         wake = dpg_wake_ref(e->wake);
@@ -130,6 +130,10 @@ static void run(void *self)
     grace = e->grace_ms;
     dpg_engine_unlock(e);
     dpg_engine_wind_up(e, grace);
+    dpg_engine_lock(e);
+    e->wound_up = true;
+    dpg_os_monitor_notify(e->monitor);
+    dpg_engine_unlock(e);
 }
 
 /* --- all engines of this process that have a thread --------------------------------------------------------------------------- */
@@ -239,6 +243,23 @@ dpg_status dpg_engine_thread(dpg_engine *e, dpg_wake *wake, dpg_error *err)
 bool dpg_engine_is_threaded(const dpg_engine *e)
 {
     return e->threaded;
+}
+
+/* Its host waits for something to answer, or for the end. */
+bool dpg_engine_finish_thread(dpg_engine *e, int64_t ms)
+{
+    int64_t begun = dpg_engine_now_ms(e), left = ms;
+    bool over;
+
+    ask_to_close(e, ms);
+    dpg_engine_lock(e);
+    while (!e->outbox_count && !e->wound_up && left > 0) {
+        dpg_os_monitor_wait(e->monitor, left);
+        left = ms - (dpg_engine_now_ms(e) - begun);
+    }
+    over = e->wound_up;
+    dpg_engine_unlock(e);
+    return !over;
 }
 
 void dpg_engine_end_thread(dpg_engine *e, int64_t grace_ms)

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define EXCHANGE_TIMEOUT_MS 20000 /* one exchange; the walk as a whole has a limit of its own */
+#define STORE_TIMEOUT_MS 10000 /* one ask of a store that answers later, from when it was taken */
 
 dpg_str dpg_credential_service_token(const dpg_credential *c)
 {
@@ -34,6 +34,7 @@ static void wait_for(dpg_credential *c, uint64_t ask) /* before it is asked: the
 {
     dpg_engine_lock(c->engine);
     c->ask = ask;
+    c->ask_taken = dpg_engine_now_ms(c->engine);
     dpg_engine_unlock(c->engine);
 }
 
@@ -44,10 +45,16 @@ static void ask_store(dpg_credential *c, dpg_store_request *request)
 
     memset(&reply, 0, sizeof reply);
     reply.error.retry_after_ms = -1;
+    request->from = c;
     request->ask = ++c->engine->last_ask;
     wait_for(c, request->ask);
-    dpg_engine_announce(c->engine);                        /* a disk may take its time */
-    if (!dpg_store_ask(c->store, request, &reply)) return; /* the answer comes later, under this number */
+    dpg_engine_announce(c->engine);                  /* a disk may take its time */
+    if (!dpg_store_ask(c->store, request, &reply)) { /* the answer comes later, under this number */
+        dpg_engine_now(c->engine, &now);
+        dpg_cred_store_asked(&c->cred, &now);
+        dpg_timer_set(&c->engine->timers, &c->ask_timer, now.boot_ms + STORE_TIMEOUT_MS);
+        return;
+    }
     wait_for(c, 0);
     c->moved = true;
     dpg_engine_now(c->engine, &now); /* after the disk has taken its time */
@@ -81,10 +88,34 @@ void dpg_credential_store_answered(dpg_credential *c)
 {
     dpg_moment now;
 
+    dpg_timer_set(&c->engine->timers, &c->ask_timer, INT64_MAX);
     dpg_engine_now(c->engine, &now);
     c->moved = true;
     dpg_cred_store_replied(&c->cred, &c->reply, &now); /* which takes it */
     dpg_credential_pump(c);
+}
+
+/* A store that never answers stalls nobody for ever. Only a host that takes no notes is waited for: it hears nothing anyway. */
+void dpg_credential_store_late(dpg_engine *e, void *credential)
+{
+    dpg_credential *c = credential;
+    int64_t now = dpg_engine_now_ms(e), until;
+
+    dpg_engine_lock(e);
+    until = (c->ask_waits ? now : c->ask_taken) + STORE_TIMEOUT_MS;
+    if (until <= now && c->ask) c->ask = 0;   /* what comes now is dropped */
+    else if (until <= now) until = INT64_MAX; /* it has just been answered */
+    dpg_engine_unlock(e);
+    if (until > now) {
+        dpg_timer_set(&e->timers, &c->ask_timer, until);
+        return;
+    }
+    memset(&c->reply, 0, sizeof c->reply);
+    c->reply.outcome = DPG_STORE_FAILED;
+    c->reply.unsure = true;
+    dpg_fail(&c->reply.error, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_no_answer", "the store gave no answer within %d s",
+             STORE_TIMEOUT_MS / 1000);
+    dpg_credential_store_answered(c);
 }
 
 static void exchange_ended(dpg_credential *c, dpg_exchange *x)
@@ -143,6 +174,7 @@ static void send_exchange(dpg_credential *c, const dpg_action *action)
                            .header_count = 2,
                            .has_body = true,
                            .once = true,
+                           .leave_by_boot_ms = action->leave_by_boot_ms,
                            .max_response_bytes = (size_t)1 << 20};
     dpg_error err = DPG_ERROR_INIT;
     dpg_status status = DPG_E_NOMEM;
@@ -161,7 +193,7 @@ static void send_exchange(dpg_credential *c, const dpg_action *action)
     } else {
         dpg_fail_nomem(&err);
     }
-    if (status == DPG_OK) dpg_timer_set(&c->engine->timers, &c->exchange_timer, now.boot_ms + EXCHANGE_TIMEOUT_MS);
+    if (status == DPG_OK) dpg_timer_set(&c->engine->timers, &c->exchange_timer, now.boot_ms + DPG_EXCHANGE_MS);
     else exchange_failed(c, DPG_SENT_NOT, &err);
 }
 
@@ -204,7 +236,7 @@ void dpg_credential_exchange_late(dpg_engine *e, void *owner)
     dpg_sent sent = e->drivers.transport.abort(e->drivers.transport.self, c->exchange_id);
 
     dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_TIMEOUT, "timeout", "the token endpoint gave no answer within %d s",
-             EXCHANGE_TIMEOUT_MS / 1000);
+             DPG_EXCHANGE_MS / 1000);
     say_exchange(c, DPG_EVENT_RESPONSE, 0, err.code);
     exchange_failed(c, sent, &err);
 }

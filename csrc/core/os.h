@@ -35,6 +35,9 @@
 uint64_t dpg_os_process(void);
 int64_t dpg_os_pid(void); /* for people */
 
+/* What this machine calls itself, for people: letters, digits, '.', '-' and '_', cut to fit; "" when that can't be told. */
+void dpg_os_host(char *out, size_t size);
+
 /* Microseconds on a clock for short spans, which nobody sets. Only differences mean anything. */
 int64_t dpg_os_now_us(void);
 

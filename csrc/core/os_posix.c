@@ -109,6 +109,17 @@ int64_t dpg_os_pid(void)
     return (int64_t)getpid();
 }
 
+void dpg_os_host(char *out, size_t size)
+{
+    char name[256] = "";
+    size_t n = 0;
+
+    if (gethostname(name, sizeof name - 1) != 0) name[0] = '\0';
+    for (const char *c = name; *c && n + 1 < size; c++)
+        if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_", *c)) out[n++] = *c;
+    out[n] = '\0';
+}
+
 /* --- clock -------------------------------------------------------------------------------------------------------- */
 
 static int64_t clock_ms(clockid_t id)

@@ -29,6 +29,18 @@ int64_t dpg_os_pid(void)
     return (int64_t)GetCurrentProcessId();
 }
 
+void dpg_os_host(char *out, size_t size)
+{
+    char name[256] = "";
+    DWORD room = sizeof name;
+    size_t n = 0;
+
+    if (!GetComputerNameExA(ComputerNameDnsHostname, name, &room)) name[0] = '\0';
+    for (const char *c = name; *c && n + 1 < size; c++)
+        if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_", *c)) out[n++] = *c;
+    out[n] = '\0';
+}
+
 /* --- clock -------------------------------------------------------------------------------------------------------- */
 
 /* Functions that older systems lack are looked up, once. */

@@ -116,6 +116,7 @@ static transfer *transfer_new(curl_transport *c, uint64_t id, const dpg_request 
     t->owner = c;
     t->id = id;
     t->once = request->once || request->part_count;
+    t->leave_by = request->leave_by_boot_ms;
     t->fed = request->fed;
     t->response.id = id;
     t->response.error.retry_after_ms = -1;

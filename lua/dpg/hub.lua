@@ -2,11 +2,16 @@
 -- sessions of a Lua state and process, but options that only an engine can have (ca_file, proxy, user_agent,
 -- max_connections, http2, retry.budget) choose one of their own. A child made by fork gets new ones. dpg.call and
 -- the hosts use it.
+local blocking = require "dpg.host.blocking"
 local config = require "dpg.config"
 local core = require "dpg.core"
 local errors = require "dpg.errors"
+local serve = require "dpg.serve"
 
 local M = {}
+
+local HOLD_SLICE_MS = 100
+local GRACE_S = 5
 
 ---@class dpg.Hub
 ---@field engine userdata
@@ -15,6 +20,7 @@ local M = {}
 ---@field streams table<integer, dpg.Stream>  calls that pass bytes, and their timers, by id; weak
 ---@field saving table<string, dpg.Fetch>  downloads under way, by the file that they write to; weak
 ---@field lost integer[]  calls of streams that were dropped and have been collected
+---@field keeps table  its stores that are written in Lua (dpg.serve)
 ---@field listeners table<function, table<integer, boolean>>  the sessions' on_event, and whose credentials they hear of
 ---@field watched integer  how many waited-for calls have an on_event
 local Hub = {}
@@ -52,6 +58,7 @@ function M.get(settings)
   hub = setmetatable({
     engine = engine, entries = {}, waiting = {}, listeners = setmetatable({}, { __mode = "k" }), watched = 0,
     streams = setmetatable({}, { __mode = "v" }), lost = {}, saving = setmetatable({}, { __mode = "v" }),
+    keeps = serve.new(),
   }, Hub)
   hubs[key] = hub
   return hub
@@ -98,8 +105,23 @@ end
 ---@param grace? number
 function M.close_all(grace)
   local all = hubs
-  hubs, wake = {}, nil
-  for _, hub in pairs(all) do hub.engine:close(grace) end
+  hubs = {}
+  for _, hub in pairs(all) do hub:close(grace) end
+end
+
+---Closes the engine. What that can't bring to its end alone, since it takes a store that is written in Lua, is done
+---before.
+---@param grace? number
+function Hub:close(grace)
+  local engine = self.engine
+  grace = grace or GRACE_S
+  local ends_at = engine:now() + grace
+  local function left() return math.max(ends_at - engine:now(), 0) end
+  if next(self.keeps.tables) and engine:is_mine() then
+    while left() > 0 and engine:finish(left() * 1000) do self:pump(blocking) end
+    self:pump(blocking)
+  end
+  engine:close(left())
 end
 
 ---What all engines have in hand, added up.
@@ -192,7 +214,7 @@ end
 ---@param host table  the one that pumps
 ---@param ends_at? number  of core.now(): it stops there
 ---@return boolean  there is nothing left
-function Hub:pump(host, ends_at) -- luacheck: ignore 212
+function Hub:pump(host, ends_at)
   local engine = self.engine
   -- taken out one by one: the collector may add to them at any moment
   while #self.lost > 0 do self:_let_go(table.remove(self.lost)) end
@@ -203,6 +225,8 @@ function Hub:pump(host, ends_at) -- luacheck: ignore 212
       self:_done(what)
     elseif kind == "event" then
       if what then self:_event(what, fields) end
+    elseif kind == "store" then
+      serve.perform(self, host, what)
     elseif kind then
       self:_moves(kind, what)
     else
@@ -231,6 +255,25 @@ function Hub:turn(ms, host)
     for _, stream in ipairs(streams) do stream:_fail(copy(err)) end
   end
   self:pump(host)
+  if host.serve then self:_hold(host) end
+end
+
+local function settle(hub, host)
+  while hub.engine:is_holding() do
+    hub.engine:wait(HOLD_SLICE_MS)
+    hub:pump(host)
+  end
+end
+
+-- Goes on, for some seconds at most, while a refresh token is between its mark and its save in a store that is written
+-- in Lua: a script that has control back may compute for minutes. Ctrl-C is heard after that; or at once, the second
+-- time.
+function Hub:_hold(host)
+  if not self.engine:is_holding() then return end
+  local ok, problem = pcall(settle, self, host)
+  if ok then return end
+  settle(self, host)
+  error(problem, 0)
 end
 
 ---Starts to wait for a call: the entry is `done` when it has ended.

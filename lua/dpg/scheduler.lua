@@ -27,7 +27,7 @@ function M.current()
   return resuming and resuming._scheduler
 end
 
----@param on_ready? fun()  called when a thread can go on, while none is being resumed
+---@param on_ready? fun()  called when a thread can go on, and it was not another of these that saw to that
 ---@return dpg.Scheduler
 function M.new(on_ready)
   return setmetatable({
@@ -66,7 +66,7 @@ end
 function Scheduler:_push(thread)
   self._last = self._last + 1
   self._ready[self._last] = thread
-  if self._on_ready and not resuming then self._on_ready() end
+  if self._on_ready and not (resuming and resuming._scheduler == self) then self._on_ready() end
 end
 
 ---Starts a thread; it runs when it is stepped.

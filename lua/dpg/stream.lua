@@ -7,7 +7,7 @@ local hosts = require "dpg.host"
 local M = {}
 
 -- So many bytes go through without a wait; then the others go first.
-local TURN_BYTES = 256 * 1024
+local TURN_BYTES = 128 * 1024
 
 -- on_progress is called at most 20 times a second.
 local TICK_S = 0.05

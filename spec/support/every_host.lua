@@ -8,6 +8,12 @@ local hosts = {}
 
 hosts.run = dpg.run
 
+-- Outside of tasks, but the engines have threads.
+function hosts.threads(body)
+  dpg.assert(dpg.loop()):close()
+  body()
+end
+
 -- A program with an event loop: it sleeps until the loop's descriptor is readable.
 function hosts.loop(body)
   local failure
@@ -19,7 +25,7 @@ function hosts.loop(body)
   if failure then error(failure[1], 0) end
 end
 
-local run_in = assert(hosts[os.getenv "DPG_SPEC_HOST" or "loop"], "DPG_SPEC_HOST: run or loop expected")
+local run_in = assert(hosts[os.getenv "DPG_SPEC_HOST" or "loop"], "DPG_SPEC_HOST: run, threads or loop expected")
 
 busted.subscribe({ "test", "start" }, function(element)
   local body = element.run

@@ -1,5 +1,6 @@
 -- The host of plain scripts: it waits by turning engines, in slices so short that Ctrl-C is heard. The tasks of dpg.run
 -- go on meanwhile. dpg.host asks for it where no other host is.
+local compat = require "dpg.compat"
 local errors = require "dpg.errors"
 local scheduler = require "dpg.scheduler"
 
@@ -18,6 +19,14 @@ end
 
 function M.start(_, ...)
   tasks:start(...)
+end
+
+-- A store's ask is done at once, and not among the tasks: until it is answered nothing else may run.
+function M.serve(_, task, fn, ...)
+  local results = compat.pack(pcall(fn, ...))
+  task:ended(compat.unpack(results, 1, results.n))
+  local problem = results[2]
+  if not results[1] and type(problem) == "string" and problem:find "interrupted!$" then error(problem, 0) end
 end
 
 function M.stop(_, task)

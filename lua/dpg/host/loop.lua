@@ -12,7 +12,10 @@ local task = require "dpg.task"
 
 local M = {}
 
-local BUDGET_S = 0.002
+local BUDGET_S = 0.0005
+
+-- All of this Lua state: they share what wakes them.
+local loops = setmetatable({}, { __mode = "k" })
 
 ---@class dpg.Loop
 local Loop = {}
@@ -31,11 +34,13 @@ function M.new(options)
   local wake, err = hubs.thread "fd"
   if not wake then return nil, err end
   local tasks = scheduler.new(function() wake:raise() end)
-  return setmetatable({
+  local self = setmetatable({
     _tasks = tasks, _wake = wake, _process = core.process(), _on_error = options.on_error, _failed = {},
     -- who drops a loop without close(): what its tasks wait for is let go
     _guard = compat.on_collect(function() tasks.is_closed = true end),
   }, Loop)
+  loops[self] = true
+  return self
 end
 
 function Loop:__tostring()
@@ -62,6 +67,14 @@ function Loop:spawn(fn, ...)
   return task.root(self._tasks, function(one) failed[#failed + 1] = one end, fn, ...)
 end
 
+-- Is there something to do for a loop, without anything having come?
+local function is_due()
+  for loop in pairs(loops) do
+    if loop._tasks:ready() > 0 or #loop._failed > 0 then return true end
+  end
+  return false
+end
+
 -- Each that can go on, in turn, until the time is up; at least one.
 local function go_on(tasks, ends_at)
   tasks:next_round()
@@ -73,7 +86,7 @@ end
 
 ---Hands out what has come, and lets tasks go on that can. Never blocks; ends after `budget`, or after the one task that
 ---is running then.
----@param budget? number  seconds (0.002)
+---@param budget? number  seconds (0.0005)
 ---@return integer unfinished  how many tasks have not ended
 function Loop:step(budget)
   local ends_at = core.now() + (budget or BUDGET_S)
@@ -87,7 +100,7 @@ function Loop:step(budget)
   local is_drained = hubs.pump_all(tasks, ends_at)
   go_on(tasks, ends_at)
   local failed = table.remove(self._failed, 1)
-  if not is_drained or tasks:ready() > 0 or #self._failed > 0 then self._wake:raise() end
+  if not is_drained or is_due() then self._wake:raise() end
   if failed then
     if not self._on_error then task.raise_of(failed) end
     self._on_error(failed.failure, failed.traceback)
@@ -107,7 +120,7 @@ end
 function Loop:close()
   local tasks = self._tasks
   if tasks.is_closed then return end
-  tasks.is_closed = true
+  tasks.is_closed, loops[self] = true, nil
   if self._process == core.process() then tasks:stop_all() end
 end
 

@@ -1,6 +1,5 @@
 -- LÖVE without a window, for specs. What it does is in LOVE_DOES:
---   "rounds"  makes everything anew and closes it, LOVE_TIMES times; then tells how many threads and descriptors have
---             come to stay
+--   "rounds"  makes everything anew and closes it, LOVE_TIMES times; then tells what has come to stay
 --   "quits"   begins eight downloads, and ends in their middle by what LOVE_ENDING says: quit, exit, error; or restart,
 --             five times, counted in LOVE_COUNT, a file: each time it is another Lua state in the same process
 --   "sleeps"  signs in, and has calls waiting when it is stopped; then tells how they have ended
@@ -56,12 +55,20 @@ end
 
 function does.rounds()
   local image = one_round()
-  for _ = 1, 3 do one_round(image) end
-  collectgarbage()
-  local threads, descriptors = count "task", count "fd"
+  local function kept()
+    for _ = 1, 3 do one_round(image) end
+    for _ = 1, 3 do collectgarbage() end
+    local statm = assert(io.open "/proc/self/statm")
+    local _, pages = statm:read("*n", "*n")
+    statm:close()
+    return { count "task", count "fd", collectgarbage "count", pages * 4 }
+  end
+  local before = kept()
   for _ = 1, tonumber(os.getenv "LOVE_TIMES") do one_round(image) end
-  collectgarbage()
-  print(("left: %d threads, %d descriptors"):format(count "task" - threads, count "fd" - descriptors))
+  local after = kept()
+  for i, what in ipairs { "threads", "descriptors", "KiB of Lua", "KiB in all" } do
+    print(("%d more %s"):format(after[i] - before[i], what))
+  end
   love.event.quit()
 end
 
