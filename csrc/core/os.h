@@ -1,15 +1,11 @@
 /*
  * The operating system, as far as the core needs it: which process this is, random bytes, the few file operations that a
- * store stands on, and what libcurl leaves to its user. os_posix*.c are the whole of it for Linux, macOS and the BSDs,
- * os_windows*.c for Windows; each compiles to nothing on the other, and nothing else asks which system it is. No policy
- * here: which file is written when, and why, is store_file.c's. (The clock and the random numbers of the engine are
- * dpg_clock_os and dpg_random_os, in drivers.h.)
+ * store stands on, threads and what wakes them, and what libcurl leaves to its user. os_posix*.c are the whole of it for
+ * Linux, macOS and the BSDs, os_windows*.c for Windows; each compiles to nothing on the other, and nothing else asks which
+ * system it is. No policy here: which file is written when, and why, is store_file.c's. (The clock and the random numbers of
+ * the engine are dpg_clock_os and dpg_random_os, in drivers.h.)
  *
- * Paths are UTF-8 with / between their parts; on Windows \ is taken, too.
-=======
- * store stands on, threads and what wakes them. os_posix*.c is the whole of it for Linux, macOS and the BSDs, so that
- * another system is a few more files beside them. No policy here: which file is written when, and why, is store_file.c's. (The clock and the
- * random numbers of the engine are dpg_clock_os and dpg_random_os, in drivers.h.)
+ * Paths are UTF-8 with / between their parts; Windows takes \, too.
  */
 #ifndef DPG_OS_H
 #define DPG_OS_H

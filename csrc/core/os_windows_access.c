@@ -74,7 +74,9 @@ bool dpg_windows_private_init(dpg_windows_private *out)
 
     memset(out, 0, sizeof *out);
     if (!self_init(&me) || !fill_list(&out->list.acl, sizeof out->list, &me) ||
+        !CopySid(sizeof out->owner, out->owner, me.user.user.User.Sid) ||
         !InitializeSecurityDescriptor(&out->descriptor, SECURITY_DESCRIPTOR_REVISION) ||
+        !SetSecurityDescriptorOwner(&out->descriptor, out->owner, FALSE) || /* also when we run as administrator */
         !SetSecurityDescriptorDacl(&out->descriptor, TRUE, &out->list.acl, FALSE) ||
         !SetSecurityDescriptorControl(&out->descriptor, SE_DACL_PROTECTED, SE_DACL_PROTECTED))
         return false;
@@ -159,7 +161,7 @@ dpg_os_trouble dpg_windows_check_file(HANDLE file, bool can_wait, dpg_os_fault *
     if (problem) return dpg_windows_fault(fault, problem);
     fault->trouble = DPG_OS_FINE;
     if (!self_init(&me)) dpg_windows_fault(fault, GetLastError());
-    else if (!is_me(&me, owner)) dpg_windows_fault_of(fault, DPG_OS_NOT_OURS, "it belongs to another user");
+    else if (!is_trusted(&me, owner)) dpg_windows_fault_of(fault, DPG_OS_NOT_OURS, "it belongs to another user");
     else if (allows_others(&me, acl, using) && !make_private(file) && !can_wait)
         dpg_windows_fault(fault, GetLastError());
     LocalFree(descriptor);
@@ -177,7 +179,7 @@ bool dpg_windows_is_ours(const wchar_t *path)
     if (GetNamedSecurityInfoW((wchar_t *)(uintptr_t)path, SE_FILE_OBJECT, OWNER_SECURITY_INFORMATION, &owner, NULL,
                               NULL, NULL, &descriptor) != 0)
         return true;
-    ours = !self_init(&me) || is_me(&me, owner);
+    ours = !self_init(&me) || is_trusted(&me, owner);
     LocalFree(descriptor);
     return ours;
 }

@@ -5,13 +5,13 @@
 #ifndef DPG_OS_WINDOWS_INTERNAL_H
 #define DPG_OS_WINDOWS_INTERNAL_H
 
+#include "os.h"
+
 #ifdef _WIN32
 
 #include <winsock2.h>
 
 #include <windows.h>
-
-#include "os.h"
 
 #if defined(__GNUC__)
 #pragma GCC visibility push(hidden)
@@ -52,6 +52,7 @@ bool dpg_windows_cut(HANDLE file, int64_t size);
 typedef struct dpg_windows_private {
     SECURITY_ATTRIBUTES attributes;
     SECURITY_DESCRIPTOR descriptor;
+    char owner[SECURITY_MAX_SID_SIZE];
     union {
         ACL acl;
         char room[256];

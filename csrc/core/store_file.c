@@ -99,8 +99,9 @@ static void fail(const file_store *f, dpg_store_reply *reply, const char *doing,
         [DPG_OS_NOT_A_FILE] = {"store_not_a_file", "move it away, or use another path"},
         [DPG_OS_NOT_A_FOLDER] = {"store_not_a_folder", "a part of the path is no folder: use another path"},
         [DPG_OS_NOT_OURS] = {"store_not_ours", "give it to the user that this program runs as, or use another path"},
-        [DPG_OS_OPEN_TO_OTHERS] = {"store_folder_writable_by_others",
-                                   "others could put a file there: chmod go-w it, or use a folder of your own"},
+        [DPG_OS_OPEN_TO_OTHERS] =
+            {"store_folder_writable_by_others",
+             "others could put a file there: let them not write to it, or use a folder of your own"},
         [DPG_OS_NO_MEMORY] = {"out_of_memory", "nothing was changed"},
         [DPG_OS_FAILED] = {"store_io", "check the disk"},
     };

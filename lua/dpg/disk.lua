@@ -1,5 +1,5 @@
--- The caller's own files, as Lua's io and os reach them: by a path in UTF-8, as everywhere in dpg, whatever the system's
--- code page is. What is read and written in bulk is the core's.
+-- The caller's own files, as Lua's io and os reach them: by a path in UTF-8, as everywhere in dpg, whatever the code
+-- page of the system is. What is read and written in bulk is the core's.
 local core = require "dpg.core"
 
 local M = {}

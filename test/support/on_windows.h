@@ -5,10 +5,12 @@
 #ifndef ON_WINDOWS_H
 #define ON_WINDOWS_H
 
-#include <direct.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifdef _WIN32
+#include <direct.h>
 
 #define alarm(seconds) ((void)(seconds)) /* whoever runs the program sets the limit */
 #define mkdir(path, mode) _mkdir(path)
@@ -21,4 +23,5 @@ static inline struct tm *gmtime_r(const time_t *at, struct tm *out)
     return gmtime_s(out, at) == 0 ? out : NULL;
 }
 
+#endif
 #endif

@@ -1,6 +1,6 @@
--- A session's life on Windows: run by lua.exe, against a sandbox that speaks TLS and runs elsewhere (tools/windows/journey
--- starts it). In two parts, so that the second is another process: "first" signs in, "next" resumes. What it needs comes in
--- the environment; what went right is printed, one line each.
+-- A session's life on Windows: run by lua.exe, against a sandbox that speaks TLS and runs elsewhere
+-- (tools/windows/journey starts it). In two parts, so that the second is another process: "first" signs in, "next"
+-- resumes. What it needs comes in the environment; what went right is printed, one line each.
 local dpg = require "dpg"
 
 local part = arg[1]
