@@ -560,19 +560,32 @@ describe("downloads", function()
       local data, answer = gallery.downloads:read(uuid)
       assert.is_true(bytes() == data)
       assert.equal(2, answer.attempts)
-      assert.truthy(box:seen { server = "cdn" }[2].headers.range)
+    end)
+
+    it("goes on where a second cut has left it", function()
+      local uuid, bytes = blob(3000000)
+      for nth = 1, 2 do box:fault { server = "cdn", nth = nth, cut = 1000000 } end
+      assert.is_true(bytes() == dpg.assert(gallery.downloads:read(uuid)))
+      assert.equal("bytes=1000000-", box:seen { server = "cdn" }[3].headers.range)
     end)
 
     it("starts over when the file has changed, or when nothing vouches that it has not", function()
       for _, headers in ipairs { {}, { ETag = 'W/"weak"' } } do
         box:reset_seen()
         local uuid = blob(3000000)
-        box:fault { server = "cdn", cut = 1000000, headers = headers }
-        box:fault { server = "cdn", nth = 2, change_file = true }
+        for nth = 1, 2 do box:fault { server = "cdn", nth = nth, cut = 1000000, headers = headers } end
+        box:fault { server = "cdn", nth = 3, change_file = true }
         local data = dpg.assert(gallery.downloads:read(uuid))
         assert.equal(3000000, #data)
-        assert.equal(2, gets())
+        assert.equal(3, gets())
       end
+    end)
+
+    it("says at once that there is no such image", function()
+      local data, err = gallery.downloads:read "00000000-0000-4000-8000-000000000000"
+      assert.is_nil(data)
+      assert.equal("image_not_found", err.code)
+      assert.equal(1, links())
     end)
 
     it("says what is larger than max_response_bytes, of the session or of the call, without fetching it", function()

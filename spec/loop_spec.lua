@@ -3,6 +3,7 @@ local boxes = require "support.box"
 local client = require "support.client"
 local core = require "dpg.core"
 local dpg = require "dpg"
+local socket = require "socket"
 
 local function raised(fn, ...)
   local ok, problem = pcall(fn, ...)
@@ -178,6 +179,81 @@ describe("a loop", function()
       assert.equal("spawned", told[1][1])
       assert.truthy(told[1][2]:find("traceback", 1, true))
       quiet:close()
+    end)
+  end)
+
+  describe("its descriptor", function()
+    local function is_readable(seconds)
+      local fake = { getfd = function() return loop:fd() end, dirty = function() return false end }
+      return #socket.select({ fake }, nil, seconds or 0) == 1
+    end
+
+    it("is readable when there is something to do, and only then", function()
+      assert.is_false(is_readable())
+      local task
+      task = loop:spawn(function()
+        coroutine.yield()
+        task = dpg.spawn(coroutine.yield)
+        task:await()
+      end)
+      local steps = 0
+      while is_readable() do
+        loop:step()
+        steps = steps + 1
+        assert(steps < 100, "it is readable for ever")
+      end
+      assert.equal("dpg.Task (done)", tostring(task))
+      assert.equal(0, loop:step())
+    end)
+
+    it("is readable for tasks that the budget had no time for", function()
+      for _ = 1, 2 do loop:spawn(function() end) end
+      assert.equal(1, loop:step(0))
+      assert.is_true(is_readable())
+      assert.equal(0, loop:step(0))
+      assert.is_false(is_readable())
+    end)
+
+    it("is readable as long as a failure has not been raised", function()
+      for _ = 1, 2 do loop:spawn(error, "x", 0) end
+      raised(loop.step, loop)
+      assert.is_true(is_readable())
+      raised(loop.step, loop)
+      assert.is_false(is_readable())
+    end)
+
+    it("is shared by all loops, each of which steps its own tasks", function()
+      local other = dpg.assert(dpg.loop())
+      assert.equal(loop:fd(), other:fd())
+      local ran = {}
+      loop:spawn(function() ran[#ran + 1] = "one" end)
+      other:spawn(function() ran[#ran + 1] = "other" end)
+      other:step()
+      assert.same({ "other" }, ran)
+      assert.is_true(is_readable())
+      loop:step()
+      assert.same({ "other", "one" }, ran)
+      other:close()
+    end)
+
+    it("is woken by an answer, and by nothing while there is none", function()
+      local box = boxes.start()
+      local gallery = client.service(box)
+      box:fault { path = "/me", hold = true }
+      local name
+      loop:spawn(function() name = dpg.assert(gallery:me()).account.name end)
+      while box:count { path = "/me" } == 0 do
+        if is_readable(0.01) then loop:step() end
+      end
+      while is_readable() do loop:step() end
+      assert.is_false(is_readable(0.2))
+      box:release()
+      while not name do
+        assert.is_true(is_readable(10))
+        loop:step()
+      end
+      assert.equal("Northlight Festival", name)
+      box:stop()
     end)
   end)
 

@@ -59,8 +59,8 @@ function Fetch:forget()
   self.offset, self.etag, self.length = 0, nil, nil
 end
 
--- Sends one GET from `offset` on.
-function Fetch:start(sink, ticks)
+-- Sends one GET from `offset` on. Without a sink the body goes to memory, `most` bytes of it.
+function Fetch:start(sink, ticks, most)
   local link, err = self:get_link()
   if not link then return nil, err end
   local settings
@@ -71,6 +71,7 @@ function Fetch:start(sink, ticks)
     headers.Range = string.format("bytes=%.0f-", self.offset)
     headers["If-Range"] = self.etag
   end
+  settings.max_response_bytes = most
   self.attempts = self.attempts + 1
   local stream
   stream, err = call.stream(self.plan.connection, {
@@ -110,7 +111,7 @@ function Fetch:failed(err, has_moved)
   return self.backoff:wait(err, has_moved)
 end
 
--- What a call came to: its info; or nil, an error.
+-- What a call came to: its info, head, status, and the body where it went to memory; or nil, an error.
 function Fetch:outcome(stream)
   local status, head, body, info = stream:take()
   local context = self:context()
@@ -118,7 +119,7 @@ function Fetch:outcome(stream)
     head.attempts = nil -- it knows of the last one alone
     return nil, errors.from_core(head, context)
   end
-  if status == 200 or status == 206 then return info, head, status end
+  if status == 200 or status == 206 then return info, head, status, body end
   context.retry_after, context.request_id = info.retry_after, wire.request_id(head)
   if status < 300 then context.problem = "a file is expected" end
   return nil, transfer.refusal(status, body, context)
@@ -405,6 +406,52 @@ function Chunks:next()
   return nil
 end
 
+-- Until it has ended, telling of progress.
+local function watch(stream, meter)
+  while true do
+    local event, err = stream:wait()
+    if not event then return nil, err end
+    if event == "done" then return true end
+    local _, _, received, length = stream:progress()
+    if received and received > 0 then meter(received, length) end
+  end
+end
+
+-- In one piece, which the core gathers: no step of a game has to put it together. Gives the bytes; or nil, an error,
+-- and whether any had come (nil: it was no attempt, and there is no other).
+local function read_at_once(fetch, options, most)
+  local meter = transfer.meter(options.on_progress, fetch.plan)
+  local stream, err = fetch:start(nil, options.on_progress ~= nil, most)
+  if not stream then return nil, err end
+  local ok
+  ok, err = transfer.guarded(stream, watch, meter)
+  if not ok then return nil, err end
+  local _, _, received = stream:progress()
+  local info, head, status, body = fetch:outcome(stream)
+  if not info then return nil, head, (received or 0) > 0 end
+  fetch:note_head(status, head)
+  if status ~= 200 then return nil, changed(fetch) end
+  meter(#body, #body, true)
+  return body, head.etag
+end
+
+local function too_large(fetch, most)
+  local context = fetch:context()
+  return errors.new { kind = "protocol", code = "response_too_large", method = "GET", host = context.host,
+    message = string.format("the file has more than the %.0f bytes that may be read into memory", most) }
+end
+
+-- In pieces, which a cut does not undo.
+local function read_on(chunks, most)
+  chunks._pieces = {}
+  while true do
+    local bytes, err = chunks:next()
+    if not bytes then return not err and table.concat(chunks._pieces) or nil, err end
+    chunks._pieces[#chunks._pieces + 1] = bytes
+    if math.max(chunks._received, chunks.length or 0) > most then return nil, too_large(chunks._fetch, most) end
+  end
+end
+
 ---The whole file as one string.
 ---@param session dpg.Session
 ---@param ask fun(options: table): table?, dpg.Error?
@@ -415,22 +462,21 @@ end
 function M.read(session, ask, options, most)
   local chunks = M.chunks(session, ask, options)
   local fetch = chunks._fetch
-  chunks._pieces = {}
-  local bytes, err
-  repeat
-    bytes, err = chunks:next()
-    chunks._pieces[#chunks._pieces + 1] = bytes
-    if math.max(chunks._received, chunks.length or 0) > most then
-      local context = fetch:context()
-      err = errors.new { kind = "protocol", code = "response_too_large", method = "GET", host = context.host,
-        message = string.format("the file has more than the %.0f bytes that may be read into memory", most) }
-    end
-  until err or not bytes
-  chunks:close()
-  if err then return nil, err end
-  if chunks._meter then chunks._meter(chunks._received, chunks._received, true) end
-  return table.concat(chunks._pieces), { status = 200, etag = chunks.etag, attempts = fetch.attempts,
-    length = chunks._received, filename = fetch.filename }
+  local bytes, tag_or_err, has_moved = read_at_once(fetch, options, most)
+  if not bytes then
+    local err = tag_or_err
+    if err.code == "response_too_large" then return nil, too_large(fetch, most) end
+    local ok
+    if has_moved ~= nil then ok, err = fetch:failed(err, has_moved) end
+    if not ok then return nil, err end
+    bytes, err = read_on(chunks, most)
+    chunks:close()
+    if not bytes then return nil, err end
+    if chunks._meter then chunks._meter(#bytes, #bytes, true) end
+    tag_or_err = chunks.etag
+  end
+  return bytes, { status = 200, etag = tag_or_err, attempts = fetch.attempts, length = #bytes,
+    filename = fetch.filename }
 end
 
 ---Ends it; what is under way is cancelled. Twice is fine.

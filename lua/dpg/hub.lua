@@ -31,12 +31,6 @@ Hub.__name = "dpg.Hub"
 -- but the coroutines' (dpg.scheduler) and the blocking host's.
 local hubs = {}
 
--- A core without threads: the loop turns the engines itself.
-local STEPPED = {
-  raise = function() end, lower = function() end,
-  fd = function() errors.raise("loop:fd needs engines with threads") end,
-}
-
 -- What wakes this state's host when its engines, which then have threads, have something for it; nil: they are stepped.
 local wake, wake_type, wake_process
 
@@ -50,7 +44,7 @@ function M.get(settings)
   if hub and hub.engine:is_mine() then return hub end
   local engine, err = core.engine(options)
   if not engine then return nil, errors.from_core(err) end
-  if wake and wake ~= STEPPED and wake_process == core.process() then
+  if wake and wake_process == core.process() then
     local ok
     ok, err = engine:thread(wake)
     if not ok then return nil, errors.from_core(err) end
@@ -71,14 +65,14 @@ end
 function M.thread(type)
   if not wake or wake_process ~= core.process() then
     local err
-    if core.wake then wake, err = core.wake(type) else wake = STEPPED end
+    wake, err = core.wake(type)
     if not wake then return nil, errors.from_core(err) end
     wake_type, wake_process = type, core.process()
   elseif wake_type ~= type then
     return nil, errors.usage("another_host", "this Lua state's engines wake another host already")
   end
   for _, hub in pairs(hubs) do
-    if hub.engine:is_mine() and wake ~= STEPPED then
+    if hub.engine:is_mine() then
       local ok, err = hub.engine:thread(wake)
       if not ok then return nil, errors.from_core(err) end
     end
@@ -94,7 +88,6 @@ function M.pump_all(host, ends_at)
   local is_drained = true
   for _, hub in pairs(hubs) do
     if hub.engine:is_mine() then
-      if wake == STEPPED then hub:turn(0, host) end
       if not hub:pump(host, ends_at) then is_drained = false end
     end
   end
@@ -122,6 +115,15 @@ function Hub:close(grace)
     self:pump(blocking)
   end
   engine:close(left())
+end
+
+---Is a lock of a store that is written in Lua held, or asked for? Then the asks go on, whether anybody waits or not.
+---@return boolean
+function M.is_serving()
+  for _, hub in pairs(hubs) do
+    if next(hub.keeps.held) then return true end
+  end
+  return false
 end
 
 ---What all engines have in hand, added up.
