@@ -85,7 +85,7 @@ static bool is_hung_up(const char *says)
 {
     static const char *const words[] = {
         "SSL_ERROR_SYSCALL",           "unexpected eof",       "reset by peer", "Broken pipe",
-        "failed to receive handshake", "handshake data: sent", "getpeername()"};
+        "failed to receive handshake", "handshake data: sent", "getpeername()", "Connection was "};
 
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strstr(says, words[i])) return true;
