@@ -5,7 +5,7 @@
  * system it is. No policy here: which file is written when, and why, is store_file.c's. (The clock and the random numbers of
  * the engine are dpg_clock_os and dpg_random_os, in drivers.h.)
  *
- * Paths are UTF-8 with / between their parts; Windows takes \, too.
+ * Paths are UTF-8 with / between their parts; Windows takes \, too, and its own code page where it is no UTF-8. and its own code page where it is no UTF-8.
  */
 #ifndef DPG_OS_H
 #define DPG_OS_H

@@ -286,6 +286,16 @@ const char *dpg_os_name_objection(dpg_str name)
     return is_device(name) ? "it names a device" : NULL;
 }
 
+/*
+ * UTF-8; or else what comes from getenv() and the like, which is in the code page of the system: that hardly ever happens to
+ * be UTF-8, too. False: it is neither.
+ */
+static bool widen(const char *path, size_t len, wchar_t *out)
+{
+    return len == 0 || MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, (int)len, out, (int)len) > 0 ||
+           MultiByteToWideChar(CP_ACP, MB_ERR_INVALID_CHARS, path, (int)len, out, (int)len) > 0;
+}
+
 /* `path` in UTF-16, made absolute by the system: with the current folder, without . and .. */
 static wchar_t *absolute_wide(const char *path, dpg_os_fault *fault)
 {
@@ -299,8 +309,8 @@ static wchar_t *absolute_wide(const char *path, dpg_os_fault *fault)
     }
     wide = dpg_calloc(len + 2, sizeof *wide);
     if (!wide) goto no_memory;
-    if (len && MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, (int)len, wide, (int)len) == 0) {
-        dpg_windows_fault_of(fault, DPG_OS_FAILED, "the path is not UTF-8");
+    if (!widen(path, len, wide)) {
+        dpg_windows_fault_of(fault, DPG_OS_FAILED, "it is not UTF-8");
         goto end;
     }
     if (len == 2 && wide[1] == L':') wide[2] = L'\\'; /* the drive's top, not the folder that was current there last */
@@ -385,7 +395,7 @@ wchar_t *dpg_windows_join(const wchar_t *folder, const char *name, dpg_os_fault 
     wcscpy(out, folder);
     if (start && out[start - 1] != L'\\') out[start++] = L'\\';
     if (len && MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, name, (int)len, out + start, (int)len) == 0) {
-        dpg_windows_fault_of(fault, DPG_OS_FAILED, "the name is not UTF-8");
+        dpg_windows_fault_of(fault, DPG_OS_FAILED, "it is not UTF-8");
         dpg_free(out);
         return NULL;
     }

@@ -56,7 +56,7 @@ static bool is_trusted(const self *me, PSID sid)
 {
     return is_me(me, sid) || IsWellKnownSid(sid, WinLocalSystemSid) ||
            IsWellKnownSid(sid, WinBuiltinAdministratorsSid) || IsWellKnownSid(sid, WinCreatorOwnerRightsSid) ||
-           is_installer(sid);
+           IsWellKnownSid(sid, WinCreatorOwnerSid) || is_installer(sid);
 }
 
 /* --- what is made -------------------------------------------------------------------------------------------------- */

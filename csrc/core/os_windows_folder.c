@@ -193,7 +193,7 @@ static dpg_os_trouble check_ours(HANDLE h, bool reading, dpg_os_fault *fault)
 static dpg_os_trouble open_ours(const wchar_t *path, DWORD access, DWORD share, DWORD disposition, HANDLE *out,
                                 dpg_os_fault *fault)
 {
-    DWORD flags = FILE_ATTRIBUTE_NORMAL | FILE_FLAG_OPEN_REPARSE_POINT, rights = access | READ_CONTROL | WRITE_DAC;
+    DWORD flags = FILE_ATTRIBUTE_NORMAL | FILE_FLAG_OPEN_REPARSE_POINT, rights = access | READ_CONTROL;
     bool reading = !(access & GENERIC_WRITE);
     dpg_windows_private mine;
     FILE_ATTRIBUTE_TAG_INFO info;
@@ -202,9 +202,11 @@ static dpg_os_trouble open_ours(const wchar_t *path, DWORD access, DWORD share, 
 
     if (!dpg_windows_private_init(&mine)) return dpg_windows_fault(fault, GetLastError());
     do {
-        h = CreateFileW(path, rights, share, &mine.attributes, disposition, flags, NULL);
-        if (h == INVALID_HANDLE_VALUE && GetLastError() == ERROR_WRITE_PROTECT && reading)
-            h = CreateFileW(path, access | READ_CONTROL, share, NULL, disposition, flags, NULL);
+        h = CreateFileW(path, rights | WRITE_DAC, share, &mine.attributes, disposition, flags, NULL);
+        /* what may not be made private may be so already */
+        if (h == INVALID_HANDLE_VALUE &&
+            (GetLastError() == ERROR_WRITE_PROTECT || GetLastError() == ERROR_ACCESS_DENIED))
+            h = CreateFileW(path, rights, share, &mine.attributes, disposition, flags, NULL);
     } while (h == INVALID_HANDLE_VALUE && dpg_windows_again(GetLastError(), &tries));
     if (h == INVALID_HANDLE_VALUE) return open_trouble(path, GetLastError(), fault);
     if (check_ours(h, reading, fault) != DPG_OS_FINE) {
@@ -310,10 +312,11 @@ dpg_os_trouble dpg_windows_move(const wchar_t *from, const wchar_t *to, dpg_os_f
         DWORD number = GetLastError(), attributes = GetFileAttributesW(to);
         bool meant = attributes != INVALID_FILE_ATTRIBUTES &&
                      (attributes & (FILE_ATTRIBUTE_READONLY | FILE_ATTRIBUTE_DIRECTORY));
-
         /* over a file that somebody has open, a rename is "denied": a matter of moments, as is a sharing violation */
-        if (number == ERROR_ACCESS_DENIED && !meant) number = ERROR_SHARING_VIOLATION;
-        if (!dpg_windows_again(number, &tries)) return dpg_windows_fault(fault, number);
+        bool moments = number == ERROR_ACCESS_DENIED && !meant;
+
+        if (!dpg_windows_again(moments ? ERROR_SHARING_VIOLATION : number, &tries))
+            return dpg_windows_fault(fault, number);
     }
     return DPG_OS_FINE;
 }

@@ -6,7 +6,7 @@ local dpg = require "dpg"
 local part = arg[1]
 local base_url, ca_file = os.getenv "JOURNEY_BASE_URL", os.getenv "JOURNEY_CA"
 local folder = os.getenv "JOURNEY_FOLDER" .. "\\Fotos – Jürgen"
-local store = dpg.store.file(folder .. "\\sitzung")
+local store = dpg.store.file(os.getenv "JOURNEY_HOME" .. "\\session") -- as it comes: in the code page of the system
 local rotations = 0
 
 local function said(what) print("ok " .. what) end

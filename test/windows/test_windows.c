@@ -312,8 +312,10 @@ TEST("paths become absolute and real, as far as they exist, with one kind of sla
     absolute = dpg_os_absolute("\\\\server\\share\\a", &fault);
     CHECK_STR(absolute, "//server/share/a");
     dpg_free(absolute);
-    CHECK_NULL(dpg_os_absolute("\xff\xfe", &fault));
-    CHECK(strstr(fault.text, "UTF-8") != NULL);
+    absolute = dpg_os_absolute("C:\\J\xfcrgen", &fault); /* where it isn't UTF-8, it is what getenv() gives */
+    if (GetACP() == 1252 || GetACP() == 28591) CHECK_STR(absolute, "C:/J\xc3\xbcrgen");
+    else printf("# not tried here: the code page is %u\n", GetACP());
+    dpg_free(absolute);
     end();
 }
 
@@ -623,7 +625,7 @@ TEST("ended at random moments of rotating on and on, two processes lose no gener
     }
     printf("# %d kills, %d of them between mark and save, %lld rotations\n", 2 * rounds, in_middle,
            (long long)p->rotations);
-    CHECK(p->rotations > 2 * rounds);
+    CHECK(p->rotations >= 2 * rounds);
     end();
 }
 
