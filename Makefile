@@ -111,7 +111,7 @@ $(BUILD)/$(1)/dpg/core.so: $(patsubst csrc/binding/%.c,$(BUILD)/$(1)/obj/%.o,$(B
 endef
 $(foreach l,$(sort $(LUAS) $(LUA)),$(eval $(call lua_rules,$(l))))
 
--include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')
+-include $(shell test -d $(BUILD) && find $(BUILD) -path $(BUILD)/windows -prune -o -name '*.d' -print)
 
 MODULE  = $(BUILD)/$(LUA)/dpg/core.so
 C_PROGS = $(TESTS:%=$(BUILD)/test/%)
@@ -203,6 +203,9 @@ coverage: ## lines of the core and the binding that the tests reach
 	@lcov -q -c --no-external -b . -d build/cov -o build/cov/all.info
 	@lcov -q -r build/cov/all.info '*/test/*' -o build/cov/dpg.info && lcov --list build/cov/dpg.info
 
+windows: ## the module and the tests for Windows, cross-built and run under wine (doc/windows.md)
+	@BUILD='$(BUILD)' MAKE='$(MAKE)' tools/windows/run
+
 format: ## lay the C files out as .clang-format says
 	$(FORMAT) -i $(C_FILES)
 
@@ -223,4 +226,4 @@ help: ## this list
 
 FORCE:
 .PHONY: module modules wanted test test-c spec hosts sim check asan tsan valgrind checked torture tortured fuzz fuzzed \
-  coverage format dist demo clean help FORCE
+  coverage windows format dist demo clean help FORCE

@@ -15,7 +15,7 @@
 --   dpg.host        how a program waits: host.blocking, host.loop
 --   dpg.checks      what a field may hold                        dpg.cache      answers that are kept, for polling
 --   dpg.methods     a dot for a colon is told                    dpg.core       the C core (csrc/)
---   dpg.json, dpg.url, dpg.uuid, dpg.compat
+--   dpg.json, dpg.url, dpg.uuid, dpg.disk, dpg.compat
 local cache = require "dpg.cache"
 local check = require "dpg.store.check"
 local config = require "dpg.config"
