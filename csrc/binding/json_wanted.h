@@ -24,13 +24,15 @@ struct dpg_wanted {
     bool others; /* names that aren't here are wanted, too, and all of what they name */
     uint32_t count;
     dpg_wanted_name *names;
-    int16_t known[DPG_JSON_MAX_NAMES + 1]; /* by a name's number on the tape: its place here from 1, -1: none, 0: not asked yet */
+    int16_t known[DPG_JSON_MAX_NAMES +
+                  1]; /* by a name's number on the tape: its place here from 1, -1: none, 0: not asked yet */
 };
 
 /*
- * Pushes a userdata that holds the tree, and returns its root. The table at `index` is { name = true or such a table, … };
- * it must stay on the stack as long. `lists`, if not 0, is where a sequence of names is: in an object document all this
- * counts for the members of these names, and what stands beside them is wanted whole. Raises at any other shape.
+ * Pushes a userdata that holds the tree, and returns its root. The table at `index` is { name = true or such a table, … },
+ * where a table may hold itself ("the same again"); it must stay on the stack as long. `lists`, if not 0, is where a
+ * sequence of names is: in an object document all this counts for the members of these names, and what stands beside
+ * them is wanted whole. Raises at any other shape.
  */
 dpg_wanted *dpg_push_wanted(lua_State *L, int index, int lists);
 

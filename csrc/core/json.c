@@ -13,7 +13,8 @@
 #include <string.h>
 
 #if defined(__GNUC__)
-#define HOT static inline __attribute__((always_inline)) /* on the path of every value: calls cost more than what they do */
+#define HOT \
+    static inline __attribute__((always_inline)) /* on the path of every value: calls cost more than what they do */
 #define COLD static __attribute__((noinline))
 #else
 #define HOT static inline
