@@ -7,9 +7,15 @@ exclude_files = { "build/**", "**/*.c" }
 files["spec"] = { std = "+busted" }
 files["test/busted_log.lua"] = { std = "+busted" }
 
--- Inside nginx there is one more global.
-files["lua/dpg/host/ngx.lua"] = { read_globals = { "ngx" } }
-files["lua/dpg/host/init.lua"] = { read_globals = { "ngx" } }
+-- Inside nginx there is one more global, with fields to write to.
+files["examples/openresty"] = { globals = { "ngx" } }
+files["bench/nginx"] = { globals = { "ngx" } }
+
+-- Inside LÖVE, which is LuaJIT.
+files["examples/love"] = { std = "luajit+love" }
+files["bench/frame_love"] = { std = "luajit+love" }
+files["spec/support/love"] = { std = "luajit", globals = { "love" } }
+files["spec/support/love_bare"] = { std = "luajit", globals = { "love" } }
 
 -- Config files are Lua that sets globals.
 files["**/*.rockspec"] = {

@@ -31,7 +31,7 @@ TORTURES  := $(patsubst test/torture/%.c,%,$(wildcard test/torture/*.c))
 TORTURE_L := $(patsubst test/torture/%.lua,%,$(wildcard test/torture/*.lua))
 FUZZERS   := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 SPECS     := $(shell test -d spec && find spec -name '*_spec.lua')
-C_FILES   := $(wildcard csrc/core/*.[ch] csrc/binding/*.[ch] test/*.[ch] test/*/*.[ch])
+C_FILES   := $(wildcard csrc/core/*.[ch] csrc/binding/*.[ch] test/*.[ch] test/*/*.[ch] examples/*/*.[ch])
 
 # `make test LUA=lua5.2` asks for one; without LUA it is all of them, and the runner names those that are missing.
 asked = $(filter-out file,$(origin LUA))
@@ -117,7 +117,7 @@ MODULE  = $(BUILD)/$(LUA)/dpg/core.so
 C_PROGS = $(TESTS:%=$(BUILD)/test/%)
 SIM     = $(if $(SIM_C),$(BUILD)/sim)
 
-# What test/run is asked for, by the names that it prints.
+# What test/run is asked for, by the names that it prints; what takes longest goes first.
 C_SUITES    = $(TESTS:%=c/%)
 SIM_SUITE   = $(if $(SIM_C),sim)
 SPEC_SUITES = $(if $(SPECS),$(SPEC_LUAS:%=spec/%))
@@ -137,7 +137,7 @@ wanted: $(WANTED)
 
 test: ## C tests, the simulator's fixed seeds, specs on every Lua (LUA=lua5.2: on one)
 	$(call build,$(C_PROGS) $(SIM) $(addsuffix /dpg/core.so,$(addprefix $(BUILD)/,$(call have,$(SPEC_LUAS)))))
-	@$(run) $(C_SUITES) $(SIM_SUITE) $(SPEC_SUITES)
+	@$(run) $(SPEC_SUITES) $(SIM_SUITE) $(C_SUITES)
 
 test-c: ## C tests alone
 	$(call build,$(C_PROGS))
@@ -166,7 +166,7 @@ valgrind: ## C tests and specs under valgrind
 
 checked:
 	$(call build,$(asan_lua_only) $(C_PROGS) $(SIM) $(addsuffix /dpg/core.so,$(addprefix $(BUILD)/,$(call have,$(CHECKED_LUAS)))))
-	@$(run) $(C_SUITES) $(SIM_SUITE) $(if $(SPECS),$(CHECKED_LUAS:%=spec/%))
+	@$(run) $(if $(SPECS),$(CHECKED_LUAS:%=spec/%)) $(SIM_SUITE) $(C_SUITES)
 
 torture: ## the 1st, 2nd, 3rd … allocation fails (test/torture), under ASan
 	@CHECKER=asan $(MAKE) BUILD=build/torture CFLAGS='-O1 -g' EXTRA='-DDPG_TORTURE $(SANITIZE)' tortured

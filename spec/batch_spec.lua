@@ -133,6 +133,23 @@ describe("operations:batch", function()
       assert.is_true(keys[1] ~= keys[2] and keys[2] ~= keys[3])
     end)
 
+    it("looks after all Operations side by side: at each once before at any twice", function()
+      box:stop()
+      box = boxes.start { operation_polls = 2 }
+      gallery = client.service(box)
+      assert.is_true(dpg.assert(gallery.operations:batch_all(ratings(1, 12, 2))).ok)
+      local seen, looks = {}, 0
+      for _, entry in ipairs(box:seen { method = "GET" }) do
+        local uuid = entry.path:match "/operations/(.+)"
+        if uuid then
+          looks = looks + 1
+          if seen[uuid] then assert.is_true(looks > 12) end
+          seen[uuid] = true
+        end
+      end
+      assert.equal(24, looks)
+    end)
+
     it("checks every write before the first batch is sent", function()
       local writes = ratings(1, 60, 4)
       writes[60] = { method = "GET", path = "/images" }

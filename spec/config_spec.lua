@@ -67,7 +67,7 @@ describe("options", function()
     { "signing in without a store", function()
       dpg.sign_in { login = "l", password = "p", device = { identifier = "i", name = "n", platform = "p" } }
     end, "dpg.store.file(path)" },
-    { "a store written in Lua", function() dpg.resume { store = { load = print } } end, "dpg.store.memory()" },
+    { "half a store written in Lua", function() dpg.resume { store = { lock = print } } end, "'load' is nil" },
     { "signing in without a device", function()
       dpg.sign_in { login = "l", password = "p", store = dpg.store.memory() }
     end, "'device'" },

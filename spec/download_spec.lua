@@ -539,6 +539,70 @@ describe("downloads", function()
 
   -- --- chunks ------------------------------------------------------------------------------------------------------
 
+  describe("read", function()
+    it("gives the file as a string, and says of what", function()
+      local uuid, bytes = blob(300000, "stage.jpg")
+      local progress = {}
+      local data, answer = gallery.downloads:read(uuid, { on_progress = function(...) progress = { ... } end })
+      assert.is_true(bytes() == data)
+      assert.same({ 300000, "stage.jpg", 1 }, { answer.length, answer.filename, answer.attempts })
+      assert.truthy(answer.etag)
+      assert.same({ 300000, 300000 }, progress)
+    end)
+
+    it("gives the empty string of an empty file", function()
+      assert.equal("", (gallery.downloads:read((blob(0)))))
+    end)
+
+    it("goes on after a cut", function()
+      local uuid, bytes = blob(3000000)
+      box:fault { server = "cdn", cut = 1000000 }
+      local data, answer = gallery.downloads:read(uuid)
+      assert.is_true(bytes() == data)
+      assert.equal(2, answer.attempts)
+    end)
+
+    it("goes on where a second cut has left it", function()
+      local uuid, bytes = blob(3000000)
+      for nth = 1, 2 do box:fault { server = "cdn", nth = nth, cut = 1000000 } end
+      assert.is_true(bytes() == dpg.assert(gallery.downloads:read(uuid)))
+      assert.equal("bytes=1000000-", box:seen { server = "cdn" }[3].headers.range)
+    end)
+
+    it("starts over when the file has changed, or when nothing vouches that it has not", function()
+      for _, headers in ipairs { {}, { ETag = 'W/"weak"' } } do
+        box:reset_seen()
+        local uuid = blob(3000000)
+        for nth = 1, 2 do box:fault { server = "cdn", nth = nth, cut = 1000000, headers = headers } end
+        box:fault { server = "cdn", nth = 3, change_file = true }
+        local data = dpg.assert(gallery.downloads:read(uuid))
+        assert.equal(3000000, #data)
+        assert.equal(3, gets())
+      end
+    end)
+
+    it("says at once that there is no such image", function()
+      local data, err = gallery.downloads:read "00000000-0000-4000-8000-000000000000"
+      assert.is_nil(data)
+      assert.equal("image_not_found", err.code)
+      assert.equal(1, links())
+    end)
+
+    it("says what is larger than max_response_bytes, of the session or of the call, without fetching it", function()
+      local uuid = blob(64 * 1024 * 1024)
+      local small = client.service(box, { max_response_bytes = 1000 })
+      for _, ask in ipairs {
+        function() return gallery.downloads:read(uuid, { max_response_bytes = 1000 }) end,
+        function() return small.downloads:read(uuid) end,
+      } do
+        local data, err = ask()
+        assert.is_nil(data)
+        assert.same({ "protocol", "response_too_large" }, { err.kind, err.code })
+      end
+      assert.is_true((box:seen { server = "cdn" }[1].sent or 0) < 32 * 1024 * 1024)
+    end)
+  end)
+
   describe("chunks", function()
     it("give all bytes, in a for", function()
       local uuid, bytes = blob(3000000)

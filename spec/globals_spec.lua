@@ -1,12 +1,12 @@
 -- No module adds a global, patches what Lua has, or needs anything but what it names.
 local modules = {
   "dpg", "dpg.batch", "dpg.cache", "dpg.call", "dpg.catalog", "dpg.checks", "dpg.compat", "dpg.config",
-  "dpg.connection", "dpg.core", "dpg.download", "dpg.errors", "dpg.filename", "dpg.hub", "dpg.host.blocking",
-  "dpg.journal", "dpg.json", "dpg.many", "dpg.objects", "dpg.operation", "dpg.page", "dpg.resources.archives",
-  "dpg.resources.downloads", "dpg.resources.images", "dpg.resources.keywords", "dpg.resources.metadata_profiles",
-  "dpg.resources.operations", "dpg.resources.sets", "dpg.resources.uploads", "dpg.session", "dpg.sign_in",
-  "dpg.source", "dpg.store", "dpg.stream", "dpg.task", "dpg.transfer", "dpg.upload", "dpg.url", "dpg.user",
-  "dpg.uuid", "dpg.wire",
+  "dpg.connection", "dpg.core", "dpg.download", "dpg.errors", "dpg.filename", "dpg.host", "dpg.host.blocking",
+  "dpg.host.loop", "dpg.hub", "dpg.journal", "dpg.json", "dpg.many", "dpg.objects", "dpg.operation", "dpg.page",
+  "dpg.resources.archives", "dpg.resources.downloads", "dpg.resources.images", "dpg.resources.keywords",
+  "dpg.resources.metadata_profiles", "dpg.resources.operations", "dpg.resources.sets", "dpg.resources.uploads",
+  "dpg.scheduler", "dpg.session", "dpg.sign_in", "dpg.source", "dpg.store", "dpg.stream", "dpg.task", "dpg.transfer",
+  "dpg.upload", "dpg.url", "dpg.user", "dpg.uuid", "dpg.wire",
 }
 
 local client = require "support.client"

@@ -420,7 +420,7 @@ describe("dpg.sandbox, the CDN", function()
 
   it("draws the pictures of the library, as large as it says, the same each time", function()
     local versions = http.get(box, "/images/" .. some_image(box, 7) .. "/versions").json
-    assert.equal(3, #versions)
+    assert.equal(4, #versions)
     for _, version in ipairs(versions) do
       local one, two = files.get(box, version.url), files.get(box, version.url)
       assert.same({ 200, "image/jpeg", version.bytes }, { one.status, one.headers["content-type"], #one.body })

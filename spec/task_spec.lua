@@ -69,10 +69,43 @@ describe("dpg.run", function()
     assert.is_true(ended)
   end)
 
-  it("is refused within dpg.run, and says what to use", function()
+  it("waits, within dpg.run, for the tasks that it has spawned itself, while others go on", function()
+    local has_begun, seen = false, {}
     dpg.run(function()
-      assert.truthy(raised(dpg.run, print):find("dpg.spawn", 1, true))
+      dpg.spawn(function()
+        while not has_begun do coroutine.yield() end
+        seen[#seen + 1] = "others go on"
+      end)
+      local result = dpg.run(function()
+        dpg.spawn(function()
+          has_begun = true
+          while #seen == 0 do coroutine.yield() end
+          seen[#seen + 1] = "spawned"
+        end)
+        return "kept"
+      end)
+      seen[#seen + 1] = result
     end)
+    assert.equal("others go on, spawned, kept", table.concat(seen, ", "))
+  end)
+
+  it("ends the tasks of a dpg.run within it, too, when its function raises", function()
+    local went_on, inner = false, nil
+    raised(dpg.run, function()
+      dpg.spawn(function()
+        dpg.run(function()
+          inner = dpg.spawn(function()
+            for _ = 1, 10 do coroutine.yield() end
+            went_on = true
+          end)
+        end)
+      end)
+      coroutine.yield()
+      coroutine.yield()
+      error "stop"
+    end)
+    assert.is_false(went_on)
+    assert.equal("dpg.Task (cancelled)", tostring(inner))
   end)
 
   it("can be run again after an error", function()

@@ -29,7 +29,7 @@ describe("types/core.lua", function()
     assert.same(names, documented(text, "function core%.([%l_]+)"))
   end)
 
-  for _, class in ipairs { "engine", "credential" } do
+  for _, class in ipairs { "engine", "credential", "wake" } do
     it("names every method of an " .. class .. ", and no other", function()
       assert.same(registered("csrc/binding/" .. class .. ".c"), documented(text, "function " .. class .. ":([%l_]+)"))
     end)

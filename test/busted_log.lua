@@ -1,6 +1,7 @@
 -- Busted's output as test/run reads it, in the words of test/check.h: `start NAME`, then `ok NAME`, `pending NAME` or
 -- `not ok NAME`, the reasons before it on lines with a #, and last `N passed, N failed, N pending`. The start line
--- names the test that a crash or a hang ended. People who type `busted` get Busted's own output (see .busted).
+-- names the test that a crash or a hang ended; a test that takes a second or more says so. People who type `busted` get
+-- Busted's own output (see .busted).
 
 local pretty = require "pl.pretty"
 
@@ -11,6 +12,11 @@ end
 
 local function one_line(name)
   return (tostring(name):gsub("%s+", " "))
+end
+
+local function took(element)
+  local seconds = element.duration or 0
+  return seconds >= 1 and string.format(" (%.1f s)", seconds) or ""
 end
 
 return function(options)
@@ -44,7 +50,7 @@ return function(options)
     elseif status == "error" then
       failure(handler.errors[#handler.errors])
     else
-      line(status == "pending" and "pending " or "ok ", one_line(handler.getFullName(element)))
+      line(status == "pending" and "pending " or "ok ", one_line(handler.getFullName(element)), took(element))
     end
     return nil, true
   end)

@@ -302,8 +302,8 @@ TEST("takes the mark back in memory when it could not be written")
     want(&r, &w, "a", 0);
     walk(&r, "Ldmx");
     verdict(&r, DPG_VERDICT_REFUSED, 401, -1);
-    CHECK_STR(w.error.reason, "refused"); /* and not that an answer was lost */
     walk(&r, "su-");
+    CHECK_STR(w.error.reason, "refused"); /* and not that an answer was lost */
     end(&r);
 }
 
@@ -563,8 +563,8 @@ TEST("doubts a mark that it does not know, and one that it gave up on")
     want(&r, &w, "a", 0);
     walk(&r, "Ldmx");
     verdict(&r, DPG_VERDICT_REFUSED, 401, -1);
-    CHECK_STR(w.error.reason, "answer_lost");
     walk(&r, "su-");
+    CHECK_STR(w.error.reason, "answer_lost");
     end(&r);
 }
 
@@ -586,8 +586,8 @@ TEST("an exchange that never left leaves the doubt of the one before it as it wa
         walk(&r, "x");
     }
     verdict(&r, DPG_VERDICT_REFUSED, 401, -1);
-    CHECK_STR(w.error.reason, "answer_lost");
     walk(&r, "su-");
+    CHECK_STR(w.error.reason, "answer_lost");
     end(&r);
 }
 
@@ -645,9 +645,9 @@ TEST("never presents a token that was refused, also when that could not be writt
     want(&r, &w, "a", 0);
     walk(&r, "Ldmx");
     verdict(&r, DPG_VERDICT_REFUSED, 401, -1);
-    CHECK_STR(w.error.code, "sign_in_required");
     CHECK_INT(next(&r), 's');
     reply(&r, DPG_STORE_FAILED);
+    CHECK_STR(w.error.code, "sign_in_required");
     walk(&r, "u-");
     for (int i = 0; i < 3; i++) {
         want(&r, &w, "a", 0);
@@ -859,9 +859,10 @@ TEST("takes every walk that a job came into to its end first")
     start(&r, &adopt, DPG_JOB_ADOPT, &s);
     CHECK_INT(next(&r), '-');
     verdict(&r, DPG_VERDICT_REFUSED, 401, -1);
+    walk(&r, "su");
     CHECK_INT(w.verdict, DPG_NO_BEARER);
     CHECK(!adopt.settled);
-    walk(&r, "suLdsu-");
+    walk(&r, "Ldsu-");
     CHECK(adopt.done);
     CHECK(dpg_cred_has_session(&r.c));
     dpg_signed_in_clear(&s);

@@ -1,5 +1,5 @@
 /*
- * timers.c: the heap against a slow list, and the table of ids against an array; both with many random steps.
+ * timers.c: the heap against a slow look, and the table of ids against an array; both with many random steps.
  */
 #include "check.h"
 #include "engine_internal.h"
@@ -14,12 +14,23 @@ static uint64_t draw(void)
     return x ^ x >> 31;
 }
 
+/* Everybody under `timer` is as late as it is, or later, and points back at who points at it. Their number. */
+static size_t heap_of(const dpg_timer *timer)
+{
+    size_t n = 1;
+
+    for (const dpg_timer *child = timer->child, *before = timer; child; before = child, child = child->next) {
+        CHECK(child->at_boot_ms >= timer->at_boot_ms);
+        CHECK(child->prev == before);
+        n += heap_of(child);
+    }
+    return n;
+}
+
 static void is_heap(const dpg_timers *t)
 {
-    for (size_t i = 1; i <= t->count; i++) {
-        CHECK(t->heap[i]->place == i);
-        CHECK(i == 1 || t->heap[i / 2]->at_boot_ms <= t->heap[i]->at_boot_ms);
-    }
+    if (t->first) CHECK(!t->first->next && !t->first->prev);
+    CHECK_INT(t->first ? heap_of(t->first) : 0, t->count);
 }
 
 TEST("has the earliest timer first, whatever is set, moved and disarmed")
@@ -34,10 +45,7 @@ TEST("has the earliest timer first, whatever is set, moved and disarmed")
         uint64_t kept = seed;
 
         memset(timers, 0, sizeof timers);
-        for (int i = 0; i < N; i++) {
-            timers[i].at_boot_ms = INT64_MAX;
-            CHECK(dpg_timers_reserve(&t));
-        }
+        for (int i = 0; i < N; i++) timers[i].at_boot_ms = INT64_MAX;
         for (int step = 0; step < 600; step++) {
             dpg_timer *timer = &timers[draw() % N];
             int64_t least = INT64_MAX;
@@ -47,19 +55,17 @@ TEST("has the earliest timer first, whatever is set, moved and disarmed")
             for (int i = 0; i < N; i++) {
                 if (timers[i].at_boot_ms < least) least = timers[i].at_boot_ms;
                 armed += timers[i].at_boot_ms != INT64_MAX;
-                CHECK((timers[i].place != 0) == (timers[i].at_boot_ms != INT64_MAX));
             }
             CHECK_INT(t.count, armed);
-            if (armed) CHECK_INT(t.heap[1]->at_boot_ms, least);
+            if (armed) CHECK_INT(t.first->at_boot_ms, least);
             if (step % 50 == 0) is_heap(&t);
         }
         for (int i = 0; i < N; i++) {
             dpg_timer_set(&t, &timers[i], INT64_MAX);
-            dpg_timers_release(&t);
+            dpg_timer_set(&t, &timers[i], INT64_MAX); /* twice is fine */
         }
         CHECK_INT(t.count, 0);
-        CHECK_INT(t.reserved, 0);
-        dpg_free(t.heap);
+        CHECK_NULL(t.first);
         seed = kept;
         if (check_faults) {
             printf("# seed %d\n", (int)kept);
@@ -80,40 +86,20 @@ TEST("gives all timers back in order")
     seed = 7;
     memset(timers, 0, sizeof timers);
     for (int i = 0; i < N; i++) {
-        CHECK(dpg_timers_reserve(&t));
+        timers[i].at_boot_ms = INT64_MAX;
         dpg_timer_set(&t, &timers[i], (int64_t)(draw() % 500));
     }
+    is_heap(&t);
     for (int i = 0; i < N; i++) {
-        dpg_timer *first = t.heap[1];
+        dpg_timer *first = t.first;
 
         CHECK(first->at_boot_ms >= last);
         last = first->at_boot_ms;
         dpg_timer_set(&t, first, INT64_MAX);
-        CHECK(!first->place);
+        CHECK(!first->child && !first->next && !first->prev);
     }
     CHECK_INT(t.count, 0);
-    dpg_free(t.heap);
-}
-
-TEST("keeps the room that was reserved, however often it is given back and taken")
-{
-    dpg_timers t = {0};
-    dpg_timer a = {.at_boot_ms = INT64_MAX}, b = {.at_boot_ms = INT64_MAX};
-    size_t cap;
-
-    CHECK(dpg_timers_reserve(&t) && dpg_timers_reserve(&t));
-    cap = t.cap;
-    for (int i = 0; i < 100; i++) {
-        dpg_timer_set(&t, &a, i);
-        dpg_timer_set(&t, &b, 100 - i);
-        dpg_timer_set(&t, &a, INT64_MAX);
-        dpg_timer_set(&t, &a, INT64_MAX); /* twice is fine */
-        dpg_timers_release(&t);
-        CHECK(dpg_timers_reserve(&t));
-    }
-    CHECK_INT(t.cap, cap);
-    dpg_timer_set(&t, &b, INT64_MAX);
-    dpg_free(t.heap);
+    CHECK_NULL(t.first);
 }
 
 TEST("finds each id that is there, and none that isn't, through any putting and removing")

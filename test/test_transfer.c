@@ -331,7 +331,7 @@ TEST("does not know it once the last byte is out, and not before")
         dpg_pipe_put(&fed, big, 999);
         r = form(&part, 1);
         CHECK_INT(start(7, &r, &err), DPG_OK);
-        while (fed.len || !look().hungry) step(5);
+        while (dpg_pipe_len(&fed) || !look().hungry) step(5);
         if (last) {
             dpg_pipe_put(&fed, big, 1);
             while (server_requests(srv) < 1) step(5);
@@ -412,7 +412,7 @@ TEST("goes on with a form each time that it is fed")
     for (size_t put = 0; !transport.next(transport.self, &answer); step(5)) {
         size_t n = put + 777 < 50000 ? 777 : 50000 - put;
 
-        if (fed.len || !n) continue;
+        if (dpg_pipe_len(&fed) || !n) continue;
         dpg_pipe_put(&fed, big + put, n);
         put += n;
     }
@@ -710,7 +710,7 @@ TEST("holds an answer back while nobody reads it, and loses no byte of it")
     CHECK(look().progress.received <= 100000);
     CHECK_INT(look().progress.to_receive, 50000000);
     dpg_response_clear(&answer);
-    while (!ended || chunks.len) {
+    while (!ended || dpg_pipe_len(&chunks)) {
         dpg_str front = dpg_pipe_front(&chunks);
 
         if (front.len > most) most = front.len;
@@ -718,7 +718,7 @@ TEST("holds an answer back while nobody reads it, and loses no byte of it")
         for (size_t i = 0; i < front.len; i++) right = right && front.ptr[i] == TEN[(total + i) % 10];
         total += front.len;
         dpg_pipe_drop(&chunks, front.len);
-        if (ended || chunks.len) continue;
+        if (ended || dpg_pipe_len(&chunks)) continue;
         step(5);
         ended = transport.next(transport.self, &answer);
     }

@@ -23,24 +23,42 @@ function core.service(engine, base_url, token) end
 
 ---@param engine dpg.core.Engine
 ---@param base_url string
----@param store userdata
+---@param store dpg.core.Store
 ---@param options? { replay?: boolean }
 ---@return dpg.core.Credential? credential  the same for the same base_url and store
 ---@return table? err
 function core.person(engine, base_url, store, options) end
 
----@return userdata? store
+---@return dpg.core.Store? store
 ---@return table? err
 function core.memory_store() end
 
 ---@param path string
----@return userdata? store
+---@param plain? boolean  what it keeps need not be a record of the core's
+---@return dpg.core.Store? store
 ---@return table? err
-function core.file_store(path) end
+function core.file_store(path, plain) end
+
+---@param identity string  equal for two that keep the very same record
+---@param lease boolean  its lock runs out by itself
+---@return dpg.core.Store? store
+---@return table? err
+function core.host_store(identity, lease) end
+
+---@param type "fd"|"socket"
+---@return dpg.core.Wake? wake
+---@return table? err
+function core.wake(type) end
 
 ---@param n integer  1 to 1024
 ---@return string
 function core.random_bytes(n) end
+
+---@return number seconds  on a clock for short spans, which nobody sets; only differences mean anything
+function core.now() end
+
+---@return number  another one in a child made by fork
+function core.process() end
 
 ---@param text string
 ---@param null? any  instead of core.null
@@ -82,10 +100,29 @@ function engine:start(spec) end
 function engine:wait(ms) end
 
 ---@param quiet? boolean  nobody listens: an event comes without its fields
----@return "done"|"want"|"data"|"event"|nil kind  want: the call waits to be fed; data: it has something to be read
----@return integer|string|nil id_or_name
+---@return "done"|"want"|"data"|"event"|"store"|nil kind  want: the call waits to be fed; data: it has something to be
+---  read; store: one of core.host_store is asked: { ask, op, identity, owner, ttl, bytes, expected, reserve }
+---@return integer|string|table|nil id_name_or_request
 ---@return table? fields
 function engine:next(quiet) end
+
+---The answer of a store that the host keeps. One that nobody waits for any more is dropped.
+---@param ask integer
+---@param outcome "done"|"busy"|"changed"|"failed"
+---@param value? any  done: what is stored, of a load; busy: seconds; failed: a message
+---@param extra? string  busy: the holder; failed: a code
+---@return true? ok
+---@return table? err
+function engine:answer(ask, outcome, value, extra) end
+
+---@return boolean  a lock of a store that the host keeps is held, and the program is kept waiting for it
+function engine:is_holding() end
+
+---The beginning of the end, where the host keeps stores: calls are cancelled, and it turns until something is to be
+---answered or `ms` have passed.
+---@param ms number
+---@return boolean  a refresh token is still on its way: answer, and come again; then close
+function engine:finish(ms) end
 
 ---@param id integer
 ---@return integer? status
@@ -130,11 +167,62 @@ function engine:counts() end
 ---@param grace? number  seconds that an exchange which has left is given (5)
 function engine:close(grace) end
 
+---Hands the engine to a thread of its own, for good: nothing but wait() and close() then ever waits. `wake` is raised
+---when something is in the outbox; again with another one replaces it.
+---@param wake? dpg.core.Wake
+---@return true? ok
+---@return table? err
+function engine:thread(wake) end
+
+---@return boolean
+function engine:is_threaded() end
+
 ---@return boolean  false in a process made by fork after the engine, and when it is closed
 function engine:is_mine() end
 
 ---@return number seconds  only differences mean anything
 function engine:now() end
+
+---What wakes a host that waits elsewhere. Lowered before the outboxes are drained, so that nothing is missed.
+---@class dpg.core.Wake
+local wake = {}
+
+---@return integer? descriptor  readable while raised, to be polled and no more; nil for a socket
+function wake:fd() end
+
+---@return string? path  of a unix socket for this process; each connection gets one byte when it is raised; nil for an fd
+function wake:path() end
+
+function wake:raise() end
+function wake:lower() end
+function wake:close() end
+
+---A store as the core has it. One that is kept in C has the operations of a dpg.LuaStore.
+---@class dpg.core.Store
+local store = {}
+
+---@param owner string
+---@param ttl number  it does not run out
+---@return boolean? is_ours
+---@return number|table|nil again_or_err  seconds
+---@return string? holder
+function store:lock(owner, ttl) end
+
+---@return string? bytes
+---@return table? err
+function store:load() end
+
+---@param bytes string
+---@param expected? string
+---@param reserve? boolean  another save follows soon, and must find room
+---@return boolean? is_saved
+---@return table? err
+function store:save(bytes, expected, reserve) end
+
+---@param owner string
+---@return boolean? ok
+---@return table? err
+function store:unlock(owner) end
 
 ---@class dpg.core.Credential
 local credential = {}

@@ -77,6 +77,10 @@
 ---@class dpg.DownloadOptions: dpg.SaveOptions
 ---@field version? string  without: the largest that is served
 
+---@class dpg.DownloadReadOptions: dpg.TransferOptions
+---@field version? string  without: the largest that is served
+---@field max_response_bytes? integer  64 MiB
+
 ---@class dpg.ChunkOptions: dpg.TransferOptions
 ---@field version? string
 ---@field window? integer  bytes that wait at most to be read (1 MiB)
@@ -123,7 +127,7 @@
 ---@field token string
 
 ---@class dpg.ResumeOptions: dpg.Config
----@field store dpg.Store
+---@field store dpg.Store|dpg.LuaStore
 ---@field replay? boolean  false: an exchange whose answer was lost ends the session (true)
 
 ---@class dpg.SignInOptions: dpg.ResumeOptions
@@ -131,6 +135,22 @@
 ---@field password string
 ---@field device dpg.Device
 ---@field mfa? fun(try: integer, err: dpg.Error): string?  asked for the code when two-factor is on; nil gives up
+
+---A store written in Lua, ours or a program's own: where one person's record is kept (doc/stores.md). Each function may
+---instead return nil and an error (a string, or a table of kind "storage"), or raise.
+---@class dpg.LuaStore
+---@field lock fun(self, owner: string, ttl: number): boolean, number?, string?  true; or false, the seconds after which
+---  to ask again, and who holds it. Never waits. The same owner again: `ttl` seconds from now
+---@field load fun(self): string?  the bytes that were saved last, or nil
+---@field save fun(self, bytes: string, expected?: string): boolean  false: `expected` is not what is stored
+---@field unlock fun(self, owner: string): true
+---@field identity? string  two stores that have the same one keep the same record
+---@field lease? boolean  false: the lock does not run out, but dies with its holder
+
+---@class dpg.RedisOptions
+---@field key string
+---@field connect fun(): any, string?  a client that is connected: nginx.redis, resty.redis, lua-redis, or an object
+---  with `call(self, command, ...)`; or nil and why. Asked for each operation, after which it is closed, or kept alive
 
 ---@class dpg.Device
 ---@field identifier string  stays the same on this device

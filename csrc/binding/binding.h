@@ -6,8 +6,8 @@
 #ifndef DPG_BINDING_H
 #define DPG_BINDING_H
 
+#include "base.h"
 #include "compat.h"
-#include "dpg.h"
 
 #if defined(__GNUC__)
 #pragma GCC visibility push(hidden)
@@ -16,6 +16,7 @@
 #define DPG_ENGINE "dpg.engine"
 #define DPG_CREDENTIAL "dpg.credential"
 #define DPG_STORE "dpg.store"
+#define DPG_WAKE "dpg.wake"
 
 /* How long closing waits for an exchange that has left, when nobody says. */
 #define DPG_CLOSE_GRACE_MS 5000
@@ -26,14 +27,22 @@
  */
 typedef struct dpg_engine_box {
     size_t refs;
-    dpg_engine *engine;    /* NULL: closed */
-    dpg_completion taking; /* what take() is pushing: here, so that an error while pushing leaks nothing */
+    dpg_engine *engine;      /* NULL: closed */
+    dpg_completion taking;   /* what take() is pushing: here, so that an error while pushing leaks nothing */
+    dpg_store_asked *asking; /* what next() is pushing: likewise, and then wiped */
 } dpg_engine_box;
 
 typedef struct dpg_credential_box {
     dpg_engine_box *engine;     /* a counted reference; NULL: nothing here */
     dpg_credential *credential; /* alive as long as engine->engine is */
+    dpg_credential_info info;   /* what info() is pushing: here, so that an error while pushing leaks nothing */
 } dpg_credential_box;
+
+typedef struct dpg_store_box {
+    dpg_store *store; /* NULL: it was never made */
+    char *owner;      /* who has locked it through its methods; NULL: nobody */
+    dpg_buf loaded;   /* what load() is pushing */
+} dpg_store_box;
 
 dpg_engine_box *dpg_engine_box_ref(dpg_engine_box *box);
 void dpg_engine_box_unref(dpg_engine_box *box, int64_t grace_ms); /* takes NULL */
@@ -46,8 +55,9 @@ void dpg_read_engine_options(lua_State *L, int index, dpg_engine_options *option
 /* Makes the metatable `name` with `methods` in an __index of its own, and pops it. */
 void dpg_make_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc, lua_CFunction tostring);
 
-dpg_str dpg_check_str(lua_State *L, int index);                                    /* borrows Lua's string */
-int dpg_push_failure(lua_State *L, const dpg_error *err);                          /* nil, err: returns 2 */
+dpg_wake *dpg_opt_wake(lua_State *L, int index);          /* borrowed; NULL: nil. Raises at a closed one */
+dpg_str dpg_check_str(lua_State *L, int index);           /* borrows Lua's string */
+int dpg_push_failure(lua_State *L, const dpg_error *err); /* nil, err: returns 2 */
 int dpg_push_id(lua_State *L, dpg_status status, dpg_id id, const dpg_error *err); /* id, or nil, err */
 void dpg_set_str(lua_State *L, const char *key, dpg_str s);                        /* t[key] = s, t on top */
 void dpg_set_whole(lua_State *L, const char *key, int64_t n);
@@ -59,9 +69,12 @@ int dpg_l_service(lua_State *L);
 int dpg_l_person(lua_State *L);
 int dpg_l_memory_store(lua_State *L);
 int dpg_l_file_store(lua_State *L);
+int dpg_l_host_store(lua_State *L);
+int dpg_l_wake(lua_State *L);
 void dpg_open_engine(lua_State *L);
 void dpg_open_credential(lua_State *L);
 void dpg_open_store(lua_State *L);
+void dpg_open_wake(lua_State *L);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

@@ -6,6 +6,7 @@
 
 #include "drivers.h"
 #include "json.h"
+#include "os.h"
 
 #include <string.h>
 
@@ -104,13 +105,31 @@ static int l_random_bytes(lua_State *L)
     return 1;
 }
 
+/* core.now() -> seconds on a clock for short spans, which nobody sets; only differences mean anything */
+static int l_now(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)dpg_os_now_us() / 1e6);
+    return 1;
+}
+
+/* core.process() -> a number that is another one in a child made by fork */
+static int l_process(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)dpg_os_process());
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"engine", dpg_l_engine},
     {"service", dpg_l_service},
     {"person", dpg_l_person},
     {"memory_store", dpg_l_memory_store},
     {"file_store", dpg_l_file_store},
+    {"host_store", dpg_l_host_store},
     {"random_bytes", l_random_bytes},
+    {"now", l_now},
+    {"process", l_process},
+    {"wake", dpg_l_wake},
     {NULL, NULL},
 };
 
@@ -121,6 +140,7 @@ int luaopen_dpg_core(lua_State *L)
     dpg_open_engine(L);
     dpg_open_credential(L);
     dpg_open_store(L);
+    dpg_open_wake(L);
     luaL_newlib(L, functions);
     dpg_open_json(L); /* decode, array_mt */
     lua_pushliteral(L, DPG_VERSION);

@@ -28,8 +28,7 @@ static dpg_credential_box *new_box(lua_State *L, dpg_engine_box *engine)
 {
     dpg_credential_box *box = lua_newuserdata(L, sizeof *box);
 
-    box->engine = NULL;
-    box->credential = NULL;
+    memset(box, 0, sizeof *box);
     luaL_setmetatable(L, DPG_CREDENTIAL);
     box->engine = dpg_engine_box_ref(engine);
     return box;
@@ -62,7 +61,7 @@ int dpg_l_person(lua_State *L)
 {
     dpg_engine_box *engine = check_engine(L);
     dpg_str base_url = dpg_check_str(L, 2);
-    dpg_store **store = luaL_checkudata(L, 3, DPG_STORE);
+    dpg_store_box *store = luaL_checkudata(L, 3, DPG_STORE);
     dpg_person_options options = {false};
     dpg_error err = DPG_ERROR_INIT;
     dpg_credential_box *box;
@@ -76,9 +75,9 @@ int dpg_l_person(lua_State *L)
         }
     }
     if (!engine) return push_closed(L);
-    if (!*store) return luaL_argerror(L, 3, "the store was never made");
+    if (!store->store) return luaL_argerror(L, 3, "the store was never made");
     box = new_box(L, engine);
-    if (dpg_credential_person(engine->engine, base_url, *store, &options, &box->credential, &err) != DPG_OK)
+    if (dpg_credential_person(engine->engine, base_url, store->store, &options, &box->credential, &err) != DPG_OK)
         return dpg_push_failure(L, &err);
     return 1;
 }
@@ -91,8 +90,8 @@ static int l_gc(lua_State *L)
 
     box->engine = NULL;
     box->credential = NULL;
-    /* In a child made by fork the engine's memory is given back as a whole. */
-    if (engine && engine->engine && dpg_engine_is_mine(engine->engine)) dpg_credential_free(credential);
+    dpg_credential_info_clear(&box->info);
+    if (engine && engine->engine) dpg_credential_free(credential);
     dpg_engine_box_unref(engine, DPG_CLOSE_GRACE_MS);
     return 0;
 }
@@ -105,8 +104,10 @@ static int l_tostring(lua_State *L)
         lua_pushliteral(L, "dpg.credential (closed)");
     } else {
         dpg_credential_info info = dpg_credential_get_info(box->credential);
+        const char *state = info.state, *what = info.person ? "person" : "service"; /* static, both */
 
-        lua_pushfstring(L, "dpg.credential (%s, %s)", info.person ? "person" : "service", info.state);
+        dpg_credential_info_clear(&info);
+        lua_pushfstring(L, "dpg.credential (%s, %s)", what, state);
     }
     return 1;
 }
@@ -180,20 +181,23 @@ static void set_json(lua_State *L, const char *key, const char *text)
 static int l_info(lua_State *L)
 {
     dpg_credential_box *box = check_open(L);
-    dpg_credential_info info;
+    dpg_credential_info *info;
 
     if (!box) return 0;
-    info = dpg_credential_get_info(box->credential);
+    info = &box->info;
+    dpg_credential_info_clear(info); /* of one whose pushing ran out of memory */
+    *info = dpg_credential_get_info(box->credential);
     lua_createtable(L, 0, 8);
-    dpg_set_whole(L, "number", (int64_t)info.number);
-    lua_pushboolean(L, info.person);
+    dpg_set_whole(L, "number", (int64_t)info->number);
+    lua_pushboolean(L, info->person);
     lua_setfield(L, -2, "person");
-    dpg_set_str(L, "state", dpg_cstr(info.state));
-    if (info.reason && info.reason[0]) dpg_set_str(L, "reason", dpg_cstr(info.reason));
-    dpg_set_whole(L, "generation", info.generation);
-    dpg_set_whole(L, "rotations", info.rotations);
-    set_json(L, "accounts", info.accounts_json);
-    set_json(L, "user", info.person_json);
+    dpg_set_str(L, "state", dpg_cstr(info->state));
+    if (info->reason[0]) dpg_set_str(L, "reason", dpg_cstr(info->reason));
+    dpg_set_whole(L, "generation", info->generation);
+    dpg_set_whole(L, "rotations", info->rotations);
+    set_json(L, "accounts", info->accounts_json);
+    set_json(L, "user", info->person_json);
+    dpg_credential_info_clear(info);
     return 1;
 }
 

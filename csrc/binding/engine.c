@@ -1,7 +1,7 @@
 /*
- * The engine as userdata: engine:start, wait, next, take, feed, read, head, progress, cancel, abandon, counts, close,
- * is_mine, now. A call is a number that the engine owns, so there is no finaliser for each call. The Lua layer's own files
- * alone use it.
+ * The engine as userdata: engine:start, wait, next, take, feed, read, head, progress, cancel, abandon, answer, is_holding,
+ * counts, thread, is_threaded, finish, close, is_mine, now. A call is a number that the engine owns, so there is no
+ * finaliser for each call. The Lua layer's own files alone use it.
  */
 #include "binding.h"
 
@@ -22,6 +22,8 @@ static void box_close(dpg_engine_box *box, int64_t grace_ms)
     dpg_engine *engine = box->engine;
 
     box->engine = NULL;
+    dpg_store_asked_free(box->asking);
+    box->asking = NULL;
     dpg_completion_clear(&box->taking);
     memset(&box->taking, 0, sizeof box->taking);
     dpg_engine_free(engine, grace_ms);
@@ -70,6 +72,27 @@ int dpg_l_engine(lua_State *L)
     }
     (*ud)->refs = 1;
     if (dpg_engine_new(&options, &(*ud)->engine, &err) != DPG_OK) return dpg_push_failure(L, &err);
+    return 1;
+}
+
+/* engine:thread(wake) -> true | nil, err: for good; wake may be nil, and again with another one replaces it */
+static int l_thread(lua_State *L)
+{
+    dpg_engine_box *box = check_box(L);
+    dpg_wake *wake = dpg_opt_wake(L, 2);
+    dpg_error err = DPG_ERROR_INIT;
+
+    if (!box->engine) return push_closed(L);
+    if (dpg_engine_thread(box->engine, wake, &err) != DPG_OK) return dpg_push_failure(L, &err);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int l_is_threaded(lua_State *L)
+{
+    dpg_engine_box *box = check_box(L);
+
+    lua_pushboolean(L, box->engine && dpg_engine_is_threaded(box->engine));
     return 1;
 }
 
@@ -166,9 +189,26 @@ static void push_event(lua_State *L, const dpg_note *note)
     if (note->path[0]) dpg_set_str(L, "path", dpg_cstr(note->path));
 }
 
+/* What a store that the host keeps is asked, as a table. */
+static void push_asked(lua_State *L, const dpg_store_asked *asked)
+{
+    static const char *const names[] = {"lock", "load", "save", "unlock"};
+
+    lua_createtable(L, 0, 8);
+    dpg_set_whole(L, "ask", (int64_t)asked->ask);
+    dpg_set_str(L, "op", dpg_cstr(names[asked->op]));
+    dpg_set_str(L, "identity", asked->identity);
+    if (asked->owner.len) dpg_set_str(L, "owner", asked->owner);
+    if (asked->op == DPG_STORE_LOCK) dpg_set_seconds(L, "ttl", asked->ttl_ms);
+    if (asked->op == DPG_STORE_SAVE) dpg_set_str(L, "bytes", asked->bytes);
+    if (asked->had) dpg_set_str(L, "expected", asked->expected);
+    lua_pushboolean(L, asked->reserve);
+    lua_setfield(L, -2, "reserve");
+}
+
 /*
  * engine:next(quiet) -> nil | "done", id | "want", id | "data", id | "event", name, fields (id first; nil when `quiet`:
- * nobody listens)
+ * nobody listens) | "store", { ask, op, identity, owner, ttl, bytes, expected, reserve }
  */
 static int l_next(lua_State *L)
 {
@@ -193,6 +233,14 @@ static int l_next(lua_State *L)
         lua_pushstring(L, dpg_event_name(note.event));
         push_event(L, &note);
         return 3;
+    case DPG_NOTE_STORE:
+        dpg_store_asked_free(box->asking); /* of one whose pushing ran out of memory: its ask ends by itself */
+        box->asking = note.asked;
+        lua_pushliteral(L, "store");
+        push_asked(L, box->asking);
+        dpg_store_asked_free(box->asking);
+        box->asking = NULL;
+        return 2;
     default: return 0;
     }
     dpg_lua_pushint(L, (int64_t)note.id);
@@ -390,10 +438,85 @@ static int l_now(lua_State *L)
     return 1;
 }
 
+/* --- stores that the host keeps ------------------------------------------------------------------------------------------ */
+
+/*
+ * engine:answer(ask, outcome, value, extra) -> true | nil, err. By outcome: "done" (value: the stored bytes, of a load),
+ * "busy" (value: seconds, extra: the holder), "changed", "failed" (value: a message, extra: a code).
+ */
+static int l_answer(lua_State *L)
+{
+    static const char *const outcomes[] = {"done", "busy", "changed", "failed", NULL};
+    dpg_engine_box *box = check_box(L);
+    dpg_id ask = check_id(L, 2);
+    dpg_store_answer answer = {.outcome = (dpg_store_outcome)luaL_checkoption(L, 3, NULL, outcomes)};
+    dpg_error err = DPG_ERROR_INIT;
+
+    switch (answer.outcome) {
+    case DPG_STORE_DONE:
+        answer.found = !lua_isnoneornil(L, 4);
+        if (answer.found) answer.bytes = dpg_check_str(L, 4);
+        break;
+    case DPG_STORE_BUSY: {
+        double again = (double)luaL_optnumber(L, 4, 0);
+
+        answer.again_ms = again > 0 && again < 1e6 ? (int64_t)ceil(again * 1000.0) : 0;
+        if (!lua_isnoneornil(L, 5)) answer.holder = dpg_check_str(L, 5);
+        break;
+    }
+    case DPG_STORE_FAILED:
+        answer.message = dpg_check_str(L, 4);
+        if (!lua_isnoneornil(L, 5)) answer.code = dpg_check_str(L, 5);
+        break;
+    default: break;
+    }
+    if (!box->engine) return push_closed(L);
+    if (dpg_engine_answer(box->engine, ask, &answer, &err) != DPG_OK) return dpg_push_failure(L, &err);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* engine:is_holding() -> is a lock held, for which a program is kept waiting? */
+static int l_is_holding(lua_State *L)
+{
+    dpg_engine_box *box = check_box(L);
+
+    lua_pushboolean(L, box->engine && dpg_engine_is_holding(box->engine));
+    return 1;
+}
+
+/* engine:finish(ms) -> is a refresh token still on its way? Calls are cancelled; what is asked is to be answered. */
+static int l_finish(lua_State *L)
+{
+    dpg_engine_box *box = check_box(L);
+    double ms = (double)luaL_checknumber(L, 2);
+
+    luaL_argcheck(L, ms >= 0 && ms < 1e12, 2, "milliseconds expected");
+    lua_pushboolean(L, box->engine && dpg_engine_finish(box->engine, (int64_t)ceil(ms)));
+    return 1;
+}
+
 static const luaL_Reg methods[] = {
-    {"start", l_start},   {"wait", l_wait},   {"next", l_next},         {"take", l_take},     {"feed", l_feed},
-    {"read", l_read},     {"head", l_head},   {"progress", l_progress}, {"cancel", l_cancel}, {"abandon", l_abandon},
-    {"counts", l_counts}, {"close", l_close}, {"is_mine", l_is_mine},   {"now", l_now},       {NULL, NULL},
+    {"start", l_start},
+    {"wait", l_wait},
+    {"next", l_next},
+    {"take", l_take},
+    {"feed", l_feed},
+    {"read", l_read},
+    {"head", l_head},
+    {"progress", l_progress},
+    {"cancel", l_cancel},
+    {"abandon", l_abandon},
+    {"answer", l_answer},
+    {"is_holding", l_is_holding},
+    {"counts", l_counts},
+    {"finish", l_finish},
+    {"close", l_close},
+    {"is_mine", l_is_mine},
+    {"now", l_now},
+    {"thread", l_thread},
+    {"is_threaded", l_is_threaded},
+    {NULL, NULL},
 };
 
 void dpg_open_engine(lua_State *L)

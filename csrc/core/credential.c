@@ -13,31 +13,38 @@
 #define LOCK_LIMIT_MS 75000 /* longer than an exchange may take a sibling */
 #define LOCK_AGAIN_MS 200
 #define EXCHANGE_LIMIT_MS 60000 /* one walk's exchange, replays included */
+#define LEASE_NEEDED_MS (DPG_EXCHANGE_MS + DPG_SAVE_MS)
 #define UNSENT_TRIES 6
 #define EARLY_WAIT_MS 3000 /* so long a call with a good token in hand waits for a better one */
 #define MEMO_MS 1000       /* how long a "no" to an exchange that is no refusal answers those who come next */
 #define CHANGED_MOST 3
+#define UNLOCKS_MOST 3
 #define SAVE_BASE_MS 100
 #define SAVE_CAP_MS 5000
 
 /* --- states ---------------------------------------------------------------------------------------------------------- */
 
-static const char *const state_names[] = {"idle",   "locking",    "loading", "marking",   "exchanging", "again",
-                                          "saving", "save_again", "noting",  "unlocking", "paused"};
+static const char *const state_names[] = {"idle",     "locking", "loading",    "marking", "exchanging", "again",
+                                          "renewing", "saving",  "save_again", "noting",  "unlocking",  "paused"};
 #define BIT(state) (1u << (state))
 static const unsigned may_follow[] = {
     [DPG_CRED_IDLE] = BIT(DPG_CRED_LOCKING) | BIT(DPG_CRED_PAUSED),
-    [DPG_CRED_LOCKING] = BIT(DPG_CRED_LOADING) | BIT(DPG_CRED_IDLE),
+    [DPG_CRED_LOCKING] = BIT(DPG_CRED_LOADING) | BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_IDLE),
     [DPG_CRED_LOADING] = BIT(DPG_CRED_MARKING) | BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) |
-                         BIT(DPG_CRED_NOTING) | BIT(DPG_CRED_UNLOCKING),
-    [DPG_CRED_MARKING] = BIT(DPG_CRED_EXCHANGING) | BIT(DPG_CRED_LOADING) | BIT(DPG_CRED_UNLOCKING),
+                         BIT(DPG_CRED_NOTING) | BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_EXCHANGING) |
+                         BIT(DPG_CRED_AGAIN) | BIT(DPG_CRED_RENEWING),
+    [DPG_CRED_MARKING] = BIT(DPG_CRED_EXCHANGING) | BIT(DPG_CRED_RENEWING) | BIT(DPG_CRED_LOADING) |
+                         BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_LOCKING),
     [DPG_CRED_EXCHANGING] = BIT(DPG_CRED_AGAIN) | BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) |
                             BIT(DPG_CRED_NOTING) | BIT(DPG_CRED_UNLOCKING),
-    [DPG_CRED_AGAIN] = BIT(DPG_CRED_EXCHANGING),
-    [DPG_CRED_SAVING] = BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_LOADING),
-    [DPG_CRED_SAVE_AGAIN] =
-        BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_LOADING) | BIT(DPG_CRED_UNLOCKING),
-    [DPG_CRED_NOTING] = BIT(DPG_CRED_UNLOCKING),
+    [DPG_CRED_AGAIN] = BIT(DPG_CRED_EXCHANGING) | BIT(DPG_CRED_RENEWING),
+    [DPG_CRED_RENEWING] = BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_LOADING) |
+                          BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_LOCKING),
+    [DPG_CRED_SAVING] =
+        BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_LOADING) | BIT(DPG_CRED_LOCKING),
+    [DPG_CRED_SAVE_AGAIN] = BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) | BIT(DPG_CRED_LOADING) |
+                            BIT(DPG_CRED_RENEWING) | BIT(DPG_CRED_UNLOCKING),
+    [DPG_CRED_NOTING] = BIT(DPG_CRED_LOADING) | BIT(DPG_CRED_UNLOCKING),
     [DPG_CRED_UNLOCKING] = BIT(DPG_CRED_IDLE),
     [DPG_CRED_PAUSED] = BIT(DPG_CRED_IDLE),
 };
@@ -92,13 +99,39 @@ void dpg_cred_clear(dpg_cred *c)
     c->exchange_account = c->failed_account = c->origin = NULL;
 }
 
+/* --- the lock, which may be a lease ------------------------------------------------------------------------------------ */
+
+static void ask_for_lock(dpg_cred *c, const dpg_moment *now)
+{
+    c->op = DPG_OP_LOCK;
+    c->lock_asked = now->boot_ms;
+}
+
+static void got_lock(dpg_cred *c)
+{
+    c->lease_until = c->lease_ms ? c->lock_asked + c->lease_ms : INT64_MAX;
+}
+
+/* Does the lease outlive an exchange that is sent now, and the save after it? */
+static bool lease_lasts(const dpg_cred *c, const dpg_moment *now)
+{
+    return c->lease_until == INT64_MAX || c->lease_until - now->boot_ms >= LEASE_NEEDED_MS;
+}
+
+static void renew(dpg_cred *c, dpg_cred_state what_for, const dpg_moment *now)
+{
+    enter(c, DPG_CRED_RENEWING);
+    c->renewed_for = what_for;
+    ask_for_lock(c, now);
+}
+
 /* --- the walk's ends ---------------------------------------------------------------------------------------------------- */
 
 static void start_walk(dpg_cred *c, const dpg_moment *now)
 {
     if (c->state == DPG_CRED_PAUSED) enter(c, DPG_CRED_IDLE);
     enter(c, DPG_CRED_LOCKING);
-    c->op = DPG_OP_LOCK;
+    ask_for_lock(c, now);
     c->walk_since = now->boot_ms;
     c->changed = 0;
     memset(&c->trouble, 0, sizeof c->trouble);
@@ -150,7 +183,8 @@ static void unlock(dpg_cred *c)
     c->op = DPG_OP_UNLOCK;
 }
 
-static void unlocked(dpg_cred *c, const dpg_moment *now)
+/* All is saved, and everybody who can goes on. */
+static void hand_out(dpg_cred *c, const dpg_moment *now)
 {
     dpg_list *node, *next;
 
@@ -166,6 +200,19 @@ static void unlocked(dpg_cred *c, const dpg_moment *now)
             dpg_cred_let_stand(c, w); /* the exchange has brought the very same token again */
     }
     c->fresh_serial = 0;
+}
+
+static void unlocked(dpg_cred *c, const dpg_store_reply *reply, const dpg_moment *now)
+{
+    hand_out(c, now);
+    if (reply->outcome == DPG_STORE_FAILED) {
+        if (c->unlocks++ == 0) dpg_cred_say(c, DPG_EVENT_STORAGE, reply->error.code, reply->error.message);
+        if (reply->unsure && c->unlocks < UNLOCKS_MOST) { /* else the siblings would wait for nothing */
+            c->op = DPG_OP_UNLOCK;
+            return;
+        }
+    }
+    c->unlocks = 0;
     rest(c, now);
 }
 
@@ -248,6 +295,7 @@ static void save_next(dpg_cred *c, const dpg_moment *now)
 /* --- loading --------------------------------------------------------------------------------------------------------------- */
 
 static void begin_mark(dpg_cred *c, dpg_str account, const dpg_moment *now);
+static void go_on(dpg_cred *c, const dpg_moment *now);
 static void lose(dpg_cred *c, const char *reason, const dpg_moment *now);
 
 static void do_job(dpg_cred *c, dpg_job *job, const dpg_moment *now)
@@ -319,19 +367,97 @@ static bool may_pass(const dpg_error *err)
     return err->status == DPG_E_NOMEM || (err->kind == DPG_KIND_STORAGE && strcmp(err->code, "store_newer") != 0);
 }
 
+/* What was to be saved is stored. */
+static void is_saved(dpg_cred *c)
+{
+    int purpose = c->purpose;
+
+    dpg_cred_remember_stored(c);
+    if (purpose != DPG_NEXT_TRIAL) dpg_cred_replace_record(c, &c->next);
+    if (purpose == DPG_NEXT_SUCCESSOR) {
+        dpg_access *a = dpg_record_access(&c->record, dpg_cstr(c->exchange_account));
+
+        c->fresh_serial = a ? a->serial : 0;
+        c->in_doubt = false;
+        c->rotations++;
+        dpg_cred_say(c, DPG_EVENT_ROTATED, "", "");
+    } else if (purpose == DPG_NEXT_FORGET) {
+        dpg_cred_say(c, DPG_EVENT_SIGNED_OUT, "signed_out", "");
+    }
+    dpg_cred_drop_next(c);
+    if (c->job) c->job_done = true;
+    unlock(c);
+}
+
+/*
+ * Is what somebody stored while our lease was over newer than our successor? Not if it still has the token that we have
+ * just spent: the server gave them an access token alone, before it gave us both.
+ */
+static bool is_newer(const dpg_cred *c, const dpg_record *r)
+{
+    if (r->tombstone || strcmp(r->family, c->next.family) != 0) return true;
+    if (dpg_str_eq_secret(dpg_cstr(r->refresh_token), dpg_cstr(c->record.refresh_token)) &&
+        !dpg_str_eq_secret(dpg_cstr(r->refresh_token), dpg_cstr(c->next.refresh_token)))
+        return false;
+    return r->generation >= c->next.generation;
+}
+
+/*
+ * What is to be saved has met `r`, or nothing. False: `r` is what goes on, and ours is dropped. The last sign-in wins; but
+ * one whose save may have been made, unheard, is not written over what came after it: its token may be spent.
+ */
+static bool keep_ours(dpg_cred *c, const dpg_record *r, bool as_before, const dpg_moment *now)
+{
+    bool ours_once = c->built && !r->tombstone && strcmp(r->family, c->next.family) == 0;
+    dpg_error err;
+
+    if (c->stored_found && c->purpose == DPG_NEXT_SUCCESSOR && is_newer(c, r)) {
+        dpg_cred_drop_next(c);
+        return false;
+    }
+    if (c->stored_found && c->purpose == DPG_NEXT_ADOPT && (ours_once || (c->unheard && !as_before))) {
+        dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_changed",
+                 "another session was stored while it was not known whether this one was");
+        dpg_cred_drop_next(c);
+        if (c->job) dpg_cred_settle_job(c, c->job, ours_once ? NULL : &err);
+        return false;
+    }
+    if (c->stored_found && c->built && r->generation >= c->next.generation) {
+        c->next.generation = r->generation + 1;
+        dpg_cred_write_next(c, &c->next);
+    }
+    save_next(c, now);
+    return true;
+}
+
 static void loaded(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
 {
     dpg_record r = {0};
     dpg_job *job;
     dpg_error err = DPG_ERROR_INIT;
-    bool fine = reply->outcome == DPG_STORE_DONE, newer;
+    bool fine = reply->outcome == DPG_STORE_DONE;
+    bool as_before = fine && reply->found == c->stored_found &&
+                     dpg_str_eq_secret(dpg_buf_str(&reply->bytes), dpg_buf_str(&c->stored));
 
+    if (c->verifying) {
+        c->verifying = false;
+        if (as_before) {
+            go_on(c, now);
+            return;
+        }
+        c->record.in_flight = c->in_doubt; /* our mark is gone, or will be taken for ours */
+    }
     if (fine) {
         dpg_buf_clear(&c->stored);
         c->stored = reply->bytes;
         memset(&reply->bytes, 0, sizeof reply->bytes);
         if (!c->stored.max) dpg_buf_init_secret(&c->stored, DPG_RECORD_MAX);
         c->stored_found = reply->found;
+        if (dpg_cred_must_keep(c) && c->built && c->written && c->stored_found &&
+            dpg_str_eq_secret(dpg_buf_str(&c->stored), dpg_buf_str(&c->next_bytes))) {
+            is_saved(c); /* by a save of which we heard no end */
+            return;
+        }
         fine = !c->stored_found || dpg_cred_read_stored(c, &r, &err);
     } else {
         err = reply->error;
@@ -352,20 +478,9 @@ static void loaded(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         fail_walk(c, &err, now);
         return;
     }
-    if (dpg_cred_must_keep(c)) { /* our successor met a record that is not the one we marked */
-        newer = c->stored_found &&
-                (r.tombstone || strcmp(r.family, c->next.family) != 0 || r.generation >= c->next.generation);
-        if (newer && c->purpose == DPG_NEXT_SUCCESSOR) {
-            dpg_cred_drop_next(c);
-        } else {
-            if (newer && c->built) { /* the last sign-in wins */
-                c->next.generation = r.generation + 1;
-                dpg_cred_write_next(c, &c->next);
-            }
-            dpg_record_clear(&r);
-            save_next(c, now);
-            return;
-        }
+    if (dpg_cred_must_keep(c) && keep_ours(c, &r, as_before, now)) {
+        dpg_record_clear(&r);
+        return;
     }
     if (c->stored_found) dpg_cred_ingest(c, &r, now);
     if (!dpg_list_empty(&c->jobs)) do_job(c, DPG_LIST_ITEM(dpg_list_first(&c->jobs), dpg_job, link), now);
@@ -390,7 +505,8 @@ static void begin_mark(dpg_cred *c, dpg_str account, const dpg_moment *now)
     c->in_doubt = was;
     c->record.in_flight = true;
     c->record.in_flight_unix_ms = now->unix_ms;
-    c->record.in_flight_id = (int64_t)(now->random >> 2);
+    if (!c->unsent_mark) c->unsent_mark = (int64_t)(now->random >> 2);
+    c->record.in_flight_id = c->unsent_mark; /* what is stored of an earlier try is known for ours by it */
     if (copy) dpg_cred_write_next(c, &c->record);
     if (!copy || !c->written) {
         c->record.in_flight = was;
@@ -402,6 +518,43 @@ static void begin_mark(dpg_cred *c, dpg_str account, const dpg_moment *now)
     c->op = DPG_OP_MARK;
 }
 
+static void send(dpg_cred *c, const dpg_moment *now)
+{
+    if (!lease_lasts(c, now)) {
+        renew(c, DPG_CRED_EXCHANGING, now);
+        return;
+    }
+    c->unsent_mark = 0;
+    enter(c, DPG_CRED_EXCHANGING);
+    c->op = DPG_OP_EXCHANGE;
+    c->timer_boot_ms = now->boot_ms + EARLY_WAIT_MS;
+}
+
+/* The lock may be somebody else's by now: the walk begins anew, for who is there. */
+static void walk_back(dpg_cred *c, const dpg_moment *now)
+{
+    c->job = NULL;
+    c->walk_since = now->boot_ms;
+    enter(c, DPG_CRED_LOCKING);
+    ask_for_lock(c, now);
+}
+
+/*
+ * Read the store again, where it has another record than we thought, or where nobody knows what it has (nor, then, whether
+ * the lock is still ours). False: not, or not any more.
+ */
+static bool read_again(dpg_cred *c, const dpg_store_reply *reply, const dpg_moment *now)
+{
+    bool unsure = reply->outcome == DPG_STORE_FAILED && reply->unsure;
+
+    if (reply->outcome != DPG_STORE_CHANGED && !unsure) return false;
+    c->changed += unsure ? 2 : 1; /* one more try where the store fails: somebody waits */
+    if (c->changed > CHANGED_MOST) return false;
+    if (unsure) walk_back(c, now);
+    else load(c);
+    return true;
+}
+
 static void marked(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
 {
     dpg_error err;
@@ -410,16 +563,11 @@ static void marked(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         dpg_cred_remember_stored(c);
         c->tries = 1;
         c->exchange_since = now->boot_ms;
-        enter(c, DPG_CRED_EXCHANGING);
-        c->op = DPG_OP_EXCHANGE;
-        c->timer_boot_ms = now->boot_ms + EARLY_WAIT_MS;
+        send(c, now);
         return;
     }
     c->record.in_flight = c->in_doubt;
-    if (reply->outcome == DPG_STORE_CHANGED && ++c->changed <= CHANGED_MOST) {
-        load(c);
-        return;
-    }
+    if (read_again(c, reply, now)) return;
     if (reply->outcome == DPG_STORE_FAILED) err = reply->error;
     else
         dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_changed",
@@ -428,20 +576,30 @@ static void marked(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
     fail_walk(c, &err, now);
 }
 
-/* The session is over: nobody presents this refresh token again, here or elsewhere. */
-static void lose(dpg_cred *c, const char *reason, const dpg_moment *now)
+static void lost(dpg_cred *c, const dpg_moment *now)
 {
     dpg_error err;
 
-    snprintf(c->record.refused, sizeof c->record.refused, "%s", reason);
-    snprintf(c->reason, sizeof c->reason, "%s", reason);
-    c->record.in_flight = false;
+    c->losing = false;
     dpg_cred_auth_error(c, &err);
     if (c->trouble.request_id[0]) snprintf(err.request_id, sizeof err.request_id, "%s", c->trouble.request_id);
     err.http_status = c->trouble.http_status;
-    dpg_cred_say(c, DPG_EVENT_SIGNED_OUT, reason, "");
+    dpg_cred_say(c, DPG_EVENT_SIGNED_OUT, c->reason, "");
     dpg_cred_fail_waiters(c, &err, NULL, now);
+}
+
+/*
+ * The session is over: nobody presents this refresh token again, here or elsewhere. The waiters hear of it when that is
+ * written down: under a lease that ran out meanwhile, somebody may have saved its successor.
+ */
+static void lose(dpg_cred *c, const char *reason, const dpg_moment *now)
+{
+    snprintf(c->record.refused, sizeof c->record.refused, "%s", reason);
+    snprintf(c->reason, sizeof c->reason, "%s", reason);
+    c->record.in_flight = false;
+    c->losing = true;
     note(c);
+    if (c->state != DPG_CRED_NOTING) lost(c, now);
 }
 
 /* End this walk without a token. Where the mark tells the truth it stays, so that the next walk asks about the same token. */
@@ -456,10 +614,19 @@ static void give_up(dpg_cred *c, const dpg_error *err, const char *account, cons
     note(c);
 }
 
-static void again(dpg_cred *c, int64_t wait_ms, const dpg_moment *now)
+/* Until it is time to send, the lease is kept alive, or a sibling would ask meanwhile. */
+static void await_again(dpg_cred *c)
 {
     enter(c, DPG_CRED_AGAIN);
-    c->timer_boot_ms = now->boot_ms + wait_ms;
+    c->timer_boot_ms = c->again_at;
+    if (c->lease_until != INT64_MAX && c->lease_until - LEASE_NEEDED_MS < c->again_at)
+        c->timer_boot_ms = c->lease_until - LEASE_NEEDED_MS;
+}
+
+static void again(dpg_cred *c, int64_t wait_ms, const dpg_moment *now)
+{
+    c->again_at = now->boot_ms + wait_ms;
+    await_again(c);
 }
 
 static bool has_time(const dpg_cred *c, int64_t wait_ms, const dpg_moment *now)
@@ -556,35 +723,45 @@ void dpg_cred_exchanged(dpg_cred *c, dpg_exchange *x, const dpg_moment *now)
 static void saved(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
 {
     dpg_error err;
-    int purpose = c->purpose;
 
-    if (reply->outcome == DPG_STORE_CHANGED && (dpg_cred_must_keep(c) || ++c->changed <= CHANGED_MOST)) {
-        if (!dpg_cred_must_keep(c)) dpg_cred_drop_next(c);
+    if (reply->outcome == DPG_STORE_DONE) {
+        is_saved(c);
+        return;
+    }
+    if (dpg_cred_must_keep(c) && reply->outcome == DPG_STORE_CHANGED) {
         load(c);
         return;
     }
-    if (reply->outcome != DPG_STORE_DONE) {
-        if (reply->outcome == DPG_STORE_FAILED) err = reply->error;
-        else
-            dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_changed",
-                     "the stored record keeps changing under our lock");
-        save_failed(c, &err, now);
+    if (!dpg_cred_must_keep(c) && read_again(c, reply, now)) {
+        dpg_cred_drop_next(c);
         return;
     }
-    dpg_cred_remember_stored(c);
-    if (purpose != DPG_NEXT_TRIAL) dpg_cred_replace_record(c, &c->next);
-    if (purpose == DPG_NEXT_SUCCESSOR) {
-        dpg_access *a = dpg_record_access(&c->record, dpg_cstr(c->exchange_account));
+    if (reply->outcome == DPG_STORE_FAILED) err = reply->error;
+    else
+        dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_changed",
+                 "the stored record keeps changing under our lock");
+    c->reload = reply->unsure;
+    c->unheard = c->unheard || reply->unsure;
+    save_failed(c, &err, now);
+}
 
-        c->fresh_serial = a ? a->serial : 0;
-        c->in_doubt = false;
-        c->rotations++;
-        dpg_cred_say(c, DPG_EVENT_ROTATED, "", "");
-    } else if (purpose == DPG_NEXT_FORGET) {
-        dpg_cred_say(c, DPG_EVENT_SIGNED_OUT, "signed_out", "");
+/* Now, whatever has become of the lease: what is stored is compared, and each moment is one in which it could be lost. */
+static void go_on_saving(dpg_cred *c, const dpg_moment *now)
+{
+    if (c->reload) load(c);
+    else save_next(c, now);
+}
+
+/* The record was asked to say that the session is over. */
+static void noted(dpg_cred *c, const dpg_store_reply *reply, const dpg_moment *now)
+{
+    c->written = false;
+    if (reply->outcome == DPG_STORE_DONE) dpg_cred_remember_stored(c);
+    if (c->losing && reply->outcome == DPG_STORE_CHANGED && read_again(c, reply, now)) {
+        c->losing = false;
+        return;
     }
-    dpg_cred_drop_next(c);
-    if (c->job) c->job_done = true;
+    if (c->losing) lost(c, now);
     unlock(c);
 }
 
@@ -595,6 +772,7 @@ static void locked(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
     int64_t wait = reply->again_ms > 0 ? reply->again_ms : 1;
 
     if (reply->outcome == DPG_STORE_DONE) {
+        got_lock(c);
         c->hold_since = now->boot_ms;
         load(c);
         return;
@@ -609,32 +787,67 @@ static void locked(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         dpg_cred_fail_waiters(c, &c->trouble, NULL, now);
         dpg_cred_fail_jobs(c, &c->trouble, !may_pass(&c->trouble));
     }
-    if (dpg_list_empty(&c->waiters) && dpg_list_empty(&c->jobs)) {
-        rest(c, now);
-        return;
+    if (!dpg_list_empty(&c->waiters) || !dpg_list_empty(&c->jobs)) {
+        if (now->boot_ms - c->walk_since < LOCK_LIMIT_MS) {
+            c->timer_boot_ms = now->boot_ms + wait + (int64_t)(now->random % (uint64_t)(wait / 2 + 1));
+            return;
+        }
+        dpg_cred_fail_waiters(c, &c->trouble, NULL, now);
+        dpg_cred_fail_jobs(c, &c->trouble, true);
     }
-    if (now->boot_ms - c->walk_since < LOCK_LIMIT_MS) {
-        c->timer_boot_ms = now->boot_ms + wait + (int64_t)(now->random % (uint64_t)(wait / 2 + 1));
-        return;
+    if (reply->unsure) unlock(c); /* it may have been given to us */
+    else rest(c, now);
+}
+
+/* What the lease was renewed for, if nobody was there meanwhile. */
+static void go_on(dpg_cred *c, const dpg_moment *now)
+{
+    if (c->renewed_for == DPG_CRED_AGAIN) await_again(c);
+    else send(c, now);
+}
+
+/*
+ * An exchange goes on only if what is stored is still our mark: we may have slept past the lease, or the store may have
+ * forgotten it, and a sibling have come and gone. If the lease could not be renewed nothing is sent: somebody else may have
+ * the lock, and have adopted our mark, so the walk begins anew.
+ */
+static void renewed(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
+{
+    bool fine = reply->outcome == DPG_STORE_DONE;
+
+    if (fine) got_lock(c);
+    if (c->renewed_for == DPG_CRED_SAVE_AGAIN) {
+        go_on_saving(c, now);
+    } else if (fine) {
+        load(c);
+        c->verifying = true;
+    } else {
+        c->record.in_flight = c->in_doubt;
+        walk_back(c, now);
+        if (reply->outcome == DPG_STORE_BUSY) {
+            c->op = DPG_OP_NONE;
+            locked(c, reply, now);
+        }
     }
-    dpg_cred_fail_waiters(c, &c->trouble, NULL, now);
-    dpg_cred_fail_jobs(c, &c->trouble, true);
-    rest(c, now);
+}
+
+void dpg_cred_store_asked(dpg_cred *c, const dpg_moment *now)
+{
+    c->asked = true; /* a store that takes its time takes nobody's good token away */
+    c->timer_boot_ms = c->walk_since + EARLY_WAIT_MS > now->boot_ms ? c->walk_since + EARLY_WAIT_MS : now->boot_ms;
 }
 
 void dpg_cred_store_replied(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
 {
+    c->asked = false;
     switch (c->state) {
     case DPG_CRED_LOCKING: locked(c, reply, now); break;
     case DPG_CRED_LOADING: loaded(c, reply, now); break;
     case DPG_CRED_MARKING: marked(c, reply, now); break;
+    case DPG_CRED_RENEWING: renewed(c, reply, now); break;
     case DPG_CRED_SAVING: saved(c, reply, now); break;
-    case DPG_CRED_NOTING:
-        if (reply->outcome == DPG_STORE_DONE) dpg_cred_remember_stored(c);
-        c->written = false;
-        unlock(c);
-        break;
-    case DPG_CRED_UNLOCKING: unlocked(c, now); break;
+    case DPG_CRED_NOTING: noted(c, reply, now); break;
+    case DPG_CRED_UNLOCKING: unlocked(c, reply, now); break;
     default: break;
     }
     dpg_buf_clear(&reply->bytes);
@@ -644,16 +857,23 @@ void dpg_cred_timer(dpg_cred *c, const dpg_moment *now)
 {
     if (c->timer_boot_ms > now->boot_ms) return;
     c->timer_boot_ms = INT64_MAX;
+    if (c->asked) {
+        dpg_cred_serve_living(c, now);
+        return;
+    }
     switch (c->state) {
-    case DPG_CRED_LOCKING: c->op = DPG_OP_LOCK; break;
+    case DPG_CRED_LOCKING: ask_for_lock(c, now); break;
     case DPG_CRED_AGAIN:
+        if (now->boot_ms < c->again_at) {
+            renew(c, DPG_CRED_AGAIN, now);
+            break;
+        }
         c->tries++;
-        enter(c, DPG_CRED_EXCHANGING);
-        c->op = DPG_OP_EXCHANGE;
+        send(c, now);
         break;
     case DPG_CRED_SAVE_AGAIN:
-        if (c->reload) load(c);
-        else save_next(c, now);
+        if (lease_lasts(c, now)) go_on_saving(c, now);
+        else renew(c, DPG_CRED_SAVE_AGAIN, now);
         break;
     case DPG_CRED_EXCHANGING: /* a token endpoint that takes its time takes nobody's good token away */
         dpg_cred_serve_living(c, now);
@@ -691,7 +911,7 @@ void dpg_cred_want(dpg_cred *c, dpg_waiter *w, const dpg_moment *now)
 /* Nobody is left for whom to ask a busy store for its lock. From then on a walk goes on: it is for the session's sake, too. */
 static void stop_asking(dpg_cred *c)
 {
-    if (c->state == DPG_CRED_LOCKING && c->timer_boot_ms != INT64_MAX && dpg_list_empty(&c->waiters) &&
+    if (c->state == DPG_CRED_LOCKING && !c->asked && c->timer_boot_ms != INT64_MAX && dpg_list_empty(&c->waiters) &&
         dpg_list_empty(&c->jobs))
         enter(c, DPG_CRED_IDLE);
 }
@@ -746,7 +966,10 @@ bool dpg_cred_next(dpg_cred *c, dpg_action *action)
     action->type = c->op == DPG_OP_EXCHANGE ? DPG_ACT_EXCHANGE : DPG_ACT_STORE;
     switch (c->op) {
     case DPG_OP_NONE: return false;
-    case DPG_OP_LOCK: action->store.op = DPG_STORE_LOCK; break;
+    case DPG_OP_LOCK:
+        action->store.op = DPG_STORE_LOCK;
+        action->store.ttl_ms = c->lease_ms ? c->lease_ms : DPG_LEASE_MS;
+        break;
     case DPG_OP_LOAD: action->store.op = DPG_STORE_LOAD; break;
     case DPG_OP_UNLOCK: action->store.op = DPG_STORE_UNLOCK; break;
     case DPG_OP_SAVE:
@@ -754,6 +977,7 @@ bool dpg_cred_next(dpg_cred *c, dpg_action *action)
     case DPG_OP_EXCHANGE:
         action->refresh_token = dpg_cstr(c->record.refresh_token);
         action->account = dpg_cstr(c->exchange_account);
+        action->leave_by_boot_ms = c->lease_until == INT64_MAX ? 0 : c->lease_until - DPG_SAVE_MS;
         break;
     }
     c->op = DPG_OP_NONE;

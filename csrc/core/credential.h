@@ -1,7 +1,8 @@
 /*
  * The decider of a person's refresh token: who waits, when to exchange, what to do with each end of an exchange.
  * Pure: it is told what happened, the time and a random number, and says through dpg_cred_next() what to do next. The
- * walk: lock, load, mark, exchange, save, unlock (doc/session.md). flow_credential.c performs it.
+ * walk: lock, load, mark, exchange, save, unlock (doc/session.md). flow_credential.c performs it. Where the lock is a
+ * lease, it is renewed before it can run out under an exchange; whoever slept past it sends nothing, and walks again.
  */
 #ifndef DPG_CREDENTIAL_H
 #define DPG_CREDENTIAL_H
@@ -14,6 +15,10 @@
 #if defined(__GNUC__)
 #pragma GCC visibility push(hidden)
 #endif
+
+#define DPG_EXCHANGE_MS 20000 /* one exchange is given up after this; a walk as a whole has a limit of its own */
+#define DPG_LEASE_MS 45000    /* shorter than a sibling waits for a lock, so that a crash under a lease fails nobody */
+#define DPG_SAVE_MS 10000     /* what a lease must have left when an exchange is over: time for the save */
 
 typedef struct dpg_moment {
     int64_t boot_ms, unix_ms;
@@ -28,6 +33,7 @@ typedef enum dpg_cred_state {
     DPG_CRED_MARKING,    /* writing down that an exchange is about to leave */
     DPG_CRED_EXCHANGING, /* one exchange is out; everyone else waits for it */
     DPG_CRED_AGAIN,      /* waiting, under the lock, to send the same exchange again */
+    DPG_CRED_RENEWING,   /* the lease would not last: asked for more of it, before anything else is done */
     DPG_CRED_SAVING,     /* a new record is being saved; nobody may use it yet */
     DPG_CRED_SAVE_AGAIN, /* that failed: it is safe in memory, the lock is kept, the save is tried again */
     DPG_CRED_NOTING,     /* saving what helps others but loses nothing when it fails: no mark any more, a refusal */
@@ -79,7 +85,8 @@ typedef enum dpg_action_type {
 typedef struct dpg_action {
     dpg_action_type type;
     dpg_store_request store;        /* STORE; without `ask` */
-    dpg_str refresh_token, account; /* EXCHANGE */
+    dpg_str refresh_token, account; /* EXCHANGE … */
+    int64_t leave_by_boot_ms;       /* … which must not leave later than this */
     dpg_event event;                /* EVENT */
     int64_t generation, wait_ms;
     char code[48], message[160];
@@ -89,6 +96,7 @@ typedef struct dpg_cred {
     dpg_cred_state state;
     char *origin;
     bool no_replay;
+    int64_t lease_ms; /* how long a lock is asked for, where it is a lease; 0: it lives as long as its holder */
 
     dpg_record record; /* what we know; empty (no origin) when nothing */
     uint64_t last_serial;
@@ -101,13 +109,21 @@ typedef struct dpg_cred {
 
     int64_t timer_boot_ms; /* INT64_MAX: none */
     int64_t walk_since, hold_since, exchange_since;
-    int tries, changed;       /* sends of this exchange; how often a mark met another record */
-    bool in_doubt;            /* the refresh token may have been spent by an exchange whose answer is lost */
-    int64_t early_not_before; /* no early refresh before this: the last one failed */
-    int64_t failed_until;     /* who comes before this gets the same failure … */
-    dpg_error failure;        /* … this one, if it is about … */
-    char *failed_account;     /* … this account */
-    dpg_error trouble;        /* the last thing that went wrong in this walk; kind NONE: nothing */
+    int64_t lock_asked, lease_until; /* a lease counts from before it was asked for */
+    int64_t again_at;                /* AGAIN: when to send */
+    dpg_cred_state renewed_for;      /* RENEWING: what goes on then … */
+    bool verifying;                  /* LOADING: … if what is stored is still what we saw or wrote there */
+    bool asked;                      /* a store has the last ask, and answers later */
+    int tries, changed;              /* sends of this exchange; how often a save met another record */
+    int unlocks;                     /* how often this lock was given back: a store that fails is asked again */
+    int64_t unsent_mark;             /* the id of a mark of ours after which nothing was sent; 0: there is none */
+    bool losing;                     /* NOTING: that the session is over, which the waiters have yet to hear */
+    bool in_doubt;                   /* the refresh token may have been spent by an exchange whose answer is lost */
+    int64_t early_not_before;        /* no early refresh before this: the last one failed */
+    int64_t failed_until;            /* who comes before this gets the same failure … */
+    dpg_error failure;               /* … this one, if it is about … */
+    char *failed_account;            /* … this account */
+    dpg_error trouble;               /* the last thing that went wrong in this walk; kind NONE: nothing */
 
     char *exchange_account; /* copied: the waiter may leave */
     dpg_exchange answer;    /* of a successful exchange, until its successor is saved */
@@ -121,6 +137,7 @@ typedef struct dpg_cred {
     } purpose;
     bool built, written; /* `next` is whole; `next_bytes` are */
     bool reload;         /* … once we know again what is stored */
+    bool unheard;        /* a save of `next` may have been made without our hearing of it */
     int save_tries;
     dpg_buf next_bytes, stored; /* secret; `stored`: the store's bytes as we last saw or wrote them */
     bool stored_found;
@@ -155,6 +172,7 @@ void dpg_cred_start_job(dpg_cred *c, dpg_job *job, const dpg_moment *now);
 bool dpg_cred_leave_job(dpg_cred *c, dpg_job *job); /* false: it is being done and can't be left */
 
 /* What happened. The reply is taken, and so is the exchange (unless DPG_VERDICT_UNSENT and its like own nothing). */
+void dpg_cred_store_asked(dpg_cred *c, const dpg_moment *now); /* the answer comes later */
 void dpg_cred_store_replied(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now);
 void dpg_cred_exchanged(dpg_cred *c, dpg_exchange *x, const dpg_moment *now);
 void dpg_cred_timer(dpg_cred *c, const dpg_moment *now);

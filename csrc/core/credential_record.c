@@ -118,7 +118,7 @@ void dpg_cred_drop_next(dpg_cred *c)
     dpg_record_clear(&c->next);
     dpg_buf_clear(&c->next_bytes);
     dpg_exchange_clear(&c->answer);
-    c->built = c->written = false;
+    c->built = c->written = c->unheard = false;
     c->purpose = DPG_NEXT_NONE;
     c->save_tries = 0;
 }

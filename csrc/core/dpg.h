@@ -1,9 +1,10 @@
 /*
  * libdpg: the whole life of a call to the Digital Photo Gallery API, below any language. This header is its whole face.
  *
- * An engine starts calls, moves bytes, retries, rotates tokens, and puts completions in its outbox; whoever owns it turns
- * it with dpg_engine_wait() and drains it with dpg_engine_next(). Objects are opaque, option structs plain. Each function
- * says who owns what with four words: borrows, copies, takes, returns. Out parameters are set on success only.
+ * An engine starts calls, moves bytes, retries, rotates tokens, and puts completions in its outbox. Its host turns it with
+ * dpg_engine_wait(), or hands it to a thread, and drains it with dpg_engine_next(). One thread of the host uses an engine
+ * and its credentials at a time; stores and wakes may be shared by several. Objects are opaque, option structs plain. Each
+ * function says who owns what with four words: borrows, copies, takes, returns. Out parameters are set on success only.
  */
 #ifndef DPG_H
 #define DPG_H
@@ -79,7 +80,45 @@ dpg_status dpg_store_memory_new(dpg_store **out, dpg_error *err);
 /* A store in a file; `path` copied. Nothing is touched until it is used. */
 dpg_status dpg_store_file_new(dpg_str path, dpg_store **out, dpg_error *err);
 
+/* The same for bytes of any kind, which are stored and handed out as they are. */
+dpg_status dpg_store_file_new_plain(dpg_str path, dpg_store **out, dpg_error *err);
+
 void dpg_store_free(dpg_store *store);
+
+/*
+ * A store that the host keeps: a database of its own, say, or a table in Lua. Each operation comes out of the engine as a
+ * note of type DPG_NOTE_STORE, and the host answers by dpg_engine_answer(). `identity` (copied) is equal for two that keep
+ * the very same record. `lease`: its lock runs out by itself after a time; else it lives as long as its holder.
+ */
+dpg_status dpg_store_host_new(dpg_str identity, bool lease, dpg_store **out, dpg_error *err);
+
+typedef enum dpg_store_op {
+    DPG_STORE_LOCK,
+    DPG_STORE_LOAD,
+    DPG_STORE_SAVE,
+    DPG_STORE_UNLOCK
+} dpg_store_op;
+
+typedef enum dpg_store_outcome {
+    DPG_STORE_DONE,
+    DPG_STORE_BUSY,    /* LOCK: somebody else has it; ask again after `again_ms` */
+    DPG_STORE_CHANGED, /* SAVE: what is stored is not what was expected; nothing was written */
+    DPG_STORE_FAILED   /* an error says why */
+} dpg_store_outcome;
+
+/* What a store of the host is asked. Nothing in it waits: a lock that is taken is an answer, too. */
+typedef struct dpg_store_asked {
+    uint64_t ask; /* the number to answer under */
+    dpg_store_op op;
+    dpg_str identity;
+    dpg_str owner;    /* LOCK, UNLOCK: who. The same owner again makes its own lock last longer */
+    int64_t ttl_ms;   /* LOCK: for how long, where the lock is a lease */
+    dpg_str bytes;    /* SAVE: the whole record; a secret */
+    bool had;         /* SAVE: something is expected to be stored … */
+    dpg_str expected; /* … and it is this; else: nothing is stored */
+    bool reserve;     /* SAVE: another save follows soon and should find room */
+} dpg_store_asked;
+void dpg_store_asked_free(dpg_store_asked *asked); /* wiped; takes NULL */
 
 /* --- the engine ----------------------------------------------------------------------------------------------------- */
 
@@ -108,9 +147,49 @@ dpg_status dpg_engine_new(const dpg_engine_options *options, dpg_engine **out, d
 
 /*
  * Close and free; takes NULL. New work is refused, calls are cancelled, an exchange that has left is finished and its
- * successor saved, for `grace_ms` at most. In a process that did not make the engine, only its memory's owner forgets it.
+ * successor saved, for `grace_ms` at most. In a process that did not make the engine its memory alone is given back, and of
+ * one with a thread not even that: the thread may have been in the middle of anything.
  */
 void dpg_engine_free(dpg_engine *engine, int64_t grace_ms);
+
+/* --- an engine with a thread of its own ------------------------------------------------------------------------------- */
+
+/*
+ * What wakes a host that waits somewhere else, in poll() or in an nginx worker: raised when an engine has put something
+ * in its outbox, lowered by the host before it drains the outboxes of all engines that raise it. So what comes while it
+ * drains raises it again, and nothing is missed. Counted references: _new returns one, _ref one more, _free gives one back
+ * (both take NULL).
+ */
+typedef struct dpg_wake dpg_wake;
+
+typedef enum dpg_wake_type {
+    DPG_WAKE_FD,    /* a descriptor that is readable while it is raised */
+    DPG_WAKE_SOCKET /* a unix socket for clients in this process: each connection gets one byte when it is raised */
+} dpg_wake_type;
+
+/* Fails with DPG_E_SYSTEM, code "no_wake"; on some systems there is no SOCKET. */
+dpg_status dpg_wake_new(dpg_wake_type type, dpg_wake **out, dpg_error *err);
+dpg_wake *dpg_wake_ref(dpg_wake *wake);
+void dpg_wake_free(dpg_wake *wake);
+
+/* From any thread; neither ever waits. Raised is raised: a second time does nothing. In a child made by fork both do nothing. */
+void dpg_wake_raise(dpg_wake *wake); /* takes NULL */
+void dpg_wake_lower(dpg_wake *wake);
+
+int dpg_wake_fd(const dpg_wake *wake); /* FD: borrowed, to be polled and no more; SOCKET: -1 */
+/* SOCKET: where to connect; FD: "". A client connects, lowers, drains, and only then waits for a byte; at any time it may close. */
+const char *dpg_wake_path(const dpg_wake *wake);
+
+/*
+ * Hand the engine to a thread of its own, for good; `wake` may be NULL, and is kept by reference. Again with a wake: it
+ * replaces the one before. No function below then waits for the network, a disk or TLS, but dpg_engine_wait() (for the
+ * outbox) and dpg_engine_free(). At the process's exit the thread is ended as by dpg_engine_free(), within 5 s. Fails with
+ * DPG_E_CLOSED, DPG_E_NOMEM, or DPG_E_SYSTEM, code "no_thread"; the engine then is as before.
+ */
+dpg_status dpg_engine_thread(dpg_engine *engine, dpg_wake *wake, dpg_error *err);
+bool dpg_engine_is_threaded(const dpg_engine *engine);
+
+/* --- calls ------------------------------------------------------------------------------------------------------------ */
 
 typedef struct dpg_header {
     dpg_str name, value;
@@ -199,7 +278,7 @@ dpg_status dpg_engine_start(dpg_engine *engine, const dpg_spec *spec, dpg_id *ou
 /*
  * Turn the engine until something is in the outbox or `ms` have passed, whichever comes first; 0 turns it once. It goes
  * on past `ms` (5 s at most) while a refresh token is between its mark and its save: a script may compute for minutes
- * once it has control back.
+ * once it has control back. With a thread it only waits for the outbox, `ms` at most.
  */
 dpg_status dpg_engine_wait(dpg_engine *engine, int64_t ms, dpg_error *err);
 
@@ -208,7 +287,8 @@ typedef enum dpg_note_type {
     DPG_NOTE_DONE,  /* the call `id` has ended: take it */
     DPG_NOTE_EVENT, /* something worth a log line or a metric */
     DPG_NOTE_WANT,  /* the call `id` waits for bytes of its fed part: dpg_engine_feed() */
-    DPG_NOTE_DATA   /* the call `id` has a head, chunks or the end of them to be had by dpg_engine_read() */
+    DPG_NOTE_DATA,  /* the call `id` has a head, chunks or the end of them to be had by dpg_engine_read() */
+    DPG_NOTE_STORE  /* a store of the host's is asked: `asked`, which is the receiver's, to be answered */
 } dpg_note_type;
 
 typedef enum dpg_event {
@@ -225,11 +305,12 @@ typedef enum dpg_event {
 
 const char *dpg_event_name(dpg_event event); /* "start", "response" … */
 
-/* Plain values; owns nothing. No token, code or password is ever in it. */
+/* Plain values; owns nothing but what a STORE note brings, and no token, code or password is ever in another. */
 typedef struct dpg_note {
     dpg_note_type type;
-    dpg_id id;           /* the call, or 0 */
-    uint64_t credential; /* whose event it is: dpg_credential_info.number, or 0 */
+    dpg_store_asked *asked; /* STORE; the receiver ends it with dpg_store_asked_free() */
+    dpg_id id;              /* the call, or 0 */
+    uint64_t credential;    /* whose event it is: dpg_credential_info.number, or 0 */
     dpg_event event;
     int attempt;
     int http_status;
@@ -243,6 +324,33 @@ typedef struct dpg_note {
 
 /* The next note; *note is always set. */
 void dpg_engine_next(dpg_engine *engine, dpg_note *note);
+
+/* How a store of the host's answers. All is copied. */
+typedef struct dpg_store_answer {
+    dpg_store_outcome outcome;
+    bool found;       /* LOAD: is anything stored? */
+    dpg_str bytes;    /* LOAD: what is */
+    int64_t again_ms; /* BUSY: when to ask again */
+    dpg_str holder;   /* BUSY: who has it, as owners call themselves, or for people */
+    dpg_str code;     /* FAILED: "store_failed" if empty … */
+    dpg_str message;  /* … and what happened, without secrets */
+} dpg_store_answer;
+
+/* Answer an ask. One that nobody waits for any more is dropped. DPG_E_NOMEM: answer again, or the ask ends by itself. */
+dpg_status dpg_engine_answer(dpg_engine *engine, uint64_t ask, const dpg_store_answer *answer, dpg_error *err);
+
+/*
+ * Is a lock held, for no longer yet than a script may be kept waiting for it (5 s)? While dpg_engine_wait() returns for the
+ * sake of a store's ask, who steps the engine answers and goes on, so that no program computes between mark and save.
+ */
+bool dpg_engine_is_holding(const dpg_engine *engine);
+
+/*
+ * The beginning of the end, where stores of the host's are in use: all calls are cancelled and no more are taken, and the
+ * engine turns until something is in the outbox or `ms` have passed. True: a refresh token is still on its way; answer what
+ * is asked, and come again. Then dpg_engine_free().
+ */
+bool dpg_engine_finish(dpg_engine *engine, int64_t ms);
 
 /* How a call ended. `error.kind` is DPG_KIND_NONE when there was an answer, whatever its status. */
 typedef struct dpg_completion {
@@ -272,8 +380,8 @@ typedef struct dpg_progress {
     int64_t sent, to_send, received, to_receive;
 } dpg_progress;
 
-/* DPG_E_UNKNOWN: no such call, or it was taken. */
-dpg_status dpg_engine_progress(const dpg_engine *engine, dpg_id id, dpg_progress *out);
+/* DPG_E_UNKNOWN: no such call, or it was taken. With a thread: as of its last turn, and of calls in memory only their end. */
+dpg_status dpg_engine_progress(dpg_engine *engine, dpg_id id, dpg_progress *out);
 
 /*
  * Give a call some of the bytes of its fed part; copied. *taken says how many: fewer than given when enough wait already
@@ -310,7 +418,7 @@ typedef struct dpg_counts {
     size_t untaken; /* ended, not taken */
     size_t credentials;
     int64_t retries, sent; /* since the engine was made */
-} dpg_counts;
+} dpg_counts;              /* with a thread: transfers, timers, retries and sent as of its last turn */
 dpg_counts dpg_engine_counts(const dpg_engine *engine);
 
 bool dpg_engine_is_mine(const dpg_engine *engine); /* false in a process made by fork after the engine */
@@ -361,12 +469,15 @@ typedef struct dpg_credential_info {
     const char *state;  /* a static name: "ready", "empty", "exchanging", "sign_in" … */
     const char *reason; /* why the person must sign in again, or "" */
     int64_t generation;
-    int64_t rotations; /* exchanges that this engine made for it */
-    /* Borrowed until the engine is next turned: */
+    int64_t rotations;         /* exchanges that this engine made for it */
     const char *accounts_json; /* the accounts as the server sent them (a JSON array, unknown fields kept), or "" */
     const char *person_json;   /* the person as the server sent it (a JSON object), or "" */
+    void *owner;               /* libdpg's own: what the views above live in */
 } dpg_credential_info;
+
+/* As it is now, and stays until dpg_credential_info_clear(), whatever the engine does meanwhile. */
 dpg_credential_info dpg_credential_get_info(const dpg_credential *credential);
+void dpg_credential_info_clear(dpg_credential_info *info);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

@@ -7,6 +7,7 @@
 #define DPG_DRIVERS_H
 
 #include "base.h"
+#include "os.h"
 #include "pipe.h"
 
 #if defined(__GNUC__)
@@ -32,29 +33,17 @@ extern const dpg_random dpg_random_os;
 
 /* --- store --------------------------------------------------------------------------------------------------------- */
 
-typedef enum dpg_store_op {
-    DPG_STORE_LOCK,
-    DPG_STORE_LOAD,
-    DPG_STORE_SAVE,
-    DPG_STORE_UNLOCK
-} dpg_store_op;
-
 /* What the engine asks. All views are borrowed until the answer. */
 typedef struct dpg_store_request {
     dpg_store_op op;
-    uint64_t ask;     /* the number to answer under, when the answer comes later */
-    dpg_str bytes;    /* SAVE: the whole record */
-    bool had;         /* SAVE: something is expected to be stored … */
-    dpg_str expected; /* … and it is this; without `had`: nothing is stored */
-    bool reserve;     /* SAVE: another save will follow soon and must find room: make it now, or fail now */
+    uint64_t ask;                /* the number to answer under, when the answer comes later … */
+    struct dpg_credential *from; /* … and who asks */
+    int64_t ttl_ms;              /* LOCK: for how long, where the lock is a lease */
+    dpg_str bytes;               /* SAVE: the whole record */
+    bool had;                    /* SAVE: something is expected to be stored … */
+    dpg_str expected;            /* … and it is this; without `had`: nothing is stored */
+    bool reserve;                /* SAVE: another save will follow soon and must find room: make it now, or fail now */
 } dpg_store_request;
-
-typedef enum dpg_store_outcome {
-    DPG_STORE_DONE,
-    DPG_STORE_BUSY,    /* LOCK: somebody else has it; ask again after `again_ms` */
-    DPG_STORE_CHANGED, /* SAVE: what is stored is not what was expected; nothing was written */
-    DPG_STORE_FAILED   /* `error` says why; a SAVE that failed has left the stored record as it was */
-} dpg_store_outcome;
 
 typedef struct dpg_store_reply {
     dpg_store_outcome outcome;
@@ -62,21 +51,30 @@ typedef struct dpg_store_reply {
     char holder[96]; /* BUSY: who has it, for people ("process 4711"), or empty */
     bool found;      /* LOAD: is anything stored? */
     dpg_buf bytes;   /* LOAD: the stored bytes, a secret buffer; the receiver takes it */
-    dpg_error error; /* FAILED: kind "storage" (or "usage"), code "store_…" */
+    dpg_error error; /* FAILED: kind "storage" (or "usage"), code "store_…" … */
+    bool unsure;     /* … and nobody knows whether it was done; else a SAVE that failed has left what was stored */
 } dpg_store_reply;
 
 /*
- * A store keeps one record of opaque bytes for one person. Operations on one store object come one at a time. A LOCK is
- * held across the others by one holder (this object) until UNLOCK; it dies with the process. Nothing here waits for others.
+ * A store keeps one record of opaque bytes for one person. Operations on one store object come one at a time, also when two
+ * engines on two threads share it: dpg_store_ask() sees to that. A LOCK is held across the others by one holder (this
+ * object) until UNLOCK; it dies with the process, or, where it is a lease, when its time is over; then the holder may ask
+ * for it again, to make it last longer. Nothing here waits for others.
  */
 struct dpg_store {
-    int refs;
-    char *identity; /* equal for two objects that keep the very same record ("file:/real/path"); owned */
-    /* True: answered in *reply (zeroed by the caller). False: the answer comes later, to whoever `later` is. */
+    atomic_int refs;
+    dpg_os_monitor *monitor; /* NULL: whoever has this store needs none; owned */
+    uint64_t process;        /* the one that made the monitor: in a child it may be held for ever */
+    char *identity;          /* equal for two objects that keep the very same record ("file:/real/path"); owned */
+    bool lease;              /* the lock runs out after `ttl_ms`, whatever becomes of its holder */
+    bool hosted;             /* the host answers (store_host.c): who closes the engine can't wait for that */
+    /* True: answered in *reply (zeroed by the caller). False: the answer comes later, through dpg_engine_store_answer(). */
     bool (*ask)(dpg_store *store, const dpg_store_request *request, dpg_store_reply *reply);
     void (*free)(dpg_store *store); /* the object itself, when refs has gone to 0 */
 };
 dpg_store *dpg_store_ref(dpg_store *store);
+bool dpg_store_ask(dpg_store *store, const dpg_store_request *request,
+                   dpg_store_reply *reply); /* store->ask, one at a time */
 
 /* --- transport ------------------------------------------------------------------------------------------------------ */
 
@@ -92,6 +90,7 @@ typedef struct dpg_request {
     const dpg_sink *sink; /* NULL: memory */
     dpg_pipe *chunks;     /* what a sink of chunks puts its bytes in */
     bool once; /* never two times on the wire: a fresh connection, HTTP/1.1, guarded against libcurl's own resends */
+    int64_t leave_by_boot_ms; /* `once`: not sent later than this on the engine's clock; 0: whenever */
     size_t max_response_bytes;
 } dpg_request;
 

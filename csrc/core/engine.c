@@ -1,9 +1,9 @@
 /*
- * The engine: joins deciders and drivers. It owns the calls, turns the transport, fires the timers, and keeps the inbox and
- * the outbox. What a call does next stands in flow.c, what a credential does in flow_credential.c.
+ * The engine: joins deciders and drivers. Its birth and its end, and a turn: take in what has come, move bytes, fire the
+ * timers. What a call does next stands in flow.c, what a credential does in flow_credential.c, what the host takes out in
+ * engine_outbox.c, and how a thread turns it in engine_thread.c.
  */
 #include "engine_internal.h"
-#include "headers.h"
 #include "os.h"
 
 #include <stdio.h>
@@ -11,6 +11,8 @@
 
 #define HOLD_MS 5000      /* how long a turn goes on while a refresh token is between its mark and its save */
 #define STILL_TURNS 10000 /* in one and the same millisecond: then something is wrong, and nobody spins for ever */
+#define SLEEP_MOST_MS 10000
+#define AGAIN_MS 50
 
 void dpg_engine_now(const dpg_engine *e, dpg_moment *out)
 {
@@ -32,16 +34,6 @@ bool dpg_engine_is_mine(const dpg_engine *e)
     return e->process == dpg_os_process();
 }
 
-void dpg_engine_say(dpg_engine *e, const dpg_note *note)
-{
-    dpg_outgoing *out;
-
-    if (!e->events || (out = dpg_calloc(1, sizeof *out)) == NULL) return;
-    out->note = *note;
-    dpg_list_push(&e->outbox, &out->outgoing.link);
-    e->outbox_count++;
-}
-
 /* --- birth and death ----------------------------------------------------------------------------------------------------- */
 
 dpg_status dpg_engine_new_with(const dpg_engine_options *options, const dpg_drivers *drivers, dpg_engine **out,
@@ -49,7 +41,8 @@ dpg_status dpg_engine_new_with(const dpg_engine_options *options, const dpg_driv
 {
     dpg_engine *e = dpg_calloc(1, sizeof *e);
 
-    if (!e) {
+    if (!e || !(e->monitor = dpg_os_monitor_new())) {
+        dpg_free(e);
         drivers->transport.free(drivers->transport.self);
         return dpg_fail_nomem(err);
     }
@@ -59,10 +52,13 @@ dpg_status dpg_engine_new_with(const dpg_engine_options *options, const dpg_driv
     e->max_connections = options->max_connections > 0 ? options->max_connections : 16;
     e->budget = options->retry_budget > 0 ? options->retry_budget : options->retry_budget < 0 ? 0 : 100;
     dpg_list_init(&e->inbox);
+    dpg_list_init(&e->commands);
+    dpg_list_init(&e->answers);
     dpg_list_init(&e->outbox);
     dpg_list_init(&e->calls);
     dpg_list_init(&e->queue);
     dpg_list_init(&e->streams);
+    dpg_list_init(&e->walking);
     dpg_list_init(&e->credentials);
     dpg_list_init(&e->origins);
     dpg_list_init(&e->gates);
@@ -102,89 +98,105 @@ static void free_list(dpg_list *list, size_t offset)
 static void free_memory(dpg_engine *e)
 {
     dpg_list *node;
-    dpg_note note;
 
-    while ((node = dpg_list_first(&e->inbox)) != NULL) {
+    dpg_outbox_free(e);
+    for (size_t i = 0; i < e->ids.cap; i++) dpg_flow_free(e->ids.slots[i]);
+    while ((node = dpg_list_first(&e->credentials)) != NULL) {
         dpg_list_remove(node);
-        dpg_flow_free(DPG_LIST_ITEM(node, dpg_flow, inbox));
-    }
-    while ((node = dpg_list_first(&e->calls)) != NULL) {
-        dpg_list_remove(node);
-        dpg_flow_free(DPG_LIST_ITEM(node, dpg_flow, link));
-    }
-    do {
-        dpg_engine_next(e, &note);
-    } while (note.type != DPG_NOTE_NONE);
-    for (size_t i = 0; i < e->ended.cap; i++) dpg_flow_free(e->ended.slots[i]);
-    while ((node = dpg_list_first(&e->credentials)) != NULL)
         dpg_credential_destroy(DPG_LIST_ITEM(node, dpg_credential, link));
+    }
     free_list(&e->origins, offsetof(dpg_origin, link));
     free_list(&e->gates, offsetof(dpg_named_gate, link));
-    dpg_free(e->live.slots);
-    dpg_free(e->ended.slots);
-    dpg_free(e->timers.heap);
+    dpg_free(e->ids.slots);
+    dpg_wake_free(e->wake);
+    dpg_os_monitor_free(e->monitor);
     dpg_free(e);
 }
 
 void dpg_engine_forget(dpg_engine *e)
 {
-    if (!e) return;
+    if (!e || e->threaded) return; /* its thread may have been in the middle of anything: nothing of it is touched */
     e->drivers.transport.forget(e->drivers.transport.self);
     free_memory(e);
 }
 
-/* For how long a turn goes on, since somebody's lock is held; 0: it need not. */
+/*
+ * For how long a turn goes on, since somebody's lock is held; 0: it need not. Who waits for an answer of a store is not
+ * counted: it is the host's turn then.
+ */
 static int64_t hold_left(const dpg_engine *e, int64_t now_ms)
 {
     int64_t most = 0;
 
-    for (const dpg_list *node = e->credentials.next; node != &e->credentials; node = node->next) {
-        const dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, link);
-        int64_t left = c->person && dpg_cred_is_locked(&c->cred) ? c->cred.hold_since + HOLD_MS - now_ms : 0;
+    for (const dpg_list *node = e->walking.next; node != &e->walking; node = node->next) {
+        const dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, walking);
+        int64_t left = dpg_cred_is_locked(&c->cred) && !c->ask ? c->cred.hold_since + HOLD_MS - now_ms : 0;
 
         if (left > most) most = left;
     }
     return most;
 }
 
-bool dpg_engine_is_holding(const dpg_engine *e)
+int64_t dpg_engine_hold_until(const dpg_engine *e)
 {
-    for (const dpg_list *node = e->credentials.next; node != &e->credentials; node = node->next) {
-        const dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, link);
+    int64_t until = 0;
 
-        if (c->person && dpg_cred_is_locked(&c->cred)) return true;
+    for (const dpg_list *node = e->walking.next; node != &e->walking; node = node->next) {
+        const dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, walking);
+
+        if (c->store->hosted && dpg_cred_is_locked(&c->cred) && c->cred.hold_since + HOLD_MS > until)
+            until = c->cred.hold_since + HOLD_MS;
+    }
+    return until;
+}
+
+/* Is something under way that a closed engine still has to bring to its end, with the host's help or without? */
+bool dpg_engine_must_finish(const dpg_engine *e)
+{
+    bool hosted;
+
+    dpg_engine_lock(e);
+    hosted = e->hosted_end;
+    dpg_engine_unlock(e);
+    for (const dpg_list *node = e->walking.next; node != &e->walking; node = node->next) {
+        const dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, walking);
+
+        if (dpg_cred_must_finish(&c->cred) && (hosted || !c->store->hosted)) return true;
     }
     return false;
 }
 
-/* Is something under way that a closed engine still has to bring to its end? */
-static bool must_finish(const dpg_engine *e)
+void dpg_engine_cancel_now(dpg_engine *e, dpg_flow *f)
 {
-    for (const dpg_list *node = e->credentials.next; node != &e->credentials; node = node->next) {
-        const dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, link);
+    bool begun;
 
-        if (c->person && dpg_cred_must_finish(&c->cred)) return true;
-    }
-    return false;
-}
-
-/* A call that was not begun has to be, so that its end is told like any other's. */
-static void bring_in(dpg_engine *e, dpg_flow *f)
-{
+    if (f->cancelled) return;
+    dpg_engine_lock(e);
+    begun = !dpg_list_linked(&f->inbox);
     dpg_list_remove(&f->inbox);
-    dpg_list_push(&e->calls, &f->link);
-    f->deadline_boot_ms = INT64_MAX;
+    dpg_engine_unlock(e);
+    if (!begun) { /* it has to be, so that its end is told like any other's */
+        dpg_list_push(&e->calls, &f->link);
+        f->deadline_boot_ms = INT64_MAX;
+    }
+    dpg_flow_cancel(f);
 }
 
 static void cancel_all(dpg_engine *e)
 {
-    dpg_list *node, *next;
+    dpg_list *node;
 
-    while ((node = dpg_list_first(&e->inbox)) != NULL) bring_in(e, DPG_LIST_ITEM(node, dpg_flow, inbox));
-    for (node = e->calls.next; node != &e->calls; node = next) {
-        next = node->next;
-        DPG_LIST_ITEM(node, dpg_flow, link)->abandoned = true;
+    dpg_engine_lock(e);
+    for (size_t i = 0; i < e->ids.cap; i++)
+        if (e->ids.slots[i] && !e->ids.slots[i]->ended) e->ids.slots[i]->abandoned = true;
+    while ((node = dpg_list_first(&e->inbox)) != NULL) {
+        dpg_flow *f = DPG_LIST_ITEM(node, dpg_flow, inbox);
+
+        dpg_list_remove(node);
+        dpg_list_push(&e->calls, &f->link);
+        f->deadline_boot_ms = INT64_MAX;
     }
+    dpg_engine_unlock(e);
     /* ending one may end others, so look from the front each time */
     for (node = e->calls.next; node != &e->calls;) {
         dpg_flow *f = DPG_LIST_ITEM(node, dpg_flow, link);
@@ -196,27 +208,59 @@ static void cancel_all(dpg_engine *e)
     }
 }
 
-static dpg_status turn(dpg_engine *e, int64_t timeout_ms, dpg_error *err);
+void dpg_engine_close(dpg_engine *e)
+{
+    dpg_engine_lock(e);
+    e->closed = true;
+    dpg_engine_unlock(e);
+    e->winding_up = true;
+    cancel_all(e);
+}
+
+void dpg_engine_wind_up(dpg_engine *e, int64_t grace_ms)
+{
+    int64_t until, before;
+    int still = 0, most = e->drivers.virtual_time ? 16 : STILL_TURNS;
+
+    dpg_engine_close(e);
+    until = dpg_engine_now_ms(e) + grace_ms;
+    /* an exchange that has left is finished, and its successor saved, as is what a sign-in brought: nothing else is waited for */
+    while (dpg_engine_must_finish(e) && (before = dpg_engine_now_ms(e)) < until && still < most) {
+        dpg_engine_turn(e, until - before, NULL);
+        still = dpg_engine_now_ms(e) == before ? still + 1 : 0;
+    }
+}
+
+bool dpg_engine_finish(dpg_engine *e, int64_t ms)
+{
+    int64_t until = dpg_engine_now_ms(e) + ms, before;
+    int still = 0, most = e->drivers.virtual_time ? 1 : STILL_TURNS;
+
+    if (!dpg_engine_is_mine(e)) return false;
+    dpg_engine_lock(e);
+    e->hosted_end = true;
+    dpg_engine_unlock(e);
+    if (e->threaded) return dpg_engine_finish_thread(e, ms);
+    if (!e->closed) dpg_engine_close(e);
+    while (dpg_engine_must_finish(e) && !e->outbox_count && (before = dpg_engine_now_ms(e)) < until && still < most) {
+        dpg_engine_turn(e, until - before, NULL);
+        still = dpg_engine_now_ms(e) == before ? still + 1 : 0;
+    }
+    return dpg_engine_must_finish(e);
+}
 
 void dpg_engine_free(dpg_engine *e, int64_t grace_ms)
 {
-    int64_t until, before;
-    int still = 0, most = 0;
-
     if (!e) return;
     if (!dpg_engine_is_mine(e)) {
         dpg_engine_forget(e);
         return;
     }
-    e->closed = true;
-    cancel_all(e);
-    until = dpg_engine_now_ms(e) + grace_ms;
-    /* an exchange that has left is finished, and its successor saved, as is what a sign-in brought: nothing else is waited for */
-    most = e->drivers.virtual_time ? 16 : STILL_TURNS;
-    while (must_finish(e) && (before = dpg_engine_now_ms(e)) < until && still < most) {
-        turn(e, until - before, NULL);
-        still = dpg_engine_now_ms(e) == before ? still + 1 : 0;
-    }
+    dpg_engine_lock(e);
+    e->hosted_end = false; /* from here on nobody answers */
+    dpg_engine_unlock(e);
+    if (e->threaded) dpg_engine_end_thread(e, grace_ms);
+    else dpg_engine_wind_up(e, grace_ms);
     e->drivers.transport.free(e->drivers.transport.self);
     free_memory(e);
 }
@@ -225,72 +269,107 @@ void dpg_engine_free(dpg_engine *e, int64_t grace_ms)
 
 int64_t dpg_engine_due_ms(const dpg_engine *e)
 {
-    return e->timers.count ? e->timers.heap[1]->at_boot_ms : INT64_MAX;
+    return e->timers.first ? e->timers.first->at_boot_ms : INT64_MAX;
 }
 
-static void drain_inbox(dpg_engine *e)
+static void free_unused(dpg_engine *e)
 {
-    dpg_list *node;
+    dpg_list *node, *next;
 
-    while ((node = dpg_list_first(&e->inbox)) != NULL) {
-        dpg_flow *f = DPG_LIST_ITEM(node, dpg_flow, inbox);
+    for (node = e->credentials.next; node != &e->credentials; node = next) {
+        next = node->next;
+        dpg_credential_free_unused(DPG_LIST_ITEM(node, dpg_credential, link));
+    }
+}
 
-        dpg_list_remove(node);
+/* One thing that the host has asked for. False: there is none. */
+static bool take_in_one(dpg_engine *e)
+{
+    dpg_list *command, *answer, *call;
+    bool unused;
+
+    dpg_engine_lock(e);
+    unused = e->unused;
+    e->unused = false;
+    if ((command = dpg_list_first(&e->commands)) != NULL) dpg_list_remove(command);
+    if ((answer = dpg_list_first(&e->answers)) != NULL) dpg_list_remove(answer);
+    if ((call = command ? NULL : dpg_list_first(&e->inbox)) != NULL) dpg_list_remove(call);
+    dpg_engine_unlock(e);
+
+    if (command) dpg_engine_cancel_now(e, DPG_LIST_ITEM(command, dpg_flow, command));
+    if (answer) dpg_credential_store_answered(DPG_LIST_ITEM(answer, dpg_credential, answered));
+    if (call) {
+        dpg_flow *f = DPG_LIST_ITEM(call, dpg_flow, inbox);
+
         dpg_list_push(&e->calls, &f->link);
         dpg_flow_begin(f);
     }
+    if (unused) free_unused(e);
+    return command || answer || call;
+}
+
+static void take_in(dpg_engine *e)
+{
+    while (take_in_one(e)) continue;
 }
 
 static void deliver(dpg_engine *e, dpg_response *response)
 {
-    dpg_flow *f = dpg_ids_find(&e->live, response->id);
+    dpg_flow *f;
 
-    if (f) {
-        dpg_flow_responded(f, response);
+    for (dpg_list *node = e->walking.next; node != &e->walking; node = node->next) {
+        dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, walking);
+
+        if (c->exchange_id != response->id) continue;
+        dpg_credential_responded(c, response);
         return;
     }
-    for (dpg_list *node = e->credentials.next; node != &e->credentials; node = node->next) {
-        dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, link);
-
-        if (c->person && c->exchange_id == response->id) {
-            dpg_credential_responded(c, response);
-            return;
-        }
-    }
-    dpg_response_clear(response);
+    dpg_engine_lock(e);
+    f = dpg_ids_find(&e->ids, response->id);
+    if (f && f->ended) f = NULL;
+    dpg_engine_unlock(e);
+    if (f) dpg_flow_responded(f, response);
+    else dpg_response_clear(response);
 }
 
 static void fire_timers(dpg_engine *e)
 {
     int64_t now = dpg_engine_now_ms(e);
+    dpg_timer *timer;
 
-    while (e->timers.count && e->timers.heap[1]->at_boot_ms <= now) {
-        dpg_timer *timer = e->timers.heap[1];
-
+    while ((timer = e->timers.first) != NULL && timer->at_boot_ms <= now) {
         dpg_timer_set(&e->timers, timer, INT64_MAX);
         timer->fire(e, timer->owner);
     }
 }
 
 /* Bytes first, timers last: an answer that lay in the socket while nobody turned the engine is used, not timed out. */
-static dpg_status turn(dpg_engine *e, int64_t timeout_ms, dpg_error *err)
+dpg_status dpg_engine_turn(dpg_engine *e, int64_t timeout_ms, dpg_error *err)
 {
     dpg_transport *t = &e->drivers.transport;
     dpg_response response;
     dpg_status status;
     int64_t left;
 
-    drain_inbox(e);
+    take_in(e);
     left = dpg_engine_due_ms(e);
     if (left != INT64_MAX) {
         left -= dpg_engine_now_ms(e);
         if (left < timeout_ms) timeout_ms = left > 0 ? left : 0;
+        /* the system's waits stand still in suspend, our clock does not: look again soon after */
+        if (timeout_ms > SLEEP_MOST_MS) timeout_ms = SLEEP_MOST_MS;
     }
+    if (e->again && timeout_ms > AGAIN_MS) timeout_ms = AGAIN_MS;
+    e->again = false;
+    dpg_engine_announce(e); /* what has just come to its end is not told only after a sleep */
+    if (!dpg_engine_may_sleep(e)) timeout_ms = 0;
     status = t->step(t->self, timeout_ms, err);
+    dpg_engine_is_awake(e);
     while (t->next(t->self, &response)) deliver(e, &response);
     for (dpg_list *node = e->streams.next; node != &e->streams; node = node->next)
         dpg_flow_tell(DPG_LIST_ITEM(node, dpg_flow, stream));
     fire_timers(e);
+    dpg_engine_announce(e);
     return status;
 }
 
@@ -300,109 +379,18 @@ dpg_status dpg_engine_wait(dpg_engine *e, int64_t ms, dpg_error *err)
     int still = 0, most = e->drivers.virtual_time ? 1 : STILL_TURNS;
     dpg_status status;
 
-    if (e->closed || !dpg_engine_is_mine(e)) return dpg_engine_closed(err);
+    if (!dpg_engine_is_mine(e)) return dpg_engine_closed(err);
+    if (e->threaded) return dpg_engine_await(e, ms, err);
+    if (e->closed) return dpg_engine_closed(err);
     do {
-        drain_inbox(e); /* first, since some may end at once: then there is nothing to wait for */
+        take_in(e); /* first, since some may end at once: then there is nothing to wait for */
         hold = hold_left(e, now);
         left = hold ? hold : e->outbox_count ? 0 : ms - (now - begun);
         before = now;
-        status = turn(e, left > 0 ? left : 0, err);
+        status = dpg_engine_turn(e, left > 0 ? left : 0, err);
         now = dpg_engine_now_ms(e);
         still = now == before ? still + 1 : 0;
         hold = hold_left(e, now);
     } while (status == DPG_OK && still < most && (hold || (!e->outbox_count && now - begun < ms)));
     return status;
-}
-
-/* --- the outbox ------------------------------------------------------------------------------------------------------------------ */
-
-void dpg_engine_next(dpg_engine *e, dpg_note *note)
-{
-    dpg_list *node = dpg_list_first(&e->outbox);
-    dpg_out *out;
-
-    memset(note, 0, sizeof *note);
-    if (!node) return;
-    dpg_list_remove(node);
-    e->outbox_count--;
-    out = DPG_LIST_ITEM(node, dpg_out, link);
-    if (out->flow) {
-        note->type = out->type;
-        note->id = out->flow->id;
-        return;
-    }
-    *note = DPG_LIST_ITEM(out, dpg_outgoing, outgoing)->note;
-    dpg_free(DPG_LIST_ITEM(out, dpg_outgoing, outgoing));
-}
-
-dpg_status dpg_engine_take(dpg_engine *e, dpg_id id, dpg_completion *out, dpg_error *err)
-{
-    dpg_flow *f = dpg_ids_find(&e->ended, id);
-
-    if (!f)
-        return dpg_fail(err, DPG_E_UNKNOWN, DPG_KIND_USAGE, "unknown_call",
-                        "no call with this number has ended, or it was taken");
-    dpg_ids_remove(&e->ended, id);
-    e->untaken--;
-    if (dpg_list_linked(&f->out.link)) { /* taken before it was told */
-        dpg_list_remove(&f->out.link);
-        e->outbox_count--;
-    }
-    dpg_flow_untell(f);
-    memset(out, 0, sizeof *out);
-    out->error = f->error;
-    if (f->error.kind == DPG_KIND_NONE) {
-        out->status = f->response.status;
-        out->headers = f->response.headers;
-        out->header_count = f->response.header_count;
-        out->body = dpg_buf_str(&f->response.body);
-    }
-    out->attempts = f->call.attempt;
-    out->sent = f->call.sent;
-    out->retry_after_ms = f->call.retry_after_ms;
-    out->owner = f;
-    return DPG_OK;
-}
-
-void dpg_completion_clear(dpg_completion *completion)
-{
-    dpg_flow_free(completion->owner);
-    memset(completion, 0, sizeof *completion);
-}
-
-void dpg_engine_cancel(dpg_engine *e, dpg_id id)
-{
-    dpg_flow *f = dpg_ids_find(&e->live, id);
-
-    if (!f || f->cancelled || !dpg_engine_is_mine(e)) return;
-    if (dpg_list_linked(&f->inbox)) bring_in(e, f);
-    dpg_flow_cancel(f);
-}
-
-void dpg_engine_abandon(dpg_engine *e, dpg_id id)
-{
-    dpg_flow *f = dpg_ids_find(&e->live, id);
-    dpg_completion completion;
-
-    if (f) {
-        f->abandoned = true;
-        dpg_flow_untell(f);
-        if (f->fed.bytes || f->chunks.bytes) dpg_engine_cancel(e, id); /* nobody feeds it, or reads it, any more */
-    } else if (dpg_engine_take(e, id, &completion, NULL) == DPG_OK) {
-        dpg_completion_clear(&completion);
-    }
-}
-
-dpg_counts dpg_engine_counts(const dpg_engine *e)
-{
-    dpg_counts counts = {.calls = e->live.count,
-                         .transfers = (size_t)e->transfers,
-                         .timers = e->timers.count,
-                         .notes = e->outbox_count,
-                         .untaken = e->untaken,
-                         .retries = e->retries,
-                         .sent = e->sent};
-
-    for (const dpg_list *node = e->credentials.next; node != &e->credentials; node = node->next) counts.credentials++;
-    return counts;
 }

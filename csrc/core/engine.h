@@ -27,9 +27,6 @@ void dpg_engine_store_answer(dpg_engine *engine, uint64_t ask, dpg_store_reply *
 /* When the next timer is due on the engine's clock; INT64_MAX: none. */
 int64_t dpg_engine_due_ms(const dpg_engine *engine);
 
-/* Is a refresh token between its mark and its save? */
-bool dpg_engine_is_holding(const dpg_engine *engine);
-
 /* Free all memory and do nothing else: what is left of an engine in a child made by fork, and of a process that was killed. */
 void dpg_engine_forget(dpg_engine *engine);
 

@@ -1,6 +1,8 @@
 /*
- * What engine.c, engine_start.c, flow.c, flow_stream.c and flow_credential.c share, and nobody else sees: the engine's
- * own things. All of it is touched by the engine's owner alone, but for the inbox and the outbox.
+ * What the engine's own files (engine*.c, flow*.c and store_host.c) share, and nobody else sees. Whoever turns an engine is its owner:
+ * the host that steps it, or its thread. All that is not said to be shared is touched by the owner alone; what is shared is
+ * touched under the engine's monitor, held for moments and never while libcurl, a disk or a store has control. A stepped
+ * engine runs through the very same code.
  */
 #ifndef DPG_ENGINE_INTERNAL_H
 #define DPG_ENGINE_INTERNAL_H
@@ -9,27 +11,26 @@
 #include "credential.h"
 #include "engine.h"
 #include "gate.h"
+#include "os.h"
 
 #if defined(__GNUC__)
 #pragma GCC visibility push(hidden)
 #endif
 
-/* --- timers: embedded in what they wake; the heap's memory is reserved before one can be armed ------------------------- */
+/* --- timers: embedded in what they wake, so that arming one can't fail ------------------------------------------------ */
 
 typedef struct dpg_timer {
-    int64_t at_boot_ms;
-    size_t place; /* in the heap, from 1; 0: not armed */
+    int64_t at_boot_ms;                    /* INT64_MAX, from birth: not armed */
+    struct dpg_timer *child, *next, *prev; /* in the heap; prev: the one before it, or its parent */
     void (*fire)(dpg_engine *engine, void *owner);
     void *owner;
 } dpg_timer;
 
 typedef struct dpg_timers {
-    dpg_timer **heap; /* [1] is the next one */
-    size_t count, cap, reserved;
+    dpg_timer *first; /* the next one that is due; NULL: none */
+    size_t count;
 } dpg_timers;
 
-bool dpg_timers_reserve(dpg_timers *t); /* room for one more timer, for good; false without memory */
-void dpg_timers_release(dpg_timers *t); /* gives that room back */
 void dpg_timer_set(dpg_timers *t, dpg_timer *timer, int64_t at_boot_ms); /* INT64_MAX: disarm */
 
 /* --- ids: which call is which --------------------------------------------------------------------------------------------- */
@@ -67,9 +68,10 @@ typedef struct dpg_out {
     struct dpg_flow *flow; /* … this call; NULL: it is the head of an event */
 } dpg_out;
 
-typedef struct dpg_outgoing { /* an event, on the heap */
+typedef struct dpg_outgoing { /* an event or an ask, on the heap */
     dpg_out outgoing;
     dpg_note note;
+    struct dpg_credential *from; /* STORE: who asks */
 } dpg_outgoing;
 
 /* --- one call -------------------------------------------------------------------------------------------------------------- */
@@ -84,39 +86,58 @@ typedef enum dpg_flow_type {
     DPG_FLOW_ADOPTING /* … and whose tokens are being saved */
 } dpg_flow_type;
 
+/* The head of a good answer, in a copy of its own: the host reads it while the owner goes on. */
+typedef struct dpg_head {
+    size_t size; /* of this block, wiped when freed */
+    int status;
+    size_t count;
+    dpg_header headers[];
+} dpg_head;
+
 typedef struct dpg_flow {
-    dpg_list link;      /* engine->calls */
-    dpg_list queue;     /* engine->queue */
+    /* Shared, until it has ended; then all of it is the host's. */
     dpg_list inbox;     /* engine->inbox */
-    dpg_list stream;    /* engine->streams */
+    dpg_list command;   /* engine->commands: it is to be cancelled */
     dpg_out out;        /* engine->outbox, once ended */
     dpg_out want, data; /* engine->outbox: at most one of each at a time */
+    bool abandoned, ended;
+    bool want_waits, data_waits; /* somebody waits for the next note of that kind; false: told, and not back yet */
+    dpg_progress shown;          /* how far it has come, as of the end of the last turn */
+    dpg_head *fresh;             /* the newest head, which the host has not looked at (NULL: none any more) … */
+    bool is_fresh;               /* … if there is anything new at all */
+    dpg_pipe fed, chunks;        /* without bytes: there is none. One end is the host's, the other the transport's */
+
+    dpg_head *head; /* the host's: what it was last shown */
+
+    dpg_list link;   /* engine->calls */
+    dpg_list queue;  /* engine->queue */
+    dpg_list stream; /* engine->streams */
     dpg_engine *engine;
     dpg_id id;
     dpg_flow_type type;
     dpg_call call;
-    bool transferring, abandoned, cancelled, ended;
+    bool transferring, cancelled;
     bool stopped; /* as `error` says, when its job has let go of it */
 
     char *arena; /* the copied spec; wiped */
     size_t arena_size;
-    dpg_str method, url, path, body, account;
+    dpg_str method, url, path, body, account, origin_name;
     bool has_body;
     size_t max_response_bytes;
     dpg_part *parts;
     size_t part_count;
     dpg_sink sink;
-    dpg_pipe fed, chunks;        /* without bytes: there is none */
-    int64_t feeds;               /* how many bytes come through `fed` */
-    bool want_waits, data_waits; /* somebody waits for the next note of that kind; false: told, and not back yet */
-    bool head_told;
-    dpg_progress progress; /* of the last attempt that has ended */
-    dpg_header *headers;   /* the spec's, with a free one at the end for Authorization */
+    int64_t feeds;             /* how many bytes come through `fed` */
+    bool head_made, head_told; /* of the attempt under way: there is a copy of its head; a note has said so */
+    dpg_progress progress;     /* of the last attempt that has ended */
+    dpg_header *headers;       /* the spec's, with a free one at the end for Authorization */
     size_t header_count;
     dpg_buf authorization;
 
     dpg_credential *credential; /* a reference */
     dpg_origin *origin;
+    bool gated; /* by a name of the caller's, whose digest this is */
+    uint8_t gate_key[32];
     dpg_named_gate *named_gate;
     dpg_gate *gate;
     int64_t authorized_boot_ms, sent_boot_ms;
@@ -135,23 +156,43 @@ typedef struct dpg_flow {
 
 /* --- one credential --------------------------------------------------------------------------------------------------------- */
 
+/* What can be said of a person, as it was at one moment: never changed once made, freed with its last reference. */
+typedef struct dpg_snapshot {
+    atomic_int refs;
+    const char *state; /* static */
+    char reason[48];
+    int64_t generation, rotations;
+    char *accounts, *person; /* JSON, or NULL */
+} dpg_snapshot;
+
 struct dpg_credential {
+    /* Shared. */
     dpg_list link; /* engine->credentials */
     int refs;
+    uint64_t ask;      /* a store operation that is under way, answered later; 0: none */
+    bool ask_waits;    /* it lies in the outbox, and the host has yet to take it */
+    int64_t ask_taken; /* when the host took it */
+    dpg_list answered; /* engine->answers: `reply` is here */
+    dpg_store_reply reply;
+    dpg_snapshot *snapshot; /* a reference; NULL: a service token */
+
+    /* Never changed. */
     dpg_engine *engine;
     uint64_t number; /* unique in its engine; events name it */
     bool person;
     char *base_url;
     char origin[300];
     char *token; /* a service token */
-    dpg_gate gate;
-
-    dpg_cred cred;
     dpg_store *store;
-    uint64_t ask; /* a store operation that is under way, answered later; 0: none */
+
+    dpg_list walking; /* engine->walking */
+    dpg_gate gate;
+    dpg_cred cred;
     bool pumping, pump_again;
+    bool moved;               /* since the snapshot was made */
     dpg_timer timer;          /* the decider's */
     dpg_timer exchange_timer; /* one exchange's time limit */
+    dpg_timer ask_timer;      /* one ask's */
     uint64_t exchange_id;     /* of the transfer; 0: none */
     dpg_buf exchange_url, exchange_body;
     int64_t begun_boot_ms, begun_unix_ms;
@@ -160,42 +201,104 @@ struct dpg_credential {
 /* --- the engine --------------------------------------------------------------------------------------------------------------- */
 
 struct dpg_engine {
+    /* Never changed. */
     dpg_drivers drivers;
     uint64_t process; /* the one that made it */
-    bool closed, events;
-    int max_connections, transfers;
+    bool events;
+    int max_connections;
     double budget;
-    dpg_id last_id;
-    uint64_t last_ask;
-    uint64_t last_credential;
-    int64_t retries, sent;
+    dpg_os_monitor *monitor;
 
-    dpg_list inbox;  /* calls that were started, and not begun */
-    dpg_list outbox; /* dpg_out: events and ended calls */
+    /* Shared. */
+    bool closed;       /* no new work */
+    bool hosted_end;   /* the host goes on answering what its stores are asked, until all is finished */
+    dpg_list inbox;    /* calls that were started, and not begun */
+    dpg_list commands; /* calls that are to be cancelled */
+    dpg_list answers;  /* credentials whose store was answered by the host */
+    bool unused;       /* some credential may have lost its last user */
+    dpg_list outbox;   /* dpg_out: events and ended calls */
     size_t outbox_count;
+    dpg_ids ids; /* all calls: under way, and ended but not taken */
+    size_t live, untaken;
+    dpg_id last_id;
+    uint64_t last_credential;
+    dpg_list credentials;
+    size_t credential_count;
 
-    dpg_ids live, ended;
-    size_t untaken;
+    /* Shared, of one that has a thread: engine_thread.c. */
+    bool threaded; /* for good; written before the thread begins */
+    bool asleep;   /* its owner is, or is about to be, in poll: whoever brings something wakes it */
+    bool news;     /* something was put in the outbox since the host was last woken */
+    int64_t
+        hold_until; /* a lock of a store of the host's is held, and a program is kept waiting so long; 0: it is not */
+    bool closing;
+    bool wound_up; /* what had to be finished has been */
+    int64_t grace_ms;
+    dpg_wake *wake;        /* a reference, or NULL */
+    dpg_counts shown;      /* the owner's numbers, as of the end of the last turn */
+    dpg_error failure;     /* why it can't be turned at the moment; kind NONE: it can */
+    dpg_os_thread *thread; /* under dpg_os_global(), like … */
+    dpg_list threads;      /* … this link */
+
+    int transfers;
+    uint64_t last_ask;
+    int64_t retries, sent;
     dpg_list calls, queue;
-    dpg_list streams; /* calls that are fed or read */
-    bool pumping_queue;
-    dpg_list credentials, origins, gates;
+    dpg_list
+        streams; /* calls whose bytes go to and from pipes and files: what they have to tell is looked after each turn */
+    dpg_list walking; /* persons whose refresh token is on its walk */
+    dpg_list origins, gates;
     dpg_timers timers;
+    bool pumping_queue;
+    bool winding_up; /* closed, and on its way to its end: what has not been sent is not sent any more */
+    bool again;      /* something could not be copied for want of memory: a turn comes soon */
 };
+
+static inline void dpg_engine_lock(const dpg_engine *e)
+{
+    dpg_os_monitor_lock(e->monitor);
+}
+static inline void dpg_engine_unlock(const dpg_engine *e)
+{
+    dpg_os_monitor_unlock(e->monitor);
+}
 
 /* engine.c */
 void dpg_engine_now(const dpg_engine *e, dpg_moment *out);
+dpg_status dpg_engine_turn(dpg_engine *e, int64_t timeout_ms, dpg_error *err);
+void dpg_engine_wind_up(dpg_engine *e, int64_t grace_ms); /* cancel all, finish what has to be finished */
+void dpg_engine_cancel_now(dpg_engine *e, dpg_flow *f);
+int64_t dpg_engine_hold_until(const dpg_engine *e); /* asked by the owner */
+bool dpg_engine_must_finish(const dpg_engine *e);   /* likewise */
+void dpg_engine_close(dpg_engine *e);               /* cancel all, take no more */
+
+/* engine_outbox.c */
 void dpg_engine_say(dpg_engine *e,
                     const dpg_note *note); /* an event; copied; dropped when nobody listens or there is no memory */
+void dpg_engine_put_ask(dpg_engine *e, dpg_outgoing *ask);
+/* Those with "locked" are called with the monitor held. */
+void dpg_out_put_locked(dpg_engine *e, dpg_out *out, dpg_note_type type, dpg_flow *f); /* nothing if it is there */
+void dpg_out_drop_locked(dpg_engine *e, dpg_out *out);                                 /* likewise if it isn't */
+void dpg_outbox_free(dpg_engine *e);
+
+/* engine_thread.c */
+void dpg_engine_wake_locked(dpg_engine *e); /* its thread, if it has one that sleeps */
+bool dpg_engine_may_sleep(dpg_engine *e);   /* false: something has come in */
+void dpg_engine_is_awake(dpg_engine *e);
+void dpg_engine_announce(dpg_engine *e); /* what the owner has to say, to a host that waits */
+dpg_status dpg_engine_await(dpg_engine *e, int64_t ms, dpg_error *err);
+void dpg_engine_end_thread(dpg_engine *e, int64_t grace_ms);
+bool dpg_engine_finish_thread(dpg_engine *e, int64_t ms);
 
 /* engine_start.c */
 dpg_status dpg_engine_closed(dpg_error *err);
+bool dpg_flow_find_places(dpg_flow *f); /* its origin and its gate; false without memory */
 
 /* flow_stream.c */
-void dpg_flow_tell(dpg_flow *f);                     /* is there something for who feeds or reads it? a note then */
-void dpg_flow_tell_end(dpg_flow *f);                 /* it has ended: whoever waits for chunks waits no more */
-void dpg_flow_untell(dpg_flow *f);                   /* takes its WANT and DATA notes out of the outbox */
-bool dpg_flow_look(dpg_flow *f, dpg_glance *out);    /* at the attempt under way; keeps its progress */
+void dpg_flow_tell(dpg_flow *f);                  /* how far it has come; a note for who feeds or reads it */
+void dpg_head_free(dpg_head *head);               /* takes NULL */
+void dpg_flow_lose_head(dpg_flow *f);             /* what was shown of the attempt that has failed is not so any more */
+bool dpg_flow_look(dpg_flow *f, dpg_glance *out); /* at the attempt under way; keeps its progress */
 dpg_sent dpg_flow_abort(dpg_flow *f, bool *used_up); /* the attempt under way */
 bool dpg_flow_is_stalled(dpg_flow *f, const char **why);
 
@@ -212,8 +315,16 @@ void dpg_queue_pump(dpg_engine *e);
 dpg_str dpg_credential_service_token(const dpg_credential *c);
 void dpg_credential_pump(dpg_credential *c); /* do what the decider asks, until it asks for nothing */
 void dpg_credential_responded(dpg_credential *c, dpg_response *response);
-void dpg_credential_destroy(dpg_credential *c); /* whatever it is doing; its memory only */
-dpg_credential *dpg_credential_ref(dpg_credential *c);
+void dpg_credential_store_answered(dpg_credential *c);
+void dpg_credential_due(dpg_engine *e, void *credential);           /* its timers … */
+void dpg_credential_exchange_late(dpg_engine *e, void *credential); /* … */
+void dpg_credential_store_late(dpg_engine *e, void *credential);    /* … */
+
+/* credential_handle.c */
+void dpg_credential_let_go(dpg_credential *c);      /* the owner's reference; takes NULL */
+void dpg_credential_free_unused(dpg_credential *c); /* if nobody has it and nothing is under way */
+void dpg_credential_destroy(dpg_credential *c);     /* whatever it is doing; its memory only; it is in no list */
+void dpg_credential_show(dpg_credential *c);        /* a new snapshot, if something has moved */
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

@@ -131,46 +131,6 @@ static dpg_status check_spec(const dpg_engine *e, const dpg_spec *spec, const dp
     return check_sink(spec, err);
 }
 
-static dpg_origin *find_origin(dpg_engine *e, const char *name)
-{
-    dpg_origin *origin;
-
-    for (dpg_list *node = e->origins.next; node != &e->origins; node = node->next) {
-        origin = DPG_LIST_ITEM(node, dpg_origin, link);
-        if (strcmp(origin->name, name) == 0) return origin;
-    }
-    origin = dpg_calloc(1, sizeof *origin);
-    if (!origin) return NULL;
-    snprintf(origin->name, sizeof origin->name, "%s", name);
-    origin->budget.left = origin->budget.max = e->budget;
-    dpg_list_push(&e->origins, &origin->link);
-    return origin;
-}
-
-static dpg_named_gate *find_gate(dpg_engine *e, dpg_str key)
-{
-    int64_t now = dpg_engine_now_ms(e);
-    dpg_named_gate *gate;
-    dpg_list *node, *next;
-    uint8_t digest[32];
-
-    dpg_sha256(key.ptr, key.len, digest);
-    for (node = e->gates.next; node != &e->gates; node = next) {
-        gate = DPG_LIST_ITEM(node, dpg_named_gate, link);
-        next = node->next;
-        if (memcmp(gate->key, digest, sizeof digest) == 0) return gate;
-        if (gate->users == 0 && now >= gate->gate.opens_boot_ms) { /* nobody needs to remember it */
-            dpg_list_remove(node);
-            dpg_free(gate);
-        }
-    }
-    gate = dpg_calloc(1, sizeof *gate);
-    if (!gate) return NULL;
-    memcpy(gate->key, digest, sizeof digest);
-    dpg_list_push(&e->gates, &gate->link);
-    return gate;
-}
-
 /* One block of memory for all of a spec's bytes. */
 static dpg_str keep(dpg_flow *f, dpg_str s)
 {
@@ -182,10 +142,10 @@ static dpg_str keep(dpg_flow *f, dpg_str s)
     return dpg_str_of(at, s.len);
 }
 
-static size_t size_of(const dpg_spec *spec)
+static size_t size_of(const dpg_spec *spec, dpg_str origin)
 {
-    size_t size = spec->method.len + spec->url.len + spec->body.len + spec->account.len + spec->sink.path.len +
-                  spec->sink.rename_to.len + 6;
+    size_t size = origin.len + 1 + spec->method.len + spec->url.len + spec->body.len + spec->account.len +
+                  spec->sink.path.len + spec->sink.rename_to.len + 6;
 
     for (size_t i = 0; i < spec->header_count; i++) size += spec->headers[i].name.len + spec->headers[i].value.len + 2;
     for (size_t i = 0; i < spec->part_count; i++) {
@@ -222,9 +182,9 @@ static bool make_pipes(dpg_flow *f, const dpg_spec *spec)
     return true;
 }
 
-static bool copy_spec(dpg_flow *f, const dpg_spec *spec)
+static bool copy_spec(dpg_flow *f, const dpg_spec *spec, dpg_str origin)
 {
-    f->arena = dpg_malloc(size_of(spec));
+    f->arena = dpg_malloc(size_of(spec, origin));
     f->headers = dpg_calloc(spec->header_count + 1, sizeof *f->headers);
     if (!f->arena || !f->headers) {
         dpg_free(f->arena);
@@ -236,6 +196,7 @@ static bool copy_spec(dpg_flow *f, const dpg_spec *spec)
     f->url = keep(f, spec->url);
     f->body = keep(f, spec->body);
     f->account = keep(f, spec->account);
+    f->origin_name = keep(f, origin);
     f->sink = spec->sink;
     f->sink.path = keep(f, spec->sink.path);
     f->sink.rename_to = keep(f, spec->sink.rename_to);
@@ -277,16 +238,39 @@ static void copy_numbers(dpg_flow *f, const dpg_spec *spec)
     else f->deadline_boot_ms += f->deadline_ms;
 }
 
-/* Whatever can fail for memory fails here: once a call is in the inbox, its end can always be told. */
+/* A number and a place in the inbox; false: there is none to be had, `status` says why. */
+static bool hand_over(dpg_engine *e, dpg_flow *f, dpg_id *id, dpg_status *status, dpg_error *err)
+{
+    bool closed, room;
+
+    dpg_engine_lock(e);
+    closed = e->closed;
+    room = !closed && dpg_ids_reserve(&e->ids, e->ids.count + 1);
+    if (room) {
+        *id = f->id = ++e->last_id;
+        dpg_ids_put(&e->ids, f);
+        e->live++;
+        if (f->credential) f->credential->refs++;
+        dpg_list_push(&e->inbox, &f->inbox);
+        dpg_engine_wake_locked(e);
+    }
+    dpg_engine_unlock(e);
+    if (closed) *status = dpg_engine_closed(err);
+    else if (!room) *status = dpg_fail_nomem(err);
+    return room;
+}
+
+/* Once a call is in the inbox, its end can be told without any more memory. */
 static dpg_status start(dpg_engine *e, dpg_flow_type type, const dpg_spec *spec, dpg_credential *credential,
                         dpg_id *out, dpg_error *err)
 {
     dpg_flow *f;
     dpg_url url = {0};
     dpg_status status;
+    dpg_id id = 0;
     bool sends = type == DPG_FLOW_CALL || type == DPG_FLOW_PROVING;
 
-    if (e->closed || !dpg_engine_is_mine(e)) return dpg_engine_closed(err);
+    if (!dpg_engine_is_mine(e)) return dpg_engine_closed(err);
     if (type == DPG_FLOW_PROVING && (spec->part_count || spec->sink.type != DPG_SINK_MEMORY))
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "sink",
                         "what is said at a sign-in goes through memory alone");
@@ -298,11 +282,8 @@ static dpg_status start(dpg_engine *e, dpg_flow_type type, const dpg_spec *spec,
     copy_numbers(f, spec);
     f->timer.at_boot_ms = INT64_MAX;
     f->call.retry_after_ms = -1;
-    f->progress = (dpg_progress){0, -1, 0, -1};
-    if (!copy_spec(f, spec) || (sends && !(f->origin = find_origin(e, url.origin))) ||
-        (spec->gate.len && !(f->named_gate = find_gate(e, spec->gate))) ||
-        !dpg_ids_reserve(&e->live, e->live.count + 1) || !dpg_ids_reserve(&e->ended, e->live.count + e->untaken + 1) ||
-        !dpg_timers_reserve(&e->timers)) {
+    f->progress = f->shown = (dpg_progress){0, -1, 0, -1};
+    if (!copy_spec(f, spec, dpg_cstr(url.origin))) {
         dpg_flow_free(f);
         return dpg_fail_nomem(err);
     }
@@ -311,17 +292,16 @@ static dpg_status start(dpg_engine *e, dpg_flow_type type, const dpg_spec *spec,
 
         while (path < url.target.len && url.target.ptr[path] != '?') path++;
         f->path = dpg_str_of(f->url.ptr + offset, path);
-        f->gate = f->named_gate                         ? &f->named_gate->gate
-                  : credential && type == DPG_FLOW_CALL ? &credential->gate
-                                                        : &f->origin->gate;
     }
-    if (f->named_gate) f->named_gate->users++;
-    f->credential = dpg_credential_ref(credential);
+    f->gated = spec->gate.len > 0;
+    if (f->gated) dpg_sha256(spec->gate.ptr, spec->gate.len, f->gate_key);
+    f->credential = credential;
     f->call.person = credential && credential->person && type == DPG_FLOW_CALL;
-    f->id = ++e->last_id;
-    dpg_ids_put(&e->live, f);
-    dpg_list_push(&e->inbox, &f->inbox);
-    *out = f->id;
+    if (!hand_over(e, f, &id, &status, err)) {
+        dpg_flow_free(f);
+        return status;
+    }
+    *out = id;
     return DPG_OK;
 }
 
@@ -359,4 +339,61 @@ dpg_status dpg_credential_forget(dpg_credential *c, int64_t deadline_ms, dpg_id 
 dpg_status dpg_credential_sign_in(dpg_credential *c, const dpg_spec *spec, dpg_id *out, dpg_error *err)
 {
     return start_for_person(c, DPG_FLOW_PROVING, spec, out, err);
+}
+
+/* --- where a call belongs: the owner's, who asks when it is begun ----------------------------------------------------------- */
+
+static dpg_origin *find_origin(dpg_engine *e, const char *name)
+{
+    dpg_origin *origin;
+
+    for (dpg_list *node = e->origins.next; node != &e->origins; node = node->next) {
+        origin = DPG_LIST_ITEM(node, dpg_origin, link);
+        if (strcmp(origin->name, name) == 0) return origin;
+    }
+    origin = dpg_calloc(1, sizeof *origin);
+    if (!origin) return NULL;
+    snprintf(origin->name, sizeof origin->name, "%s", name);
+    origin->budget.left = origin->budget.max = e->budget;
+    dpg_list_push(&e->origins, &origin->link);
+    return origin;
+}
+
+static dpg_named_gate *find_gate(dpg_engine *e, const uint8_t key[32])
+{
+    int64_t now = dpg_engine_now_ms(e);
+    dpg_named_gate *gate;
+    dpg_list *node, *next;
+
+    for (node = e->gates.next; node != &e->gates; node = next) {
+        gate = DPG_LIST_ITEM(node, dpg_named_gate, link);
+        next = node->next;
+        if (memcmp(gate->key, key, sizeof gate->key) == 0) return gate;
+        if (gate->users == 0 && now >= gate->gate.opens_boot_ms) { /* nobody needs to remember it */
+            dpg_list_remove(node);
+            dpg_free(gate);
+        }
+    }
+    gate = dpg_calloc(1, sizeof *gate);
+    if (!gate) return NULL;
+    memcpy(gate->key, key, sizeof gate->key);
+    dpg_list_push(&e->gates, &gate->link);
+    return gate;
+}
+
+bool dpg_flow_find_places(dpg_flow *f)
+{
+    dpg_engine *e = f->engine;
+    bool sends = f->type == DPG_FLOW_CALL || f->type == DPG_FLOW_PROVING;
+
+    if (sends && !(f->origin = find_origin(e, f->origin_name.ptr))) return false;
+    if (f->gated) {
+        if (!(f->named_gate = find_gate(e, f->gate_key))) return false;
+        f->named_gate->users++;
+    }
+    if (sends)
+        f->gate = f->named_gate                               ? &f->named_gate->gate
+                  : f->credential && f->type == DPG_FLOW_CALL ? &f->credential->gate
+                                                              : &f->origin->gate;
+    return true;
 }

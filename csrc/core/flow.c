@@ -46,40 +46,42 @@ static void arm(dpg_flow *f)
 
 static void let_go(dpg_flow *f) /* of everything that others count */
 {
-    dpg_engine *e = f->engine;
-
-    dpg_flow_untell(f);
     dpg_list_remove(&f->link);
     dpg_list_remove(&f->queue);
     dpg_list_remove(&f->stream);
-    dpg_timer_set(&e->timers, &f->timer, INT64_MAX);
-    dpg_timers_release(&e->timers);
-    dpg_ids_remove(&e->live, f->id);
+    dpg_timer_set(&f->engine->timers, &f->timer, INT64_MAX);
     if (f->named_gate) f->named_gate->users--;
     f->named_gate = NULL;
-    dpg_credential_free(f->credential);
+    dpg_credential_let_go(f->credential);
     f->credential = NULL;
 }
 
-/* The call has ended, once and for all, with f->response or f->error. */
+/* The call has ended, once and for all, with f->response or f->error. From here on it is the host's, who may free it. */
 static void complete(dpg_flow *f)
 {
     dpg_engine *e = f->engine;
+    bool abandoned;
 
     assert(!f->ended && !f->transferring);
-    f->ended = true;
     let_go(f);
-    if (f->abandoned) {
-        dpg_flow_free(f);
-        return;
+    dpg_engine_lock(e);
+    f->ended = true;
+    f->shown = f->progress;
+    e->live--;
+    dpg_list_remove(&f->command);
+    dpg_out_drop_locked(e, &f->want);
+    dpg_out_drop_locked(e, &f->data);
+    abandoned = f->abandoned;
+    if (abandoned) {
+        dpg_ids_remove(&e->ids, f->id);
+    } else {
+        if (f->chunks.bytes)
+            dpg_out_put_locked(e, &f->data, DPG_NOTE_DATA, f); /* whoever waits for them waits no more */
+        dpg_out_put_locked(e, &f->out, DPG_NOTE_DONE, f);
+        e->untaken++;
     }
-    dpg_ids_put(&e->ended, f);
-    dpg_flow_tell_end(f);
-    f->out.type = DPG_NOTE_DONE;
-    f->out.flow = f;
-    dpg_list_push(&e->outbox, &f->out.link);
-    e->outbox_count++;
-    e->untaken++;
+    dpg_engine_unlock(e);
+    if (abandoned) dpg_flow_free(f);
 }
 
 static void complete_with_error(dpg_flow *f, const dpg_error *err)
@@ -296,6 +298,7 @@ static dpg_call_step ended(dpg_flow *f, dpg_outcome *outcome)
             if (slot > f->call.wake_boot_ms && slot < f->call.policy.deadline_boot_ms) f->call.wake_boot_ms = slot;
         }
     }
+    if (step != DPG_STEP_FINISH) dpg_flow_lose_head(f);
     if (step == DPG_STEP_WAIT) {
         f->engine->retries++;
         say(f, DPG_EVENT_RETRY, f->call.wake_boot_ms - now.boot_ms, outcome->status ? "" : f->response.error.code);
@@ -329,6 +332,7 @@ static dpg_call_step send(dpg_flow *f)
     dpg_response_clear(&f->response);
     memset(&f->response, 0, sizeof f->response);
     f->progress = (dpg_progress){0, -1, 0, -1};
+    f->head_made = f->head_told = false;
     f->transferring = true;
     f->engine->transfers++;
     say(f, DPG_EVENT_START, 0, "");
@@ -412,7 +416,7 @@ void dpg_queue_pump(dpg_engine *e)
 {
     dpg_list *node;
 
-    if (e->pumping_queue || e->closed) return; /* closing: what has not been sent is not sent any more */
+    if (e->pumping_queue || e->winding_up) return;
     e->pumping_queue = true;
     while (e->transfers < e->max_connections && (node = dpg_list_first(&e->queue)) != NULL) {
         dpg_flow *f = DPG_LIST_ITEM(node, dpg_flow, queue);
@@ -524,11 +528,18 @@ static void fire(dpg_engine *e, void *owner)
 
 void dpg_flow_begin(dpg_flow *f)
 {
+    dpg_error err;
+
     f->timer.fire = fire;
     f->timer.owner = f;
     f->call.policy.deadline_boot_ms = f->deadline_boot_ms;
     f->call.wake_boot_ms = INT64_MAX;
-    if (f->fed.bytes || f->chunks.bytes) dpg_list_push(&f->engine->streams, &f->stream);
+    if (!dpg_flow_find_places(f)) {
+        dpg_fail_nomem(&err);
+        complete_with_error(f, &err);
+        return;
+    }
+    if (f->part_count || f->sink.type != DPG_SINK_MEMORY) dpg_list_push(&f->engine->streams, &f->stream);
     switch (f->type) {
     case DPG_FLOW_TIMER: arm(f); break;
     case DPG_FLOW_LOAD: start_job(f, DPG_FLOW_LOAD, DPG_JOB_LOAD); break;
@@ -541,7 +552,8 @@ void dpg_flow_begin(dpg_flow *f)
 void dpg_flow_free(dpg_flow *f)
 {
     if (!f) return;
-    dpg_flow_untell(f);
+    dpg_head_free(f->head);
+    dpg_head_free(f->fresh);
     dpg_pipe_clear(&f->fed);
     dpg_pipe_clear(&f->chunks);
     dpg_free(f->parts);

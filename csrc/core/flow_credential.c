@@ -8,50 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define EXCHANGE_TIMEOUT_MS 20000 /* one exchange; the walk as a whole has a limit of its own */
-
-/* --- references -------------------------------------------------------------------------------------------------------- */
-
-dpg_credential *dpg_credential_ref(dpg_credential *c)
-{
-    if (c) c->refs++;
-    return c;
-}
-
-/* Nobody has it, and nothing is under way: then its memory can go. */
-static void destroy_unused(dpg_credential *c)
-{
-    if (c->refs > 0 || c->pumping) return;
-    if (c->person && c->cred.state != DPG_CRED_IDLE && c->cred.state != DPG_CRED_PAUSED) return;
-    if (c->person) {
-        dpg_timer_set(&c->engine->timers, &c->timer, INT64_MAX);
-        dpg_timer_set(&c->engine->timers, &c->exchange_timer, INT64_MAX);
-        dpg_timers_release(&c->engine->timers);
-        dpg_timers_release(&c->engine->timers);
-    }
-    dpg_credential_destroy(c);
-}
-
-void dpg_credential_free(dpg_credential *c)
-{
-    if (!c) return;
-    c->refs--;
-    destroy_unused(c);
-}
-
-void dpg_credential_destroy(dpg_credential *c)
-{
-    dpg_list_remove(&c->link);
-    if (c->person) {
-        dpg_cred_clear(&c->cred);
-        dpg_store_free(c->store);
-    }
-    dpg_buf_clear(&c->exchange_url);
-    dpg_buf_clear(&c->exchange_body);
-    if (c->token) dpg_free_secret(c->token, strlen(c->token));
-    dpg_free(c->base_url);
-    dpg_free(c);
-}
+#define STORE_TIMEOUT_MS 10000 /* one ask of a store that answers later, from when it was taken */
 
 dpg_str dpg_credential_service_token(const dpg_credential *c)
 {
@@ -73,6 +30,14 @@ static void say(dpg_credential *c, const dpg_action *action)
     dpg_engine_say(c->engine, &note);
 }
 
+static void wait_for(dpg_credential *c, uint64_t ask) /* before it is asked: the host may answer at once */
+{
+    dpg_engine_lock(c->engine);
+    c->ask = ask;
+    c->ask_taken = dpg_engine_now_ms(c->engine);
+    dpg_engine_unlock(c->engine);
+}
+
 static void ask_store(dpg_credential *c, dpg_store_request *request)
 {
     dpg_store_reply reply;
@@ -80,29 +45,77 @@ static void ask_store(dpg_credential *c, dpg_store_request *request)
 
     memset(&reply, 0, sizeof reply);
     reply.error.retry_after_ms = -1;
-    request->ask = c->ask = ++c->engine->last_ask;
-    if (!c->store->ask(c->store, request, &reply)) return; /* the answer comes later, under this number */
-    c->ask = 0;
+    request->from = c;
+    request->ask = ++c->engine->last_ask;
+    wait_for(c, request->ask);
+    dpg_engine_announce(c->engine);                  /* a disk may take its time */
+    if (!dpg_store_ask(c->store, request, &reply)) { /* the answer comes later, under this number */
+        dpg_engine_now(c->engine, &now);
+        dpg_cred_store_asked(&c->cred, &now);
+        dpg_timer_set(&c->engine->timers, &c->ask_timer, now.boot_ms + STORE_TIMEOUT_MS);
+        return;
+    }
+    wait_for(c, 0);
+    c->moved = true;
     dpg_engine_now(c->engine, &now); /* after the disk has taken its time */
     dpg_cred_store_replied(&c->cred, &reply, &now);
 }
 
-void dpg_engine_store_answer(dpg_engine *engine, uint64_t ask, dpg_store_reply *reply)
+void dpg_engine_store_answer(dpg_engine *e, uint64_t ask, dpg_store_reply *reply)
 {
-    dpg_list *node;
+    dpg_credential *c = NULL;
+
+    if (dpg_engine_is_mine(e) && ask) {
+        dpg_engine_lock(e);
+        for (dpg_list *node = e->credentials.next; node != &e->credentials && !c; node = node->next)
+            if (DPG_LIST_ITEM(node, dpg_credential, link)->ask == ask) c = DPG_LIST_ITEM(node, dpg_credential, link);
+        if (c) {
+            c->ask = 0;
+            c->reply = *reply;
+            if (e->threaded) {
+                dpg_list_push(&e->answers, &c->answered);
+                dpg_engine_wake_locked(e);
+            }
+        }
+        dpg_engine_unlock(e);
+    }
+    if (!c) dpg_buf_clear(&reply->bytes);
+    else if (!e->threaded) dpg_credential_store_answered(c);
+}
+
+/* It waits for nothing else, so nobody touches its reply meanwhile. */
+void dpg_credential_store_answered(dpg_credential *c)
+{
     dpg_moment now;
 
-    for (node = engine->credentials.next; node != &engine->credentials; node = node->next) {
-        dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, link);
+    dpg_timer_set(&c->engine->timers, &c->ask_timer, INT64_MAX);
+    dpg_engine_now(c->engine, &now);
+    c->moved = true;
+    dpg_cred_store_replied(&c->cred, &c->reply, &now); /* which takes it */
+    dpg_credential_pump(c);
+}
 
-        if (!c->person || c->ask != ask) continue;
-        c->ask = 0;
-        dpg_engine_now(engine, &now);
-        dpg_cred_store_replied(&c->cred, reply, &now);
-        dpg_credential_pump(c);
+/* A store that never answers stalls nobody for ever. Only a host that takes no notes is waited for: it hears nothing anyway. */
+void dpg_credential_store_late(dpg_engine *e, void *credential)
+{
+    dpg_credential *c = credential;
+    int64_t now = dpg_engine_now_ms(e), until;
+
+    dpg_engine_lock(e);
+    until = (c->ask_waits ? now : c->ask_taken) + STORE_TIMEOUT_MS;
+    if (until <= now && c->ask) c->ask = 0;   /* what comes now is dropped */
+    else if (until <= now) until = INT64_MAX; /* it has just been answered */
+    dpg_engine_unlock(e);
+    if (until > now) {
+        dpg_timer_set(&e->timers, &c->ask_timer, until);
         return;
     }
-    dpg_buf_clear(&reply->bytes);
+    memset(&c->reply, 0, sizeof c->reply);
+    c->reply.outcome = DPG_STORE_FAILED;
+    c->reply.unsure = true;
+    dpg_fail(&c->reply.error, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_no_answer", "the store gave no answer within %d s",
+             STORE_TIMEOUT_MS / 1000);
+    dpg_credential_store_answered(c);
 }
 
 static void exchange_ended(dpg_credential *c, dpg_exchange *x)
@@ -115,6 +128,7 @@ static void exchange_ended(dpg_credential *c, dpg_exchange *x)
     x->begun_boot_ms = c->begun_boot_ms;
     x->begun_unix_ms = c->begun_unix_ms;
     dpg_engine_now(c->engine, &now);
+    c->moved = true;
     dpg_cred_exchanged(&c->cred, x, &now);
     dpg_credential_pump(c);
 }
@@ -160,6 +174,7 @@ static void send_exchange(dpg_credential *c, const dpg_action *action)
                            .header_count = 2,
                            .has_body = true,
                            .once = true,
+                           .leave_by_boot_ms = action->leave_by_boot_ms,
                            .max_response_bytes = (size_t)1 << 20};
     dpg_error err = DPG_ERROR_INIT;
     dpg_status status = DPG_E_NOMEM;
@@ -178,7 +193,7 @@ static void send_exchange(dpg_credential *c, const dpg_action *action)
     } else {
         dpg_fail_nomem(&err);
     }
-    if (status == DPG_OK) dpg_timer_set(&c->engine->timers, &c->exchange_timer, now.boot_ms + EXCHANGE_TIMEOUT_MS);
+    if (status == DPG_OK) dpg_timer_set(&c->engine->timers, &c->exchange_timer, now.boot_ms + DPG_EXCHANGE_MS);
     else exchange_failed(c, DPG_SENT_NOT, &err);
 }
 
@@ -214,24 +229,25 @@ void dpg_credential_responded(dpg_credential *c, dpg_response *response)
     exchange_ended(c, &x);
 }
 
-static void exchange_timed_out(dpg_engine *e, void *owner)
+void dpg_credential_exchange_late(dpg_engine *e, void *owner)
 {
     dpg_credential *c = owner;
     dpg_error err;
     dpg_sent sent = e->drivers.transport.abort(e->drivers.transport.self, c->exchange_id);
 
     dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_TIMEOUT, "timeout", "the token endpoint gave no answer within %d s",
-             EXCHANGE_TIMEOUT_MS / 1000);
+             DPG_EXCHANGE_MS / 1000);
     say_exchange(c, DPG_EVENT_RESPONSE, 0, err.code);
     exchange_failed(c, sent, &err);
 }
 
-static void decider_timer(dpg_engine *e, void *owner)
+void dpg_credential_due(dpg_engine *e, void *owner)
 {
     dpg_credential *c = owner;
     dpg_moment now;
 
     dpg_engine_now(e, &now);
+    c->moved = true;
     dpg_cred_timer(&c->cred, &now);
     dpg_credential_pump(c);
 }
@@ -246,11 +262,12 @@ static bool pump_once(dpg_credential *c)
     bool moved = false;
 
     while (dpg_cred_next(&c->cred, &action)) {
-        moved = true;
+        moved = c->moved = true;
         if (action.type == DPG_ACT_STORE) ask_store(c, &action.store);
         else if (action.type == DPG_ACT_EXCHANGE) send_exchange(c, &action);
         else say(c, &action);
     }
+    dpg_credential_show(c); /* before anybody hears that it is so */
     while ((node = dpg_list_first(&c->cred.settled)) != NULL) {
         dpg_list_remove(node);
         dpg_flow_waiter_settled(DPG_LIST_ITEM(node, dpg_flow, as.waiter.link));
@@ -262,6 +279,14 @@ static bool pump_once(dpg_credential *c)
         moved = true;
     }
     return moved;
+}
+
+static void mind(dpg_credential *c) /* whoever is on a walk is looked after by the engine */
+{
+    bool walks = c->cred.state != DPG_CRED_IDLE && c->cred.state != DPG_CRED_PAUSED;
+
+    if (!walks) dpg_list_remove(&c->walking);
+    else if (!dpg_list_linked(&c->walking)) dpg_list_push(&c->engine->walking, &c->walking);
 }
 
 void dpg_credential_pump(dpg_credential *c)
@@ -276,116 +301,6 @@ void dpg_credential_pump(dpg_credential *c)
     } while (pump_once(c) || c->pump_again);
     c->pumping = false;
     dpg_timer_set(&c->engine->timers, &c->timer, c->cred.timer_boot_ms);
-    destroy_unused(c);
-}
-
-/* --- making them ---------------------------------------------------------------------------------------------------------------- */
-
-/* The base URL, checked and copied. */
-static dpg_status new_credential(dpg_engine *engine, dpg_str base_url, dpg_credential **out, dpg_error *err)
-{
-    dpg_credential *c;
-    dpg_url url;
-
-    if (!dpg_engine_is_mine(engine) || engine->closed)
-        return dpg_fail(err, DPG_E_CLOSED, DPG_KIND_USAGE, "engine_closed",
-                        "this engine is closed, or belongs to another process");
-    if (!dpg_url_read(base_url, &url) || (base_url.len && base_url.ptr[base_url.len - 1] == '/'))
-        return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "base_url",
-                        "base_url must be an absolute http(s) URL without a slash at its end, such as https://host/v1");
-    if (!url.https && !url.loopback)
-        return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "insecure_url",
-                        "base_url is plain http to another machine: tokens go over https only (http is for 127.0.0.1)");
-    c = dpg_calloc(1, sizeof *c);
-    if (!c || !(c->base_url = dpg_strndup(base_url))) {
-        dpg_free(c);
-        return dpg_fail_nomem(err);
-    }
-    c->refs = 1;
-    c->engine = engine;
-    c->number = ++engine->last_credential;
-    memcpy(c->origin, url.origin, sizeof c->origin);
-    dpg_buf_init(&c->exchange_url, 8192);
-    dpg_buf_init_secret(&c->exchange_body, 256 * 1024);
-    *out = c;
-    return DPG_OK;
-}
-
-dpg_status dpg_credential_service(dpg_engine *engine, dpg_str base_url, dpg_str token, dpg_credential **out,
-                                  dpg_error *err)
-{
-    dpg_credential *c;
-    dpg_status status;
-
-    if (!dpg_wire_token_ok(token))
-        return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "token",
-                        "the service token is not one: expected 1 to 16384 visible ASCII characters, without blanks");
-    if ((status = new_credential(engine, base_url, &c, err)) != DPG_OK) return status;
-    if (!(c->token = dpg_strndup(token))) {
-        dpg_credential_destroy(c);
-        return dpg_fail_nomem(err);
-    }
-    dpg_list_push(&engine->credentials, &c->link);
-    *out = c;
-    return DPG_OK;
-}
-
-static dpg_credential *find_person(dpg_engine *engine, dpg_str base_url, const dpg_store *store)
-{
-    for (dpg_list *node = engine->credentials.next; node != &engine->credentials; node = node->next) {
-        dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, link);
-
-        if (c->person && dpg_str_eq(dpg_cstr(c->base_url), base_url) &&
-            strcmp(c->store->identity, store->identity) == 0)
-            return c;
-    }
-    return NULL;
-}
-
-dpg_status dpg_credential_person(dpg_engine *engine, dpg_str base_url, dpg_store *store,
-                                 const dpg_person_options *options, dpg_credential **out, dpg_error *err)
-{
-    dpg_credential *c = find_person(engine, base_url, store);
-    dpg_status status;
-    int reserved = 0;
-
-    if (c) {
-        *out = dpg_credential_ref(c);
-        return DPG_OK;
-    }
-    if ((status = new_credential(engine, base_url, &c, err)) != DPG_OK) return status;
-    while (reserved < 2 && dpg_timers_reserve(&engine->timers)) reserved++;
-    if (reserved < 2 || !dpg_wire_exchange_url(base_url, &c->exchange_url) ||
-        !dpg_cred_init(&c->cred, dpg_cstr(c->origin), options && options->no_replay)) {
-        while (reserved-- > 0) dpg_timers_release(&engine->timers);
-        dpg_credential_destroy(c);
-        return dpg_fail_nomem(err);
-    }
-    c->person = true;
-    c->store = dpg_store_ref(store);
-    c->timer.at_boot_ms = c->exchange_timer.at_boot_ms = INT64_MAX;
-    c->timer.owner = c->exchange_timer.owner = c;
-    c->timer.fire = decider_timer;
-    c->exchange_timer.fire = exchange_timed_out;
-    dpg_list_push(&engine->credentials, &c->link);
-    *out = c;
-    return DPG_OK;
-}
-
-dpg_credential_info dpg_credential_get_info(const dpg_credential *c)
-{
-    dpg_credential_info info = {.state = "ready", .reason = "", .accounts_json = "", .person_json = ""};
-    const dpg_cred *cred = &c->cred;
-
-    info.number = c->number;
-    info.person = c->person;
-    if (!c->person) return info;
-    if (cred->state != DPG_CRED_IDLE) info.state = dpg_cred_state_name(cred->state);
-    else if (!dpg_cred_has_session(cred)) info.state = cred->reason[0] ? "sign_in" : "empty";
-    info.reason = cred->reason;
-    info.generation = cred->record.generation;
-    info.rotations = cred->rotations;
-    if (cred->record.accounts) info.accounts_json = cred->record.accounts;
-    if (cred->record.person) info.person_json = cred->record.person;
-    return info;
+    mind(c);
+    dpg_credential_free_unused(c);
 }

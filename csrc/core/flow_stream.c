@@ -37,110 +37,207 @@ bool dpg_flow_is_stalled(dpg_flow *f, const char **why)
     return dpg_call_is_stalled(&f->call, glance.moved, now.boot_ms);
 }
 
-/* --- notes -------------------------------------------------------------------------------------------------------------- */
+/* --- what the host is shown -------------------------------------------------------------------------------------------------- */
 
-static void put_note(dpg_flow *f, dpg_out *out, dpg_note_type type, bool *waits)
+void dpg_head_free(dpg_head *head)
 {
-    *waits = false;
-    if (f->abandoned || dpg_list_linked(&out->link)) return;
-    out->type = type;
-    out->flow = f;
-    dpg_list_push(&f->engine->outbox, &out->link);
-    f->engine->outbox_count++;
+    if (head) dpg_free_secret(head, head->size);
+}
+
+static dpg_str copy(char **to, dpg_str s)
+{
+    dpg_str at = dpg_str_of(*to, s.len);
+
+    if (s.len) memcpy(*to, s.ptr, s.len);
+    *to += s.len;
+    return at;
+}
+
+static dpg_head *make_head(const dpg_glance *glance)
+{
+    size_t size = sizeof(dpg_head) + glance->header_count * sizeof(dpg_header);
+    dpg_head *head;
+    char *text;
+
+    for (size_t i = 0; i < glance->header_count; i++)
+        size += glance->headers[i].name.len + glance->headers[i].value.len;
+    if (!(head = dpg_malloc(size))) return NULL;
+    head->size = size;
+    head->status = glance->status;
+    head->count = glance->header_count;
+    text = (char *)(head->headers + head->count);
+    for (size_t i = 0; i < head->count; i++) {
+        head->headers[i].name = copy(&text, glance->headers[i].name);
+        head->headers[i].value = copy(&text, glance->headers[i].value);
+    }
+    return head;
+}
+
+static void show_head(dpg_flow *f, dpg_head *head)
+{
+    dpg_head *before;
+
+    dpg_engine_lock(f->engine);
+    before = f->fresh;
+    f->fresh = head;
+    f->is_fresh = true;
+    dpg_engine_unlock(f->engine);
+    dpg_head_free(before);
+}
+
+void dpg_flow_lose_head(dpg_flow *f)
+{
+    if (f->head_made) show_head(f, NULL);
+    f->head_made = false;
+}
+
+/* How far it is. Without memory for its head it is looked at again soon. */
+static void look_and_show(dpg_flow *f)
+{
+    dpg_glance glance;
+    dpg_head *head;
+
+    if (!dpg_flow_look(f, &glance)) return;
+    if (glance.status && !f->head_made) {
+        if ((head = make_head(&glance)) != NULL) show_head(f, head);
+        f->head_made = head != NULL;
+        f->engine->again |= !head;
+    }
+    dpg_engine_lock(f->engine);
+    f->shown = f->progress;
+    dpg_engine_unlock(f->engine);
 }
 
 void dpg_flow_tell(dpg_flow *f)
 {
-    dpg_glance glance;
+    dpg_engine *e = f->engine;
 
+    look_and_show(f);
+    if (!f->fed.bytes && !f->chunks.bytes) return;
+    dpg_engine_lock(e);
     /* half of it empty: there is time to bring more before it runs dry; but not before its connection asks for any */
-    if (f->want_waits && f->fed.asked && f->fed.in < f->feeds && f->fed.len <= f->fed.cap / 2)
-        put_note(f, &f->want, DPG_NOTE_WANT, &f->want_waits);
-    if (!f->data_waits || !f->chunks.bytes) return;
-    if (!f->chunks.len && (f->head_told || !dpg_flow_look(f, &glance) || !glance.status)) return;
-    f->head_told = true;
-    put_note(f, &f->data, DPG_NOTE_DATA, &f->data_waits);
+    if (f->want_waits && !f->abandoned && f->fed.asked && f->fed.in < f->feeds &&
+        dpg_pipe_len(&f->fed) <= f->fed.cap / 2) {
+        f->want_waits = false;
+        dpg_out_put_locked(e, &f->want, DPG_NOTE_WANT, f);
+    }
+    if (f->data_waits && !f->abandoned && f->chunks.bytes &&
+        (dpg_pipe_len(&f->chunks) || (f->head_made && !f->head_told))) {
+        f->data_waits = false;
+        f->head_told = true;
+        dpg_out_put_locked(e, &f->data, DPG_NOTE_DATA, f);
+    }
+    dpg_engine_unlock(e);
 }
 
-void dpg_flow_tell_end(dpg_flow *f)
-{
-    if (f->chunks.bytes) put_note(f, &f->data, DPG_NOTE_DATA, &f->data_waits);
-}
-
-static void take_out(dpg_flow *f, dpg_out *out)
-{
-    if (!dpg_list_linked(&out->link)) return;
-    dpg_list_remove(&out->link);
-    f->engine->outbox_count--;
-}
-
-void dpg_flow_untell(dpg_flow *f)
-{
-    take_out(f, &f->want);
-    take_out(f, &f->data);
-}
-
-/* --- feeding and reading ------------------------------------------------------------------------------------------------ */
+/* --- the host's side: how far, feeding and reading ---------------------------------------------------------------------------- */
 
 static dpg_status unknown(dpg_error *err, const char *what)
 {
     return dpg_fail(err, DPG_E_UNKNOWN, DPG_KIND_USAGE, "unknown_call", "no call with this number %s", what);
 }
 
-dpg_status dpg_engine_progress(const dpg_engine *e, dpg_id id, dpg_progress *out)
+/*
+ * A call that was not taken, and so stays until the host takes or abandons it; NULL: there is none. A stepped engine has
+ * looked at it by then.
+ */
+static dpg_flow *find(dpg_engine *e, dpg_id id, bool *ended)
 {
-    dpg_flow *f = dpg_ids_find(&e->live, id);
-    dpg_glance glance;
+    dpg_flow *f = NULL;
 
-    if (f) dpg_flow_look(f, &glance);
-    else if (!(f = dpg_ids_find(&e->ended, id))) return DPG_E_UNKNOWN;
-    *out = f->progress;
+    if (!dpg_engine_is_mine(e)) return NULL;
+    dpg_engine_lock(e);
+    f = dpg_ids_find(&e->ids, id);
+    if (f && f->abandoned) f = NULL;
+    *ended = f && f->ended;
+    dpg_engine_unlock(e);
+    if (f && !*ended && !e->threaded) look_and_show(f);
+    return f;
+}
+
+dpg_status dpg_engine_progress(dpg_engine *e, dpg_id id, dpg_progress *out)
+{
+    bool ended;
+    dpg_flow *f = find(e, id, &ended);
+
+    if (!f) return DPG_E_UNKNOWN;
+    dpg_engine_lock(e);
+    *out = f->shown;
+    dpg_engine_unlock(e);
     return DPG_OK;
 }
 
 dpg_status dpg_engine_feed(dpg_engine *e, dpg_id id, dpg_str bytes, size_t *taken, dpg_error *err)
 {
-    dpg_flow *f = dpg_ids_find(&e->live, id);
+    bool ended;
+    dpg_flow *f = find(e, id, &ended);
     size_t room;
 
-    if (!f || !f->fed.bytes) return unknown(err, "is under way and fed");
+    if (!f || ended || !f->fed.bytes) return unknown(err, "is under way and fed");
     if ((uint64_t)bytes.len > (uint64_t)(f->feeds - f->fed.in))
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "too_many_bytes",
                         "more bytes are fed than the %lld that were announced", (long long)f->feeds);
     room = dpg_pipe_room(&f->fed);
     *taken = bytes.len < room ? bytes.len : room;
     dpg_pipe_put(&f->fed, bytes.ptr, *taken);
+    dpg_engine_lock(e);
     f->want_waits = true;
+    /* also when enough are there: a WANT that became due before this moment is told by a turn after it */
+    if (atomic_load(&f->fed.still)) dpg_engine_wake_locked(e);
+    dpg_engine_unlock(e);
     return DPG_OK;
+}
+
+/* What is to be shown of its head; the host alone touches it from here on. */
+static void put_head(dpg_engine *e, dpg_flow *f, bool ended, dpg_chunk *out)
+{
+    dpg_head *before = NULL;
+
+    if (ended) {
+        if (f->response.status != 200 && f->response.status != 206) return;
+        out->status = f->response.status;
+        out->headers = f->response.headers;
+        out->header_count = f->response.header_count;
+        return;
+    }
+    dpg_engine_lock(e);
+    if (f->is_fresh) {
+        before = f->head;
+        f->head = f->fresh;
+        f->fresh = NULL;
+        f->is_fresh = false;
+    }
+    dpg_engine_unlock(e);
+    dpg_head_free(before);
+    if (!f->head) return;
+    out->status = f->head->status;
+    out->headers = f->head->headers;
+    out->header_count = f->head->count;
 }
 
 dpg_status dpg_engine_read(dpg_engine *e, dpg_id id, size_t most, dpg_chunk *out, dpg_error *err)
 {
-    dpg_flow *f = dpg_ids_find(&e->live, id), *ended = f ? NULL : dpg_ids_find(&e->ended, id);
-    dpg_glance glance = {0};
+    bool ended;
+    dpg_flow *f = find(e, id, &ended);
 
-    if (!f) f = ended;
     if (!f || (most && !f->chunks.bytes)) return unknown(err, "is read in chunks, or it was taken");
     memset(out, 0, sizeof *out);
-    if (!ended) {
-        dpg_flow_look(f, &glance);
-        out->status = glance.status;
-        out->headers = glance.headers;
-        out->header_count = glance.header_count;
-    } else if (f->response.status == 200 || f->response.status == 206) {
-        out->status = f->response.status;
-        out->headers = f->response.headers;
-        out->header_count = f->response.header_count;
-    }
+    put_head(e, f, ended, out);
+    dpg_engine_lock(e);
     out->bytes = dpg_pipe_front(&f->chunks);
+    if (!out->bytes.len) f->data_waits = true; /* in one with the look: what comes after it is told */
+    dpg_engine_unlock(e);
     if (!out->bytes.len) {
         out->state = ended ? DPG_READ_END : DPG_READ_LATER;
-        f->data_waits = true;
         return DPG_OK;
     }
     out->state = DPG_READ_BYTES;
     if (!most) return DPG_OK; /* just a look */
     if (out->bytes.len > most) out->bytes.len = most;
     dpg_pipe_drop(&f->chunks, out->bytes.len);
+    if (!atomic_load(&f->chunks.still) || dpg_pipe_len(&f->chunks) > f->chunks.cap / 2) return DPG_OK;
+    dpg_engine_lock(e);
+    dpg_engine_wake_locked(e); /* there is room for a transfer that stands still */
+    dpg_engine_unlock(e);
     return DPG_OK;
 }

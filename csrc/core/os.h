@@ -1,7 +1,7 @@
 /*
- * The operating system, as far as the core needs it: which process this is, random bytes, and the few file operations
- * that a store stands on. os_posix.c is the whole of it for Linux, macOS and the BSDs, so that another system is one
- * more file beside it. No policy here: which file is written when, and why, is store_file.c's. (The clock and the
+ * The operating system, as far as the core needs it: which process this is, random bytes, the few file operations that a
+ * store stands on, threads and what wakes them. os_posix*.c is the whole of it for Linux, macOS and the BSDs, so that
+ * another system is a few more files beside them. No policy here: which file is written when, and why, is store_file.c's. (The clock and the
  * random numbers of the engine are dpg_clock_os and dpg_random_os, in drivers.h.)
  */
 #ifndef DPG_OS_H
@@ -18,6 +18,12 @@
 /* Equal as long as it is the same process: another number in a child made by fork, also when process ids come round. */
 uint64_t dpg_os_process(void);
 int64_t dpg_os_pid(void); /* for people */
+
+/* What this machine calls itself, for people: letters, digits, '.', '-' and '_', cut to fit; "" when that can't be told. */
+void dpg_os_host(char *out, size_t size);
+
+/* Microseconds on a clock for short spans, which nobody sets. Only differences mean anything. */
+int64_t dpg_os_now_us(void);
 
 /* Fill `out` with random bytes from the system. Fails with DPG_E_SYSTEM, code "no_random"; never with weak numbers. */
 dpg_status dpg_os_random(void *out, size_t len, dpg_error *err);
@@ -161,6 +167,79 @@ dpg_os_trouble dpg_os_lock_take(const dpg_os_folder *folder, const char *name, d
                                 dpg_os_fault *fault);
 void dpg_os_lock_give(dpg_os_lock *lock);          /* fine when not held; a child only drops its copy */
 bool dpg_os_lock_is_held(const dpg_os_lock *lock); /* by this very process */
+
+/* --- threads ------------------------------------------------------------------------------------------------------ */
+
+/* A lock, and a condition to wait for under it. For short moments: nobody waits for the world while holding one. */
+typedef struct dpg_os_monitor dpg_os_monitor;
+
+dpg_os_monitor *dpg_os_monitor_new(void);    /* NULL without memory */
+void dpg_os_monitor_free(dpg_os_monitor *m); /* nobody holds it or waits; takes NULL */
+void dpg_os_monitor_lock(dpg_os_monitor *m);
+void dpg_os_monitor_unlock(dpg_os_monitor *m);
+/* Held: let go of it, wait for a notify or until `ms` have passed on a clock that nobody sets, hold it again. May wake early. */
+void dpg_os_monitor_wait(dpg_os_monitor *m, int64_t ms);
+void dpg_os_monitor_notify(dpg_os_monitor *m); /* everybody who waits; held or not */
+
+/* One more of them, for the whole process; never freed, and a child made by fork finds it free. */
+dpg_os_monitor *dpg_os_global(void);
+
+/* A thread that no signal is ever delivered to. */
+typedef struct dpg_os_thread dpg_os_thread;
+
+/* Fails with DPG_E_NOMEM, or DPG_E_SYSTEM, code "no_thread". */
+dpg_status dpg_os_thread_start(void (*run)(void *self), void *self, dpg_os_thread **out, dpg_error *err);
+void dpg_os_thread_join(dpg_os_thread *thread); /* waits for its end, and frees; takes NULL */
+
+/*
+ * `run` is called when the process ends by exit() or by coming to main's end, before the handlers that were there already
+ * (libcurl's and its TLS library's); and the code of this library stays where it is until then, also when the host unloads
+ * it. Asked once per process. False without memory.
+ */
+bool dpg_os_at_exit(void (*run)(void));
+
+/* --- what wakes an event loop --------------------------------------------------------------------------------------- */
+
+/* A descriptor that is readable while it is set. Children of this process never inherit it. -1: none. */
+typedef struct dpg_os_event {
+    intptr_t read, write; /* the same one where the system has eventfd */
+} dpg_os_event;
+#define DPG_OS_EVENT_NONE \
+    {                     \
+        -1, -1            \
+    }
+
+dpg_status dpg_os_event_open(dpg_os_event *out, dpg_error *err); /* DPG_E_SYSTEM, code "no_wake" */
+void dpg_os_event_set(const dpg_os_event *event);                /* any thread; never waits; twice is once */
+void dpg_os_event_clear(const dpg_os_event *event);              /* never waits */
+void dpg_os_event_close(dpg_os_event *event);                    /* twice is fine */
+
+/*
+ * A local stream socket that other parts of this process connect to. It has a path as long as it is open, and leaves
+ * nothing on the disk behind, also when the process is killed, where the system allows that.
+ */
+typedef struct dpg_os_listener {
+    intptr_t handle; /* -1: none */
+    intptr_t named;  /* what keeps its path alive, or -1 */
+    uint64_t process;
+    char path[108];
+    char folder[108]; /* to be removed when it closes; empty: nothing is left on the disk */
+} dpg_os_listener;
+#define DPG_OS_LISTENER_NONE      \
+    {                             \
+        .handle = -1, .named = -1 \
+    }
+
+/* Fails with DPG_E_SYSTEM, code "no_wake": also on a system that has none. */
+dpg_status dpg_os_listener_open(dpg_os_listener *out, dpg_error *err);
+intptr_t
+dpg_os_listener_accept(const dpg_os_listener *listener); /* who has connected, -1: nobody is waiting; never waits */
+void dpg_os_listener_close(dpg_os_listener *listener);   /* twice is fine; a child only drops its copy */
+
+/* One byte to who has connected. False: it has gone away. A peer with enough unread bytes gets no more, and is fine. */
+bool dpg_os_peer_tell(intptr_t peer);
+bool dpg_os_peer_is_here(intptr_t peer); /* what it has sent is forgotten */
+void dpg_os_peer_close(intptr_t peer);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

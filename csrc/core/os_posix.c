@@ -106,6 +106,17 @@ int64_t dpg_os_pid(void)
     return (int64_t)getpid();
 }
 
+void dpg_os_host(char *out, size_t size)
+{
+    char name[256] = "";
+    size_t n = 0;
+
+    if (gethostname(name, sizeof name - 1) != 0) name[0] = '\0';
+    for (const char *c = name; *c && n + 1 < size; c++)
+        if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_", *c)) out[n++] = *c;
+    out[n] = '\0';
+}
+
 /* --- clock -------------------------------------------------------------------------------------------------------- */
 
 static int64_t clock_ms(clockid_t id)
@@ -146,6 +157,14 @@ static const char *os_boot_id(void *self)
     (void)self;
     pthread_once(&once, start);
     return boot_id_text;
+}
+
+int64_t dpg_os_now_us(void)
+{
+    struct timespec t;
+
+    if (clock_gettime(CLOCK_MONOTONIC, &t) != 0) return 0;
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
 const dpg_clock dpg_clock_os = {NULL, os_boot_ms, os_unix_ms, os_boot_id};

@@ -22,30 +22,28 @@ void dpg_pipe_clear(dpg_pipe *p)
 
 void dpg_pipe_put(dpg_pipe *p, const char *bytes, size_t len)
 {
-    size_t end, first;
+    size_t first = len < p->cap - p->end ? len : p->cap - p->end;
 
     assert(len <= dpg_pipe_room(p));
     if (!len) return;
-    end = p->at < p->cap - p->len ? p->at + p->len : p->at - (p->cap - p->len);
-    first = len < p->cap - end ? len : p->cap - end;
-    memcpy(p->bytes + end, bytes, first);
+    memcpy(p->bytes + p->end, bytes, first);
     memcpy(p->bytes, bytes + first, len - first);
-    p->len += len;
-    p->in += (int64_t)len;
+    p->end += len;
+    if (p->end >= p->cap) p->end -= p->cap;
+    atomic_fetch_add(&p->in, (int64_t)len); /* from here on they can be taken */
 }
 
 dpg_str dpg_pipe_front(const dpg_pipe *p)
 {
-    size_t straight = p->cap - p->at;
+    size_t len = dpg_pipe_len(p), straight = p->cap - p->at;
 
-    return dpg_str_of(p->bytes ? p->bytes + p->at : "", p->len < straight ? p->len : straight);
+    return dpg_str_of(p->bytes ? p->bytes + p->at : "", len < straight ? len : straight);
 }
 
 void dpg_pipe_drop(dpg_pipe *p, size_t len)
 {
-    assert(len <= p->len);
+    assert(len <= dpg_pipe_len(p));
     p->at += len;
     if (p->at >= p->cap) p->at -= p->cap;
-    p->len -= len;
-    p->out += (int64_t)len;
+    atomic_fetch_add(&p->out, (int64_t)len); /* from here on their room is free */
 }

@@ -30,6 +30,7 @@ typedef struct file_store {
     char *lock_name, *mark_name, *spare_name;
     dpg_os_lock lock;
     dpg_os_folder held; /* the lock's folder, open while the lock is held */
+    bool plain;         /* what is stored need not be a record of ours, and then is neither damaged nor newer */
     bool settled;       /* since the lock was taken: leftovers were looked at */
     bool save_failed;   /* since the lock was taken: the spare may hold what is being saved again */
 } file_store;
@@ -141,6 +142,10 @@ static void see(const file_store *f, const dpg_os_folder *folder, const char *na
     }
     s->found = true;
     s->state = dpg_record_peek(dpg_buf_str(&s->bytes), &s->generation, s->family);
+    if (f->plain && s->state != DPG_RECORD_WHOLE) {
+        s->state = DPG_RECORD_WHOLE;
+        s->family[0] = '\0';
+    }
     if (s->state != DPG_RECORD_DAMAGED) return;
     /* Reading a record takes memory: the lack of it must not pass for damage. */
     status = dpg_record_read(dpg_buf_str(&s->bytes), &whole);
@@ -552,7 +557,7 @@ static dpg_status read_path(file_store *f, const char *path, dpg_error *err)
     return DPG_OK;
 }
 
-dpg_status dpg_store_file_new(dpg_str path, dpg_store **out, dpg_error *err)
+static dpg_status new_store(dpg_str path, bool plain, dpg_store **out, dpg_error *err)
 {
     const char *why = objection(path);
     file_store *f;
@@ -567,16 +572,29 @@ dpg_status dpg_store_file_new(dpg_str path, dpg_store **out, dpg_error *err)
         dpg_free(text);
         return dpg_fail_nomem(err);
     }
-    f->base.refs = 1;
+    atomic_init(&f->base.refs, 1);
+    f->base.process = dpg_os_process();
     f->base.ask = file_ask;
     f->base.free = file_free;
+    f->plain = plain;
     f->lock.handle = f->held.handle = -1;
     status = read_path(f, text, err);
     dpg_free(text);
+    if (status == DPG_OK && !(f->base.monitor = dpg_os_monitor_new())) status = dpg_fail_nomem(err);
     if (status != DPG_OK) {
-        file_free(&f->base);
+        dpg_store_free(&f->base);
         return status;
     }
     *out = &f->base;
     return DPG_OK;
+}
+
+dpg_status dpg_store_file_new(dpg_str path, dpg_store **out, dpg_error *err)
+{
+    return new_store(path, false, out, err);
+}
+
+dpg_status dpg_store_file_new_plain(dpg_str path, dpg_store **out, dpg_error *err)
+{
+    return new_store(path, true, out, err);
 }

@@ -16,13 +16,29 @@
 
 dpg_store *dpg_store_ref(dpg_store *store)
 {
-    store->refs++;
+    atomic_fetch_add(&store->refs, 1);
     return store;
 }
 
 void dpg_store_free(dpg_store *store)
 {
-    if (store && --store->refs == 0) store->free(store);
+    dpg_os_monitor *monitor;
+
+    if (!store || atomic_fetch_sub(&store->refs, 1) != 1) return;
+    monitor = store->monitor;
+    store->free(store);
+    dpg_os_monitor_free(monitor);
+}
+
+bool dpg_store_ask(dpg_store *store, const dpg_store_request *request, dpg_store_reply *reply)
+{
+    bool now;
+
+    if (!store->monitor || store->process != dpg_os_process()) return store->ask(store, request, reply);
+    dpg_os_monitor_lock(store->monitor);
+    now = store->ask(store, request, reply);
+    dpg_os_monitor_unlock(store->monitor);
+    return now;
 }
 
 /* --- this one ----------------------------------------------------------------------------------------------------- */
@@ -34,7 +50,6 @@ typedef struct room { /* a piece of memory of our own, wiped when freed */
 
 typedef struct memory_store {
     dpg_store base;
-    uint64_t process;
     bool locked, found;
     room record;
     room spare; /* made by a SAVE with `reserve`, so that the next one can't fail for memory */
@@ -127,7 +142,7 @@ static bool memory_ask(dpg_store *store, const dpg_store_request *request, dpg_s
     memory_store *m = (memory_store *)store;
 
     reply->outcome = DPG_STORE_DONE;
-    if (m->process != dpg_os_process()) {
+    if (store->process != dpg_os_process()) {
         refuse(reply, DPG_KIND_USAGE, "store_other_process",
                "this store in memory belongs to the process that made it: processes that share a session need a "
                "store that they share, such as a file store");
@@ -165,14 +180,15 @@ dpg_status dpg_store_memory_new(dpg_store **out, dpg_error *err)
     memory_store *m = dpg_calloc(1, sizeof *m);
 
     if (!m) return dpg_fail_nomem(err);
-    m->base.refs = 1;
+    atomic_init(&m->base.refs, 1);
     m->base.ask = memory_ask;
     m->base.free = memory_free;
-    m->process = dpg_os_process();
+    m->base.process = dpg_os_process();
     snprintf(identity, sizeof identity, "memory:%p", (void *)m);
     m->base.identity = dpg_strndup(dpg_cstr(identity));
-    if (!m->base.identity) {
-        memory_free(&m->base);
+    m->base.monitor = dpg_os_monitor_new();
+    if (!m->base.identity || !m->base.monitor) {
+        dpg_store_free(&m->base);
         return dpg_fail_nomem(err);
     }
     *out = &m->base;

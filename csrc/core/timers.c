@@ -1,76 +1,80 @@
 /*
- * A binary heap of timers, and the table of ids: the engine's two containers. Neither can fail once its room is reserved.
+ * Timers, and the table of ids: the engine's two containers. The timers are a pairing heap (Fredman, Sedgewick, Sleator,
+ * Tarjan 1986) whose nodes are members of what they wake, so arming one can't fail; the table can't once its room is
+ * reserved.
  */
 #include "engine_internal.h"
 
-#include <assert.h>
 #include <string.h>
 
 /* --- timers ---------------------------------------------------------------------------------------------------------- */
 
-bool dpg_timers_reserve(dpg_timers *t)
+/* Two heaps, each NULL or a first without brothers, become one: who is later goes in front of the other's children. */
+static dpg_timer *meld(dpg_timer *a, dpg_timer *b)
 {
-    size_t cap = t->cap ? t->cap * 2 : 16;
-    dpg_timer **heap;
+    if (!a || !b) return a ? a : b;
+    if (b->at_boot_ms < a->at_boot_ms) {
+        dpg_timer *first = b;
 
-    if (t->reserved + 2 > t->cap) { /* place 0 is never used */
-        heap = dpg_realloc(t->heap, cap * sizeof(dpg_timer *));
-        if (!heap) return false;
-        t->heap = heap;
-        t->cap = cap;
+        b = a;
+        a = first;
     }
-    t->reserved++;
-    return true;
+    b->prev = a;
+    b->next = a->child;
+    if (b->next) b->next->prev = b;
+    a->child = b;
+    return a;
 }
 
-void dpg_timers_release(dpg_timers *t)
+/* Brothers become one heap: in pairs first, which is what keeps the next time cheap. However many, no stack is needed. */
+static dpg_timer *meld_brothers(dpg_timer *timer)
 {
-    assert(t->reserved > 0);
-    t->reserved--;
-}
+    dpg_timer *pairs = NULL, *all = NULL;
 
-static void place(dpg_timers *t, dpg_timer *timer, size_t at)
-{
-    t->heap[at] = timer;
-    timer->place = at;
-}
+    while (timer) {
+        dpg_timer *a = timer, *b = a->next;
 
-static void sift_up(dpg_timers *t, dpg_timer *timer, size_t at)
-{
-    for (; at > 1 && t->heap[at / 2]->at_boot_ms > timer->at_boot_ms; at /= 2) place(t, t->heap[at / 2], at);
-    place(t, timer, at);
-}
-
-static void sift_down(dpg_timers *t, dpg_timer *timer, size_t at)
-{
-    for (size_t child; (child = 2 * at) <= t->count; at = child) {
-        if (child < t->count && t->heap[child + 1]->at_boot_ms < t->heap[child]->at_boot_ms) child++;
-        if (t->heap[child]->at_boot_ms >= timer->at_boot_ms) break;
-        place(t, t->heap[child], at);
+        timer = b ? b->next : NULL;
+        a->next = a->prev = NULL;
+        if (b) b->next = b->prev = NULL;
+        a = meld(a, b);
+        a->next = pairs;
+        pairs = a;
     }
-    place(t, timer, at);
+    while (pairs) {
+        dpg_timer *next = pairs->next;
+
+        pairs->next = NULL;
+        all = meld(all, pairs);
+        pairs = next;
+    }
+    return all;
 }
 
 static void disarm(dpg_timers *t, dpg_timer *timer)
 {
-    size_t at = timer->place;
-    dpg_timer *last;
+    dpg_timer *children = meld_brothers(timer->child);
 
-    if (!at) return;
-    timer->place = 0;
-    last = t->heap[t->count--];
-    if (last == timer) return;
-    if (at > 1 && t->heap[at / 2]->at_boot_ms > last->at_boot_ms) sift_up(t, last, at);
-    else sift_down(t, last, at);
+    if (timer == t->first) {
+        t->first = children;
+    } else {
+        if (timer->prev->child == timer) timer->prev->child = timer->next;
+        else timer->prev->next = timer->next;
+        if (timer->next) timer->next->prev = timer->prev;
+        t->first = meld(t->first, children);
+    }
+    timer->child = timer->next = timer->prev = NULL;
+    t->count--;
 }
 
 void dpg_timer_set(dpg_timers *t, dpg_timer *timer, int64_t at_boot_ms)
 {
-    disarm(t, timer);
+    if (timer->at_boot_ms == at_boot_ms) return;
+    if (timer->at_boot_ms != INT64_MAX) disarm(t, timer);
     timer->at_boot_ms = at_boot_ms;
     if (at_boot_ms == INT64_MAX) return;
-    assert(t->count < t->reserved);
-    sift_up(t, timer, ++t->count);
+    t->first = meld(t->first, timer);
+    t->count++;
 }
 
 /* --- ids -------------------------------------------------------------------------------------------------------------- */

@@ -169,6 +169,7 @@ static transfer *transfer_new(curl_transport *c, uint64_t id, const dpg_request 
     t->owner = c;
     t->id = id;
     t->once = request->once || request->part_count;
+    t->leave_by = request->leave_by_boot_ms;
     t->fed = request->fed;
     t->response.id = id;
     t->response.error.retry_after_ms = -1;
@@ -303,15 +304,15 @@ static void go_on(curl_transport *c)
 {
     for (transfer *t = c->active.first, *next; t; t = next) {
         bool early = t->send_paused && t->final && !t->nudged;
-        bool fed = t->send_paused && (early || t->fed->len > 0);
-        bool read = t->recv_paused && t->drain.chunks->len <= t->drain.chunks->cap / 2;
+        bool fed = t->send_paused && (early || dpg_pipe_len(t->fed) > 0);
+        bool read = t->recv_paused && dpg_pipe_len(t->drain.chunks) <= t->drain.chunks->cap / 2;
         CURLcode code;
 
         next = t->next;
         if (!fed && !read) continue;
         if (early) t->nudged = true;
-        if (fed) t->send_paused = false;
-        if (read) t->recv_paused = false;
+        if (fed) atomic_store(&t->fed->still, t->send_paused = false);
+        if (read) atomic_store(&t->drain.chunks->still, t->recv_paused = false);
         /* libcurl hands over from in here what it has kept */
         code = curl_easy_pause(t->easy, (t->send_paused ? CURLPAUSE_SEND : 0) | (t->recv_paused ? CURLPAUSE_RECV : 0));
         if (code != CURLE_OK) end(t, code);

@@ -106,6 +106,7 @@ static size_t give_fed(struct form_source *s, char *to, size_t most)
 
     if (!front.len) {
         s->pipe->asked = true;
+        atomic_store(&s->pipe->still, true);
         s->owner->send_paused = true;
         return CURL_READFUNC_PAUSE;
     }

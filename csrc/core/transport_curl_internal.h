@@ -38,6 +38,7 @@ typedef struct transfer {
     CURL *easy;
     uint64_t id;
     bool once;
+    int64_t leave_by;         /* on the system's boot clock; 0: whenever */
     bool left;                /* libcurl was about to send: from here on bytes may have gone */
     bool in_head;             /* between a status line and its empty line */
     bool interim;             /* … of a 1xx answer, which another one follows */

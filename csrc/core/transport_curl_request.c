@@ -123,6 +123,11 @@ static int on_prereq(void *self, char *peer, char *local, int peer_port, int loc
     (void)local;
     (void)peer_port;
     (void)local_port;
+    if (t->leave_by && dpg_clock_os.boot_ms(dpg_clock_os.self) > t->leave_by) { /* the process was stopped meanwhile */
+        dpg_fail(&t->response.error, DPG_E_SYSTEM, DPG_KIND_STORAGE, "lease_over",
+                 "the lease on the store was over before the exchange could leave, so it was not sent");
+        return CURL_PREREQFUNC_ABORT;
+    }
     t->left = true;
     return again && t->once ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
@@ -180,7 +185,10 @@ static size_t on_body(char *bytes, size_t one, size_t len, void *self)
 
     switch (dpg_drain_put(&t->drain, bytes, one * len, &t->response.body, &t->response.error)) {
     case DPG_DRAINED: return one * len;
-    case DPG_DRAIN_FULL: t->recv_paused = true; return CURL_WRITEFUNC_PAUSE;
+    case DPG_DRAIN_FULL:
+        atomic_store(&t->drain.chunks->still, true);
+        t->recv_paused = true;
+        return CURL_WRITEFUNC_PAUSE;
     case DPG_DRAIN_FAILED: break;
     }
     return 0;

@@ -5,6 +5,7 @@ local catalog = require "dpg.catalog"
 local checks = require "dpg.checks"
 local config = require "dpg.config"
 local errors = require "dpg.errors"
+local operations = require "dpg.operation"
 
 local M = {}
 
@@ -91,13 +92,22 @@ local function outcome_of(err)
   return "unknown", false
 end
 
-local function wait_for(item, seconds)
-  if not item.operation:is_finished() and not seconds then
-    item.outcome = "running"
-    return
+-- Waits for all that was begun; `seconds` false: looks no further.
+local function wait_for(session, items, seconds)
+  local begun = {}
+  for _, item in ipairs(items) do
+    local operation = item.operation
+    if operation and (seconds or operation:is_finished()) then begun[#begun + 1] = operation end
   end
-  local succeeded, err = item.operation:wait { timeout = seconds or nil }
-  item.outcome, item.err = succeeded and "succeeded" or err.kind == "operation" and "failed" or "running", err
+  local errs, problem = operations.wait_all(session, begun, seconds or 0, {})
+  for _, item in ipairs(items) do
+    local operation = item.operation
+    local err = operation and (errs and errs[operation] or problem)
+    if operation and operation.status == "failed" then item.outcome = "failed"
+    elseif operation then item.outcome = operation:is_finished() and not err and "succeeded" or "running"
+    end
+    item.err = err or item.err
+  end
 end
 
 -- Sends the writes from `first` to `last`; false: the rest is better left alone.
@@ -171,9 +181,7 @@ function M.all(session, writes, options)
     if not send(session, items, (n - 1) * size + 1, math.min(n * size, #items), call_options) then break end
   end
   local wait = options.wait == nil and WAIT or options.wait
-  for _, item in ipairs(items) do
-    if item.operation then wait_for(item, wait) end
-  end
+  wait_for(session, items, wait)
   return counted(items)
 end
 

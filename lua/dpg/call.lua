@@ -2,23 +2,15 @@
 -- how to wait, and gives back what the core said. What an answer means is others' business (dpg.session,
 -- dpg.sign_in).
 local errors = require "dpg.errors"
-local host = require "dpg.host.blocking"
-local hub_module = require "dpg.hub"
+local hosts = require "dpg.host"
 local stream = require "dpg.stream"
 
 local M = {}
 
-local function refusal()
-  if hub_module.is_emitting then
-    return errors.usage("inside_on_event", "a call can't be made inside on_event: note what is to be done, do it later")
-  end
-  return host.refusal()
-end
-
 -- Waits for the call `id` and takes what it came to.
-local function finish(hub, id, on_event)
+local function finish(host, hub, id, on_event)
   local entry = hub:expect(id, on_event)
-  local ok, err = host.wait(entry)
+  local ok, err = host:wait(entry)
   if not ok then
     hub:drop(entry)
     return nil, err
@@ -45,15 +37,15 @@ end
 ---@return string? body
 ---@return table? info
 function M.http(connection, spec, settings)
-  local err = refusal()
-  if err then return nil, err end
+  local host, err = hosts.prepare()
+  if not host then return nil, err end
   local hub, credential = connection:open()
   if not hub then return nil, credential end
   spec.credential = credential
   local id
   id, err = hub.engine:start(apply(spec, settings))
   if not id then return nil, err end
-  return finish(hub, id, settings.on_event)
+  return finish(host, hub, id, settings.on_event)
 end
 
 ---Starts a call whose bytes pass through Lua, or whose progress is followed: the caller waits for it by stream:wait().
@@ -64,15 +56,15 @@ end
 ---@return dpg.Stream? stream
 ---@return dpg.Error? err
 function M.stream(connection, spec, settings, more)
-  local err = refusal()
-  if err then return nil, err end
+  local host, err = hosts.prepare()
+  if not host then return nil, err end
   local hub, credential = connection:open()
   if not hub then return nil, credential end
   if not more.host then spec.credential = credential end
   local id
   id, err = hub.engine:start(apply(spec, settings))
   if not id then return nil, err end
-  return stream.new(hub, id, host.wait, { on_event = settings.on_event, host = more.host, ticks = more.ticks })
+  return stream.new(hub, id, { on_event = settings.on_event, host = more.host, ticks = more.ticks })
 end
 
 ---One call that a person's credential makes itself.
@@ -85,15 +77,15 @@ end
 ---@return string? body
 ---@return table? info
 function M.credential(connection, what, spec, settings)
-  local err = refusal()
-  if err then return nil, err end
+  local host, err = hosts.prepare()
+  if not host then return nil, err end
   local hub, credential = connection:open()
   if not hub then return nil, credential end
   local id
   if spec then spec = apply(spec, settings) else spec = settings.deadline end
   id, err = credential[what](credential, spec)
   if not id then return nil, err end
-  return finish(hub, id, settings.on_event)
+  return finish(host, hub, id, settings.on_event)
 end
 
 ---Waits, as calls do: other tasks go on.
@@ -102,15 +94,15 @@ end
 ---@return boolean? ok
 ---@return dpg.Error? err
 function M.sleep(connection, seconds)
-  local err = refusal()
-  if err then return nil, err end
+  local host, err = hosts.prepare()
+  if not host then return nil, err end
   local hub, failure = connection:open()
   if not hub then return nil, failure end
   local id
   id, err = hub.engine:start { timer = seconds }
   if not id then return nil, errors.from_core(err) end
   local status
-  status, err = finish(hub, id)
+  status, err = finish(host, hub, id)
   if not status then return nil, errors.from_core(err) end
   return true
 end

@@ -51,6 +51,21 @@ function M.try(fn, ...)
   return pcall(fn, ...)
 end
 
+---pcall that lets a coroutine yield from within, on 5.1 too: there `fn` runs in a coroutine of its own, whose yields
+---are handed on. For what knows no tasks of ours, as a store's clients.
+---@param fn function
+---@return boolean ok
+---@return any ...
+function M.guard(fn, ...)
+  if not (M.strict_yield and coroutine.running()) then return pcall(fn, ...) end
+  local co = coroutine.create(fn)
+  local function after(ok, ...)
+    if not ok or coroutine.status(co) == "dead" then return ok, ... end
+    return after(coroutine.resume(co, coroutine.yield(...)))
+  end
+  return after(coroutine.resume(co, ...))
+end
+
 -- Whole numbers print without ".0" and without an exponent, whatever kind of number they are.
 ---@param n number
 ---@return string

@@ -3,6 +3,7 @@
 local core = require "dpg.core"
 local errors = require "dpg.errors"
 local hubs = require "dpg.hub"
+local stores = require "dpg.store"
 
 local M = {}
 
@@ -21,7 +22,7 @@ function Connection:open()
   local hub, err = hubs.get(self._config)
   if not hub then return nil, err end
   local credential
-  credential, err = self._make(hub.engine)
+  credential, err = self._make(hub)
   if not credential then return nil, errors.from_core(err) end
   self._hub, self._credential = hub, credential
   if self._config.on_event then hub:listen(self._config.on_event, credential) end
@@ -44,18 +45,18 @@ end
 ---@param token string
 ---@return dpg.Connection
 function M.service(config, token)
-  return new(config, function(engine) return core.service(engine, config.base_url, token) end)
+  return new(config, function(hub) return core.service(hub.engine, config.base_url, token) end)
 end
 
 ---@param config table
----@param store dpg.Store
+---@param store dpg.Store|dpg.LuaStore
 ---@param replay? boolean
 ---@return dpg.Connection
 function M.person(config, store, replay)
-  return new(config, function(engine)
-    local handle, err = store:_handle(engine)
+  return new(config, function(hub)
+    local handle, err = stores.handle(hub, store)
     if not handle then return nil, err end
-    return core.person(engine, config.base_url, handle, replay ~= nil and { replay = replay } or nil)
+    return core.person(hub.engine, config.base_url, handle, replay ~= nil and { replay = replay } or nil)
   end)
 end
 

@@ -6,7 +6,7 @@ local compat = require "dpg.compat"
 local errors = require "dpg.errors"
 local filename = require "dpg.filename"
 local json = require "dpg.json"
-local task = require "dpg.task"
+local scheduler = require "dpg.scheduler"
 local transfer = require "dpg.transfer"
 local wire = require "dpg.wire"
 
@@ -58,8 +58,8 @@ function Fetch:forget()
   self.offset, self.etag, self.length = 0, nil, nil
 end
 
--- Sends one GET from `offset` on.
-function Fetch:start(sink, ticks)
+-- Sends one GET from `offset` on. Without a sink the body goes to memory, `most` bytes of it.
+function Fetch:start(sink, ticks, most)
   local link, err = self:get_link()
   if not link then return nil, err end
   local settings
@@ -70,6 +70,7 @@ function Fetch:start(sink, ticks)
     headers.Range = string.format("bytes=%.0f-", self.offset)
     headers["If-Range"] = self.etag
   end
+  settings.max_response_bytes = most
   self.attempts = self.attempts + 1
   local stream
   stream, err = call.stream(self.plan.connection, {
@@ -109,7 +110,7 @@ function Fetch:failed(err, has_moved)
   return self.backoff:wait(err, has_moved)
 end
 
--- What a call came to: its info; or nil, an error.
+-- What a call came to: its info, head, status, and the body where it went to memory; or nil, an error.
 function Fetch:outcome(stream)
   local status, head, body, info = stream:take()
   local context = self:context()
@@ -117,7 +118,7 @@ function Fetch:outcome(stream)
     head.attempts = nil -- it knows of the last one alone
     return nil, errors.from_core(head, context)
   end
-  if status == 200 or status == 206 then return info, head, status end
+  if status == 200 or status == 206 then return info, head, status, body end
   context.retry_after, context.request_id = info.retry_after, wire.request_id(head)
   if status < 300 then context.problem = "a file is expected" end
   return nil, transfer.refusal(status, body, context)
@@ -316,7 +317,7 @@ function Chunks:_check_head()
   if not status then return true end
   self._has_head = true
   local fetch = self._fetch
-  if self._received > 0 then
+  if self._received > 0 and not (status == 200 and self:_take_back()) then
     local from, total = (headers["content-range"] or ""):match("^%s*bytes%s+(%d+)%-%d+/(%d+)%s*$")
     if status ~= 206 or tonumber(from) ~= self._received or (fetch.length and tonumber(total) ~= fetch.length) then
       return nil, changed(fetch)
@@ -327,6 +328,13 @@ function Chunks:_check_head()
     fetch:note_head(status, headers)
   end
   self.length, self.etag, self.filename = fetch.length, headers.etag, fetch.filename
+  return true
+end
+
+-- Begins anew, where nothing has been handed out for good.
+function Chunks:_take_back()
+  if not self._pieces then return false end
+  self._pieces, self._received = {}, 0
   return true
 end
 
@@ -343,11 +351,12 @@ function Chunks:_ended()
   local info, err = fetch:outcome(stream)
   if info then return true end
   local has_moved = self._received > fetch.offset
-  if self._received > 0 and not fetch.etag then return nil, err end -- nothing vouches for the rest
+  -- nothing vouches for the rest
+  if self._received > 0 and not fetch.etag and not self:_take_back() then return nil, err end
   fetch.offset = self._received
   local ok, problem = fetch:failed(err, has_moved)
   if not ok then return nil, problem end
-  if fetch.offset ~= self._received then return nil, changed(fetch) end
+  if fetch.offset ~= self._received and not self:_take_back() then return nil, changed(fetch) end
   return false
 end
 
@@ -407,6 +416,79 @@ function Chunks:next()
   return nil
 end
 
+-- Until it has ended, telling of progress.
+local function watch(stream, meter)
+  while true do
+    local event, err = stream:wait()
+    if not event then return nil, err end
+    if event == "done" then return true end
+    local _, _, received, length = stream:progress()
+    if received and received > 0 then meter(received, length) end
+  end
+end
+
+-- In one piece, which the core gathers: no step of a game has to put it together. Gives the bytes; or nil, an error,
+-- and whether any had come (nil: it was no attempt, and there is no other).
+local function read_at_once(fetch, options, most)
+  local meter = transfer.meter(options.on_progress, fetch.plan)
+  local stream, err = fetch:start(nil, options.on_progress ~= nil, most)
+  if not stream then return nil, err end
+  local ok
+  ok, err = transfer.guarded(stream, watch, meter)
+  if not ok then return nil, err end
+  local _, _, received = stream:progress()
+  local info, head, status, body = fetch:outcome(stream)
+  if not info then return nil, head, (received or 0) > 0 end
+  fetch:note_head(status, head)
+  if status ~= 200 then return nil, changed(fetch) end
+  meter(#body, #body, true)
+  return body, head.etag
+end
+
+local function too_large(fetch, most)
+  local context = fetch:context()
+  return errors.new { kind = "protocol", code = "response_too_large", method = "GET", host = context.host,
+    message = string.format("the file has more than the %.0f bytes that may be read into memory", most) }
+end
+
+-- In pieces, which a cut does not undo.
+local function read_on(chunks, most)
+  chunks._pieces = {}
+  while true do
+    local bytes, err = chunks:next()
+    if not bytes then return not err and table.concat(chunks._pieces) or nil, err end
+    chunks._pieces[#chunks._pieces + 1] = bytes
+    if math.max(chunks._received, chunks.length or 0) > most then return nil, too_large(chunks._fetch, most) end
+  end
+end
+
+---The whole file as one string.
+---@param session dpg.Session
+---@param ask fun(options: table): table?, dpg.Error?
+---@param options table
+---@param most integer  bytes
+---@return string? bytes
+---@return table answer_or_err
+function M.read(session, ask, options, most)
+  local chunks = M.chunks(session, ask, options)
+  local fetch = chunks._fetch
+  local bytes, tag_or_err, has_moved = read_at_once(fetch, options, most)
+  if not bytes then
+    local err = tag_or_err
+    if err.code == "response_too_large" then return nil, too_large(fetch, most) end
+    local ok
+    if has_moved ~= nil then ok, err = fetch:failed(err, has_moved) end
+    if not ok then return nil, err end
+    bytes, err = read_on(chunks, most)
+    chunks:close()
+    if not bytes then return nil, err end
+    if chunks._meter then chunks._meter(#bytes, #bytes, true) end
+    tag_or_err = chunks.etag
+  end
+  return bytes, { status = 200, etag = tag_or_err, attempts = fetch.attempts, length = #bytes,
+    filename = fetch.filename }
+end
+
 ---Ends it; what is under way is cancelled. Twice is fine.
 function Chunks:close()
   self._closed = true
@@ -415,12 +497,12 @@ end
 
 -- For `for`: raises the error object. PUC 5.1 can't yield across the iterator of a `for`, nor across a metamethod.
 function Chunks:__call()
-  if compat.strict_yield and not self._closed and task.current() then
+  if compat.strict_yield and not self._closed and scheduler.current() then
     error(errors.usage("cannot_wait_here", "on Lua 5.1 a `for` in a task can't wait; write: local it = "
       .. "downloads:chunks(…); local bytes, err = it:next(); while bytes do … bytes, err = it:next() end"), 0)
   end
   local bytes, err = self:next()
-  if err then error(err, 0) end
+  if err then errors.throw(err) end
   return bytes
 end
 

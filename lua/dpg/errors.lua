@@ -73,6 +73,17 @@ function M.raise(message, ...)
   error("dpg: " .. message, level)
 end
 
+---Called with each error object that is raised, before it is: a host whose log shows none of a raised table sets it.
+---@type fun(err: dpg.Error)?
+M.on_throw = nil
+
+---Raises an error object, as iterators, dpg.assert and tasks do; or whatever else a task has raised.
+---@param err any
+function M.throw(err)
+  if M.on_throw and M.is(err) then M.on_throw(err) end
+  error(err, 0)
+end
+
 -- Cut every secret out of every string of `err`.
 local function scrub(err, secrets)
   for _, secret in ipairs(secrets or {}) do

@@ -2,11 +2,16 @@
 -- sessions of a Lua state and process, but options that only an engine can have (ca_file, proxy, user_agent,
 -- max_connections, http2, retry.budget) choose one of their own. A child made by fork gets new ones. dpg.call and
 -- the hosts use it.
+local blocking = require "dpg.host.blocking"
 local config = require "dpg.config"
 local core = require "dpg.core"
 local errors = require "dpg.errors"
+local serve = require "dpg.serve"
 
 local M = {}
+
+local HOLD_SLICE_MS = 100
+local GRACE_S = 5
 
 ---@class dpg.Hub
 ---@field engine userdata
@@ -15,6 +20,7 @@ local M = {}
 ---@field streams table<integer, dpg.Stream>  calls that pass bytes, and their timers, by id; weak
 ---@field saving table<string, dpg.Fetch>  downloads under way, by the file that they write to; weak
 ---@field lost integer[]  calls of streams that were dropped and have been collected
+---@field keeps table  its stores that are written in Lua (dpg.serve)
 ---@field listeners table<function, table<integer, boolean>>  the sessions' on_event, and whose credentials they hear of
 ---@field watched integer  how many waited-for calls have an on_event
 local Hub = {}
@@ -22,8 +28,11 @@ Hub.__index = Hub
 Hub.__name = "dpg.Hub"
 
 -- One Lua state, one set of engines: this is the state that belongs to it, and there is no other in these modules
--- but the tasks' (dpg.task).
+-- but the coroutines' (dpg.scheduler) and the blocking host's.
 local hubs = {}
+
+-- What wakes this state's host when its engines, which then have threads, have something for it; nil: they are stepped.
+local wake, wake_type, wake_process
 
 ---The engine for these settings in this process, made when it is first asked for.
 ---@param settings table  a session's config
@@ -35,12 +44,54 @@ function M.get(settings)
   if hub and hub.engine:is_mine() then return hub end
   local engine, err = core.engine(options)
   if not engine then return nil, errors.from_core(err) end
+  if wake and wake_process == core.process() then
+    local ok
+    ok, err = engine:thread(wake)
+    if not ok then return nil, errors.from_core(err) end
+  end
   hub = setmetatable({
     engine = engine, entries = {}, waiting = {}, listeners = setmetatable({}, { __mode = "k" }), watched = 0,
     streams = setmetatable({}, { __mode = "v" }), lost = {}, saving = setmetatable({}, { __mode = "v" }),
+    keeps = serve.new(),
   }, Hub)
   hubs[key] = hub
   return hub
+end
+
+---Hands all engines of this state, and those to come, to threads.
+---@param type "fd"|"socket"  what wakes the host
+---@return userdata? wake  one for all
+---@return dpg.Error? err
+function M.thread(type)
+  if not wake or wake_process ~= core.process() then
+    local err
+    wake, err = core.wake(type)
+    if not wake then return nil, errors.from_core(err) end
+    wake_type, wake_process = type, core.process()
+  elseif wake_type ~= type then
+    return nil, errors.usage("another_host", "this Lua state's engines wake another host already")
+  end
+  for _, hub in pairs(hubs) do
+    if hub.engine:is_mine() then
+      local ok, err = hub.engine:thread(wake)
+      if not ok then return nil, errors.from_core(err) end
+    end
+  end
+  return wake
+end
+
+---Hands out what all engines have to say, each at least one thing.
+---@param host table  the one that pumps
+---@param ends_at? number  of core.now(): it stops there
+---@return boolean  there is nothing left
+function M.pump_all(host, ends_at)
+  local is_drained = true
+  for _, hub in pairs(hubs) do
+    if hub.engine:is_mine() then
+      if not hub:pump(host, ends_at) then is_drained = false end
+    end
+  end
+  return is_drained
 end
 
 ---Closes all engines: calls end as cancelled, an exchange that has left is finished within `grace` seconds.
@@ -48,7 +99,22 @@ end
 function M.close_all(grace)
   local all = hubs
   hubs = {}
-  for _, hub in pairs(all) do hub.engine:close(grace) end
+  for _, hub in pairs(all) do hub:close(grace) end
+end
+
+---Closes the engine. What that can't bring to its end alone, since it takes a store that is written in Lua, is done
+---before.
+---@param grace? number
+function Hub:close(grace)
+  local engine = self.engine
+  grace = grace or GRACE_S
+  local ends_at = engine:now() + grace
+  local function left() return math.max(ends_at - engine:now(), 0) end
+  if next(self.keeps.tables) and engine:is_mine() then
+    while left() > 0 and engine:finish(left() * 1000) do self:pump(blocking) end
+    self:pump(blocking)
+  end
+  engine:close(left())
 end
 
 ---What all engines have in hand, added up.
@@ -103,14 +169,14 @@ end
 local function finish(hub, entry)
   entry.done = true
   if entry.on_event then hub.watched = hub.watched - 1 end
-  if entry.task then entry.task:wake(entry) end
+  if entry.waiter then entry.waiter:wake(entry) end
 end
 
 function Hub:_done(id)
   local entry, stream = self.entries[id], self.streams[id]
   if stream then return stream:_note("done", id) end
   -- nobody waits any more: interrupted between start and wait, or a yield that 5.1 refused
-  if not entry or (entry.task and not entry.task:is_blocked_on(entry)) then
+  if not entry or (entry.waiter and not entry.waiter:is_blocked_on(entry)) then
     if entry then self:drop(entry) else self.engine:abandon(id) end
     return
   end
@@ -138,7 +204,10 @@ function Hub:_let_go(id)
 end
 
 ---Hands out everything that is in the engine's outbox.
-function Hub:pump()
+---@param host table  the one that pumps
+---@param ends_at? number  of core.now(): it stops there
+---@return boolean  there is nothing left
+function Hub:pump(host, ends_at)
   local engine = self.engine
   -- taken out one by one: the collector may add to them at any moment
   while #self.lost > 0 do self:_let_go(table.remove(self.lost)) end
@@ -149,17 +218,21 @@ function Hub:pump()
       self:_done(what)
     elseif kind == "event" then
       if what then self:_event(what, fields) end
+    elseif kind == "store" then
+      serve.perform(self, host, what)
     elseif kind then
       self:_moves(kind, what)
     else
-      return
+      return true
     end
+    if ends_at and core.now() >= ends_at then return false end
   end
 end
 
 ---Turns the engine for at most `ms`, then pumps. What goes wrong with the engine itself ends everybody's wait.
 ---@param ms integer
-function Hub:turn(ms)
+---@param host table  the one that turns
+function Hub:turn(ms, host)
   local ok, err = self.engine:wait(ms)
   if not ok then
     for _, entry in pairs(self.entries) do
@@ -174,7 +247,26 @@ function Hub:turn(ms)
     end
     for _, stream in ipairs(streams) do stream:_fail(copy(err)) end
   end
-  self:pump()
+  self:pump(host)
+  if host.serve then self:_hold(host) end
+end
+
+local function settle(hub, host)
+  while hub.engine:is_holding() do
+    hub.engine:wait(HOLD_SLICE_MS)
+    hub:pump(host)
+  end
+end
+
+-- Goes on, for some seconds at most, while a refresh token is between its mark and its save in a store that is written
+-- in Lua: a script that has control back may compute for minutes. Ctrl-C is heard after that; or at once, the second
+-- time.
+function Hub:_hold(host)
+  if not self.engine:is_holding() then return end
+  local ok, problem = pcall(settle, self, host)
+  if ok then return end
+  settle(self, host)
+  error(problem, 0)
 end
 
 ---Starts to wait for a call: the entry is `done` when it has ended.

@@ -11,20 +11,25 @@
 --   dpg.stream      a call whose bytes pass through Lua
 --   dpg.call        starts calls and waits for them              dpg.hub        engines, and pumping their queues
 --   dpg.connection  recipes and handles of credentials           dpg.store      where tokens are kept
---   dpg.task        coroutines that wait                         dpg.host.*     how a program waits: blocking
+--   dpg.task        run, spawn, await                            dpg.scheduler  coroutines that wait
+--   dpg.host        how a program waits: host.blocking, host.loop
 --   dpg.checks      what a field may hold                        dpg.cache      answers that are kept, for polling
 --   dpg.methods     a dot for a colon is told                    dpg.core       the C core (csrc/)
 --   dpg.json, dpg.url, dpg.uuid, dpg.compat
 local cache = require "dpg.cache"
+local check = require "dpg.store.check"
 local config = require "dpg.config"
 local connection = require "dpg.connection"
 local core = require "dpg.core"
 local errors = require "dpg.errors"
-local host = require "dpg.host.blocking"
 local json = require "dpg.json"
+local loop = require "dpg.host.loop"
+local redis = require "dpg.store.redis"
+local sealed = require "dpg.store.sealed"
 local session = require "dpg.session"
 local sign_in = require "dpg.sign_in"
 local store = require "dpg.store"
+local task = require "dpg.task"
 
 ---@class dpg
 local M = {}
@@ -35,16 +40,18 @@ M._VERSION = core.version
 M.null = json.null
 M.array = json.array
 
----@type { file: fun(path: string): dpg.Store, memory: fun(): dpg.Store }
-M.store = { file = store.file, memory = store.memory }
+M.store = {
+  file = store.file, memory = store.memory, redis = redis.new, sealed = sealed.new, check = check.run,
+}
 
 ---@type { memory: fun(options?: { entries?: integer, bytes?: integer }): dpg.Cache }
 M.cache = { memory = cache.memory }
 
 M.sign_in = sign_in.sign_in
 M.resume = sign_in.resume
-M.run = host.run
-M.spawn = host.spawn
+M.run = task.run
+M.spawn = task.spawn
+M.loop = loop.new
 
 ---A session with a service token. Sends nothing.
 ---@param options dpg.ServiceOptions  `token`, and the configuration
@@ -76,6 +83,7 @@ function M.assert(value, ...)
   if value then return value, ... end
   local err = ...
   if err == nil then errors.raise("assertion failed!") end
+  if errors.is(err) then errors.throw(err) end
   error(err, type(err) == "string" and 2 or 0)
 end
 

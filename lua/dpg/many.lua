@@ -2,7 +2,6 @@
 -- uploads and downloads say what is done with one file.
 local config = require "dpg.config"
 local errors = require "dpg.errors"
-local host = require "dpg.host.blocking"
 local journal = require "dpg.journal"
 local task = require "dpg.task"
 
@@ -24,7 +23,7 @@ local function work_through(n, concurrency, work)
       work(nth)
     end
   end
-  for i = 1, math.min(n, concurrency) do workers[i] = host.spawn(worker) end
+  for i = 1, math.min(n, concurrency) do workers[i] = task.spawn(worker) end
   for _, one in ipairs(workers) do one:await() end
 end
 
@@ -62,11 +61,7 @@ function M.run(kind, items, options, work)
     if options.on_file then options.on_file(result) end
   end
   local concurrency = options.concurrency or CONCURRENCY
-  if task.scheduler() then
-    work_through(#items, concurrency, one)
-  elseif #items > 0 then
-    host.run(work_through, #items, concurrency, one)
-  end
+  if #items > 0 then task.run(work_through, #items, concurrency, one) end
   if book then book:close() end
   return report
 end

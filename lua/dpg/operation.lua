@@ -86,6 +86,68 @@ local function poll(self, left, options)
   return true
 end
 
+-- When to look at one again; an error when there is no time for it.
+local function plan(turn, clock)
+  local kept, left = hidden[turn.operation], clock.left()
+  local asked = kept.retry_after
+  if left <= 0 then return timed_out(turn.operation, clock.timeout) end
+  if asked and asked > left then return timed_out(turn.operation, clock.timeout, asked) end
+  turn.due = clock.now() + math.min(math.max(asked or 0, turn.interval), left)
+  turn.interval = math.min(turn.interval * GROWTH, LAST_INTERVAL)
+  kept.retry_after = nil
+end
+
+-- Looks at one: true when it has ended, or an error when waiting for it has.
+local function look(turn, clock, options)
+  local operation = turn.operation
+  local ok, err = poll(operation, clock.left(), options)
+  if not ok then
+    if err.kind == "timeout" and clock.left() <= 0 then err = timed_out(operation, clock.timeout, err.retry_after) end
+    return nil, err
+  end
+  if wire.is_finished(operation.status) then return true end
+  return nil, plan(turn, clock)
+end
+
+---Waits until all have ended, side by side, so that many take as long as the slowest of them. Polls each with its
+---ETag, at growing intervals, never earlier than a Retry-After asks for.
+---@param session dpg.Session
+---@param operations dpg.Operation[]
+---@param timeout number  seconds; math.huge: for ever
+---@param options { on_event?: function }
+---@return table<dpg.Operation, dpg.Error>? errs  of each that has not succeeded
+---@return dpg.Error? err  waiting is not possible here
+function M.wait_all(session, operations, timeout, options)
+  local connection = session._connection
+  local begun, problem = call.now(connection)
+  if not begun then return nil, problem end
+  local clock = { timeout = timeout, now = function() return call.now(connection) end }
+  clock.left = function() return timeout - (clock.now() - begun) end
+  local errs, turns = {}, {}
+  for _, operation in ipairs(operations) do
+    local turn = { operation = operation, interval = FIRST_INTERVAL }
+    if not wire.is_finished(operation.status) then errs[operation] = plan(turn, clock) end
+    if turn.due then turns[#turns + 1] = turn end
+  end
+  while #turns > 0 do
+    local first = math.huge
+    for _, turn in ipairs(turns) do first = math.min(first, turn.due) end
+    local ok, err = call.sleep(connection, math.max(first - clock.now(), 0))
+    if not ok then return nil, err end
+    local rest = {}
+    for _, turn in ipairs(turns) do
+      local ended
+      if turn.due <= clock.now() then ended, errs[turn.operation] = look(turn, clock, options) end
+      if not ended and not errs[turn.operation] then rest[#rest + 1] = turn end
+    end
+    turns = rest
+  end
+  for _, operation in ipairs(operations) do
+    if operation.status == "failed" then errs[operation] = failure(operation) end
+  end
+  return errs
+end
+
 ---Waits until the Operation has ended. Polls with its ETag, at growing intervals, never earlier than a Retry-After
 ---asks for.
 ---@param options? {timeout?: number|false, on_event?: function}  `timeout` in seconds (120), false: for ever
@@ -94,32 +156,10 @@ end
 ---  ended in time (then it can be waited for again); else what a call can fail with
 function Operation:wait(options)
   options = config.check("operation:wait", options, { timeout = config.CALL.timeout, on_event = config.CALL.on_event })
-  local kept = hidden[self]
-  local connection = kept.session._connection
   local timeout = options.timeout == nil and DEFAULT_TIMEOUT or options.timeout or math.huge
-  local begun, err = call.now(connection)
-  if not begun then return nil, err end
-  local interval = FIRST_INTERVAL
-  while not wire.is_finished(self.status) do
-    local left = timeout - (call.now(connection) - begun)
-    if left <= 0 then return nil, timed_out(self, timeout) end
-    local pause = math.max(kept.retry_after or 0, interval)
-    if kept.retry_after and kept.retry_after > left then return nil, timed_out(self, timeout, kept.retry_after) end
-    kept.retry_after = nil
-    local ok
-    ok, err = call.sleep(connection, math.min(pause, left))
-    if not ok then return nil, err end
-    interval = math.min(interval * GROWTH, LAST_INTERVAL)
-    left = timeout - (call.now(connection) - begun)
-    ok, err = poll(self, left, options)
-    if not ok then
-      if err.kind == "timeout" and call.now(connection) - begun >= timeout then
-        return nil, timed_out(self, timeout, err.retry_after)
-      end
-      return nil, err
-    end
-  end
-  if self.status == "failed" then return nil, failure(self) end
+  local errs, err = M.wait_all(hidden[self].session, { self }, timeout, options)
+  err = errs and errs[self] or err
+  if err then return nil, err end
   return self
 end
 

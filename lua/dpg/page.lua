@@ -4,7 +4,7 @@ local compat = require "dpg.compat"
 local errors = require "dpg.errors"
 local json = require "dpg.json"
 local methods = require "dpg.methods"
-local task = require "dpg.task"
+local scheduler = require "dpg.scheduler"
 local wire = require "dpg.wire"
 
 local M = {}
@@ -86,12 +86,12 @@ end
 
 -- For `for`: raises the error object. PUC 5.1 can't yield across the iterator of a `for`, nor across a metamethod.
 function Iterator:__call()
-  if compat.strict_yield and not self:_is_ready() and task.current() then
+  if compat.strict_yield and not self:_is_ready() and scheduler.current() then
     error(errors.usage("cannot_wait_here", "on Lua 5.1 a `for` in a task can't wait; write: local it = images:each{…}; "
       .. "local image, err = it:next(); while image do … image, err = it:next() end"), 0)
   end
   local item, err = next_item(self)
-  if err then error(err, 0) end
+  if err then errors.throw(err) end
   return item
 end
 

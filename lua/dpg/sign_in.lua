@@ -146,7 +146,7 @@ function M.sign_in(options)
   local where = "dpg.sign_in"
   options = config.check(where, options, SIGN_IN, STORE, config.SESSION)
   required(where, options, "login", "password", "device")
-  store.check(where, options.store)
+  store.accept(where, options.store)
   local settings, err = config.session(where, options)
   if not settings then return nil, err end
   local attempt = {
@@ -168,7 +168,7 @@ end
 function M.resume(options)
   local where = "dpg.resume"
   options = config.check(where, options, STORE, config.SESSION)
-  store.check(where, options.store)
+  store.accept(where, options.store)
   local settings, err = config.session(where, options)
   if not settings then return nil, err end
   local kept = connection.person(settings, options.store, options.replay)

@@ -2,8 +2,12 @@
 -- ended. dpg.call starts it; dpg.hub tells it what the engine says. Whoever drops one without close() leaves it to the
 -- collector: the hub holds it weakly, and cancels a call that nobody holds.
 local compat = require "dpg.compat"
+local hosts = require "dpg.host"
 
 local M = {}
+
+-- So many bytes go through without a wait; then the others go first.
+local TURN_BYTES = 128 * 1024
 
 -- on_progress is called at most 20 times a second.
 local TICK_S = 0.05
@@ -20,13 +24,12 @@ Stream.__name = "dpg.Stream"
 
 ---@param hub dpg.Hub
 ---@param id integer
----@param wait fun(signal: table): boolean?, dpg.Error?  the host's
 ---@param more { on_event?: function, host?: string, ticks?: boolean }
 ---@return dpg.Stream
-function M.new(hub, id, wait, more)
+function M.new(hub, id, more)
   local self = setmetatable({
     hub = hub, id = id, on_event = more.on_event, host = more.host, is_closed = false,
-    _wait = wait, _ticks = more.ticks, _notes = {},
+    _ticks = more.ticks, _notes = {}, _moved = 0,
   }, Stream)
   hub.streams[id] = self
   if self.on_event then hub.watched = hub.watched + 1 end
@@ -46,7 +49,7 @@ function Stream:_note(kind, id)
   local signal = self._signal
   if not signal then return end
   signal.done = true
-  if signal.task then signal.task:wake(signal) end
+  if signal.waiter then signal.waiter:wake(signal) end
 end
 
 -- The engine itself has failed.
@@ -85,8 +88,10 @@ function Stream:wait()
     if what then return what end
     self:_start_timer()
     local signal = { hub = self.hub, stream = self, done = false }
-    self._signal = signal
-    local ok, err = self._wait(signal)
+    self._signal, self._moved = signal, 0
+    local host, err = hosts.prepare()
+    local ok = host
+    if host then ok, err = host:wait(signal) end
     self._signal = nil
     if not ok then
       self:close()
@@ -102,18 +107,31 @@ function Stream:tick(ticks)
   self._ticks = ticks
 end
 
+-- A transfer that is faster than the program never waits; nobody else must starve by that.
+function Stream:_pause(n)
+  self._moved = self._moved + n
+  if self._moved < TURN_BYTES then return end
+  self._moved = 0
+  local host = hosts.prepare()
+  if host then host:wait { done = true } end
+end
+
 ---@param bytes string
 ---@return integer? taken  how many of them; nil: the call has ended
 ---@return table? err
 function Stream:feed(bytes)
-  return self.hub.engine:feed(self.id, bytes)
+  local taken, err = self.hub.engine:feed(self.id, bytes)
+  if taken then self:_pause(taken) end
+  return taken, err
 end
 
 ---@param most integer
 ---@return "bytes"|"later"|"end"|nil state  end: all have been read, or the call failed: it is done, or soon will be
 ---@return string|table|nil bytes_or_err
 function Stream:read(most)
-  return self.hub.engine:read(self.id, most)
+  local state, bytes = self.hub.engine:read(self.id, most)
+  if state == "bytes" then self:_pause(#bytes) end
+  return state, bytes
 end
 
 ---The status and headers of a good answer, once they are here.

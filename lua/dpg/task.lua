@@ -1,47 +1,23 @@
--- Tasks: coroutines that wait for calls and for each other. Knows no engine: a task blocks on anything that has
--- `done`, and whoever sets that wakes it. A host (dpg.host.blocking) owns the scheduler and decides when to turn
--- its engines.
+-- Tasks: functions that run beside each other and can be waited for, the same in every host. dpg.run, dpg.spawn,
+-- task:await(). A task belongs to the group of the dpg.run that it was spawned in. How its coroutine runs and waits is
+-- the host's business (dpg.host).
 local compat = require "dpg.compat"
 local errors = require "dpg.errors"
+local hosts = require "dpg.host"
 local methods = require "dpg.methods"
 
 local M = {}
 
 ---@class dpg.Task
----@field traceback? string  of an error raised in the task
+---@field failure? any  what its function raised
+---@field traceback? string  of that
 local Task = {}
 Task.__index = Task
 Task.__name = "dpg.Task"
 
-local Scheduler = {}
-Scheduler.__index = Scheduler
-
--- Which task a coroutine is, and which one is being resumed now. Part of the Lua state, as coroutines are.
-local tasks = setmetatable({}, { __mode = "k" })
-local resuming
-
-local YIELD = {} -- tells our yields from a program's own
-
----The task that is running; nil outside of tasks. Inside a coroutine of the program's own that runs within a task (a
----coroutine.wrap, say) waiting would yield to the wrong one: then an error.
----@return dpg.Task?
----@return dpg.Error? err  kind "usage", code "foreign_coroutine"
-function M.current()
-  local co = coroutine.running()
-  local task = co and tasks[co]
-  if task and task == resuming then return task end
-  if resuming then
-    return nil, errors.usage("foreign_coroutine", "a call can't wait inside a coroutine of your own within a task: "
-      .. "its yield would go to whoever resumes that coroutine; make the call in the task itself, or make the "
-      .. "coroutine a task by dpg.spawn")
-  end
-  return nil
-end
-
----The scheduler whose task is running, or nil.
-function M.scheduler()
-  return resuming and resuming._scheduler
-end
+-- The tasks of one dpg.run: it is over when all of them are.
+local Group = {}
+Group.__index = Group
 
 function Task:__tostring()
   return "dpg.Task (" .. self._state .. ")"
@@ -53,44 +29,35 @@ function Task:has_failed()
   return self._state == "failed"
 end
 
-local function is_over(task)
-  return task._state == "done" or task._state == "failed" or task._state == "cancelled"
-end
+local STATES = { [true] = "done", [false] = "failed" }
 
--- Yields until `thing` (a call's entry, or a task) is done.
-local function block(thing)
-  coroutine.yield(YIELD, thing)
-end
-
----Waits inside the running task until `entry` is done. A task of 5.1 can't from within pcall and the like: then an
----error.
----@param entry table
----@return boolean? ok
----@return dpg.Error? err  kind "usage", code "cannot_wait_here"
-function Task:wait(entry)
-  if not compat.can_yield() then
-    return nil, errors.usage("cannot_wait_here", "on Lua 5.1 a task can't wait inside pcall, table.sort and other "
-      .. "functions written in C; call it directly, and look at its second result, the error")
+---Told by the host.
+function Task:ended(ok, ...)
+  self._state = STATES[ok] or "cancelled"
+  if ok then
+    self._results = compat.pack(...)
+  elseif ok == false then
+    self.failure, self.traceback = ...
   end
-  entry.task = self
-  block(entry)
-  return true
-end
-
----Is this task suspended until `thing` is done?
-function Task:is_blocked_on(thing)
-  return self._blocked_on == thing
-end
-
----`thing` is done: if the task waits for it, it can go on.
-function Task:wake(thing)
-  if self._blocked_on ~= thing then return end
-  self._scheduler:_unblock(self)
+  local waiters = self._waiters
+  self._waiters = {}
+  self._is_awaited = #waiters > 0
+  for _, signal in ipairs(waiters) do
+    signal.done = true
+    if signal.waiter then signal.waiter:wake(signal) end
+  end
+  local inner = self._inner
+  if inner then inner:stop() end
+  if self._group then
+    self._group:_ended(self)
+  elseif ok == false and not self._is_awaited then
+    self._host:lost(self)
+  end
 end
 
 local function deliver(task)
-  task._observed = true
-  if task._state == "failed" then error(task._failure, 0) end
+  task._is_awaited = true
+  if task._state == "failed" then errors.throw(task.failure) end
   if task._state == "cancelled" then
     return nil, errors.new { kind = "cancelled", code = "cancelled", message = "the task was cancelled" }
   end
@@ -101,140 +68,128 @@ end
 ---it was; its traceback is in `task.traceback`.
 ---@return any ...
 function Task:await()
-  if is_over(self) then return deliver(self) end
-  local me, err = M.current()
-  if err then error(err, 0) end
-  if not me then errors.raise("task:await() waits inside a task of the same dpg.run only") end
-  if me._scheduler ~= self._scheduler then errors.raise("this task belongs to another dpg.run") end
-  if me == self then errors.raise("a task can't wait for itself") end
-  if not compat.can_yield() then errors.raise("on Lua 5.1 task:await() can't wait inside pcall and the like") end
-  self._waiters[#self._waiters + 1] = me
-  block(self)
+  if self._state ~= "running" then return deliver(self) end
+  local host, err = hosts.prepare()
+  if not host then errors.throw(err) end
+  if host:running() == self then errors.raise("a task can't wait for itself") end
+  local signal = { done = false }
+  self._waiters[#self._waiters + 1] = signal
+  local ok
+  ok, err = host:wait(signal)
+  if not ok then errors.throw(err) end
   return deliver(self)
 end
 
 methods(Task, "task")
 
--- --- the scheduler -------------------------------------------------------------------------------------------------
+-- --- groups --------------------------------------------------------------------------------------------------------
 
----@return table scheduler  hubs: how many tasks wait for calls of which engine
-function M.new_scheduler()
-  return setmetatable({ hubs = {}, _ready = {}, _tasks = {}, _failed = {}, _unfinished = 0 }, Scheduler)
-end
-
----Starts a task; it runs when the others wait.
----@param fn function
----@param ... any  its arguments
----@return dpg.Task
-function Scheduler:spawn(fn, ...)
-  local task = setmetatable({
-    _co = coroutine.create(fn), _state = "ready", _scheduler = self, _waiters = {}, _arguments = compat.pack(...),
-  }, Task)
-  tasks[task._co] = task
-  self._tasks[task] = true
-  self._unfinished = self._unfinished + 1
-  self._ready[#self._ready + 1] = task
+local function new_task(host, group)
+  local task = setmetatable({ _host = host, _group = group, _state = "running", _waiters = {} }, Task)
+  if group then
+    group._tasks[task] = true
+    group._unfinished = group._unfinished + 1
+  end
   return task
 end
 
-function Scheduler:_unblock(task)
-  local thing = task._blocked_on
-  if thing.hub then
-    local n = self.hubs[thing.hub] - 1
-    self.hubs[thing.hub] = n > 0 and n or nil
-  end
-  task._blocked_on = nil
-  task._state = "ready"
-  self._ready[#self._ready + 1] = task
+local function new_group(host)
+  local group = setmetatable({
+    _host = host, _tasks = {}, _unfinished = 0, _failed = {}, signal = { done = false },
+  }, Group)
+  group._main = new_task(host, group)
+  return group
 end
 
-function Scheduler:_end(task, state)
-  task._state = state
+function Group:_ended(task)
   self._tasks[task] = nil
   self._unfinished = self._unfinished - 1
-  for _, waiter in ipairs(task._waiters) do waiter:wake(task) end
-  task._waiters = {}
-end
-
-local function after(self, task, ok, ...)
-  if not ok then
-    task._failure = (...)
-    task.traceback = debug and debug.traceback(task._co)
+  if task._state == "failed" then
     self._failed[#self._failed + 1] = task
-    self:_end(task, "failed")
-  elseif coroutine.status(task._co) == "dead" then
-    task._results = compat.pack(...)
-    self:_end(task, "done")
-  else
-    local mark, thing = ...
-    if mark ~= YIELD or thing.done or (thing._state and is_over(thing)) then
-      -- a bare coroutine.yield() in a task lets the others go on
-      task._state = "ready"
-      self._ready[#self._ready + 1] = task
-      return
-    end
-    task._state = "waiting"
-    task._blocked_on = thing
-    if thing.hub then self.hubs[thing.hub] = (self.hubs[thing.hub] or 0) + 1 end
+    if task == self._main then self:stop() end
   end
+  local signal = self.signal
+  if self._unfinished > 0 or signal.done then return end
+  signal.done = true
+  if signal.waiter then signal.waiter:wake(signal) end
+  local unheard = self._over and self:_unheard()
+  if unheard then self._over(unheard) end
 end
 
-function Scheduler:_resume(task)
-  local arguments = task._arguments
-  task._arguments = nil
-  task._state = "running"
-  resuming = task
-  if arguments then
-    after(self, task, coroutine.resume(task._co, compat.unpack(arguments, 1, arguments.n)))
-  else
-    after(self, task, coroutine.resume(task._co))
-  end
-  resuming = nil
+---Ends all that are left: their calls are cancelled, and they do not go on.
+function Group:stop()
+  local tasks = {}
+  for task in pairs(self._tasks) do tasks[#tasks + 1] = task end
+  for _, task in ipairs(tasks) do self._host:stop(task) end
 end
 
----Lets every task go on that can, once. `watch` is the task whose failure stops the rest at once.
----@param watch dpg.Task
----@return boolean  false: `watch` has failed
-function Scheduler:step(watch)
-  local batch = self._ready
-  self._ready = {}
-  for _, task in ipairs(batch) do
-    if not is_over(task) then self:_resume(task) end
-    resuming = nil
-    if watch._state == "failed" then return false end
-  end
-  return true
-end
-
----@return boolean
-function Scheduler:is_ready()
-  return #self._ready > 0
-end
-
----@return integer
-function Scheduler:unfinished()
-  return self._unfinished
-end
-
----The first task that raised an error of which nobody has heard by await.
----@return dpg.Task?
-function Scheduler:unobserved()
+-- The first task whose failure nobody has heard of by await.
+function Group:_unheard()
   for _, task in ipairs(self._failed) do
-    if not task._observed then return task end
+    if not task._is_awaited then return task end
   end
 end
 
----Ends all tasks that are left: their calls are cancelled, and they are not resumed any more.
-function Scheduler:cancel_all()
-  resuming = nil
-  for task in pairs(self._tasks) do
-    local thing = task._blocked_on
-    if thing and thing.hub then thing.hub:drop(thing) end
-    task._blocked_on = nil
-    task._state = "cancelled"
-    task._waiters = {}
+---Raises what a failed task raised; to a text its own traceback is added, since the stack of who raises says nothing.
+---@param failed dpg.Task
+function M.raise_of(failed)
+  local problem = failed.failure
+  if type(problem) == "string" and failed.traceback then
+    problem = problem .. "\n" .. failed.traceback:gsub("^stack traceback:", "traceback of the task:")
   end
-  self._tasks, self._ready, self.hubs, self._unfinished = {}, {}, {}, 0
+  errors.throw(problem)
+end
+
+---Runs `fn` as a task, and the tasks that it spawns, until all have ended. Within a task it is waited for, as any call.
+---@param fn function
+---@param ... any  its arguments
+---@return any ...  what `fn` returned
+function M.run(fn, ...)
+  if type(fn) ~= "function" then errors.raise("dpg.run: a function expected, got %s", type(fn)) end
+  local host, err = hosts.prepare()
+  if not host then errors.throw(err) end
+  local group, me = new_group(host), host:running()
+  if me then me._inner = group end
+  host:start(group._main, fn, ...)
+  local ok
+  ok, err = host:wait(group.signal)
+  if me then me._inner = nil end
+  if not ok then
+    group:stop()
+    errors.throw(err)
+  end
+  local failed = group._main._state == "failed" and group._main or group:_unheard()
+  if failed then M.raise_of(failed) end
+  return deliver(group._main)
+end
+
+---Starts `fn` as a task that nobody has to wait for.
+---@param host table
+---@param over fun(failed: dpg.Task)  called at the end of it and of what it has spawned, if one has failed of which
+---  nobody has heard
+---@return dpg.Task
+function M.root(host, over, fn, ...)
+  local group = new_group(host)
+  group._over = over
+  host:start(group._main, fn, ...)
+  return group._main
+end
+
+---Starts `fn` as a task beside the running one.
+---@param fn function
+---@param ... any  its arguments
+---@return dpg.Task
+function M.spawn(fn, ...)
+  if type(fn) ~= "function" then errors.raise("dpg.spawn: a function expected, got %s", type(fn)) end
+  local host = hosts.current()
+  local me = host:running()
+  local group = me and me._group
+  if not group and not host.lost then
+    errors.raise("dpg.spawn starts a task within dpg.run(function() … end) only")
+  end
+  local task = new_task(host, group)
+  host:start(task, fn, ...)
+  return task
 end
 
 return M

@@ -135,6 +135,32 @@ local function program()
   return found
 end
 
+-- Starts what `write(ports)` has written to nginx.conf; the last port is of a server that says which worker serves it.
+local function launch(self, count, write)
+  subscribe()
+  local said
+  self._command = program() .. " -p " .. quote(self.folder) .. " -c nginx.conf -e error.log"
+  for _ = 1, 5 do
+    local ports = free_ports(count + 1)
+    self._status_port = ports[count + 1]
+    write(ports)
+    said = process.shell("{ " .. self._command .. " && echo started; }")
+    if said:find "started$" then break end
+  end
+  assert(said:find "started$", "nginx did not start: " .. said)
+  self:worker() -- answers once it is there, and its pid file with it
+  self.pid = tonumber(process.read_file(self.folder .. "/nginx.pid"))
+  -- A pipe that ends with this process, however that ends, even when its whole group of processes is killed.
+  local guard = "$(command -v setsid) sh -c 'trap \"\" INT TERM HUP; cat >/dev/null; kill %d 2>/dev/null'"
+  self._guard = assert(io.popen(guard:format(self.pid), "w"))
+  running[self] = true
+  return self
+end
+
+local function user()
+  return process.shell "id -u" == "0" and "user root;" or ""
+end
+
 -- Written first: the servers' names and directives; then where each listens.
 local function write_config(self, servers, names, ports, upstream)
   local blocks = {}
@@ -144,9 +170,7 @@ local function write_config(self, servers, names, ports, upstream)
       table.concat(directives, " "), upstream, self.folder)
     self.ports[name] = ports[i]
   end
-  self._status_port = ports[#names + 1]
-  local user = process.shell "id -u" == "0" and "user root;" or ""
-  process.write_file(self.folder .. "/nginx.conf", config:format(user, self._status_port, table.concat(blocks)))
+  process.write_file(self.folder .. "/nginx.conf", config:format(user(), self._status_port, table.concat(blocks)))
 end
 
 ---Starts nginx before a box that speaks plain HTTP.
@@ -154,29 +178,15 @@ end
 ---@param servers table<string, table>  by name: a list of directives; `http2 = false` for HTTP/1.1 alone
 ---@return spec.Nginx
 function M.start(box, servers)
-  subscribe()
-  local nginx, names = program(), {}
+  local names = {}
   for name in pairs(servers) do names[#names + 1] = name end
   local self = setmetatable({ folder = process.folder(), ports = {} }, Nginx)
   self.ca_file = self.folder .. "/ca.pem"
   make_certificate(self.folder)
   process.shell("mkdir " .. quote(self.folder .. "/files"))
   process.write_file(self.folder .. "/files.conf", 'add_header Content-Encoding gzip always;\n')
-  local said
-  self._command = nginx .. " -p " .. quote(self.folder) .. " -c nginx.conf -e error.log"
-  for _ = 1, 5 do
-    write_config(self, servers, names, free_ports(#names + 1), box.base_url:match "^(http://[^/]+)/")
-    said = process.shell("{ " .. self._command .. " && echo started; }")
-    if said:find "started$" then break end
-  end
-  assert(said:find "started$", "nginx did not start: " .. said)
-  self:worker() -- answers once it is there, and its pid file with it
-  self._pid = tonumber(process.read_file(self.folder .. "/nginx.pid"))
-  -- A pipe that ends with this process, however that ends, even when its whole group of processes is killed.
-  local guard = "$(command -v setsid) sh -c 'trap \"\" INT TERM HUP; cat >/dev/null; kill %d 2>/dev/null'"
-  self._guard = assert(io.popen(guard:format(self._pid), "w"))
-  running[self] = true
-  return self
+  local upstream = box.base_url:match "^(http://[^/]+)/"
+  return launch(self, #names, function(ports) write_config(self, servers, names, ports, upstream) end)
 end
 
 ---@param name string  one of its servers
@@ -200,7 +210,7 @@ end
 
 ---Replaces its worker by a new one, as an administrator does: the old one says GOAWAY and finishes what it has.
 function Nginx:reload()
-  os.execute("kill -HUP " .. self._pid)
+  os.execute("kill -HUP " .. self.pid)
 end
 
 ---Ends its worker at once, with all connections; another one takes its place.
@@ -215,6 +225,159 @@ function Nginx:file(name, command)
   local path = self.folder .. "/files/v1"
   local said = process.shell(("mkdir -p %s && { %s; } >%s"):format(quote(path), command, quote(path .. "/" .. name)))
   assert(said == "", said)
+end
+
+-- --- one whose workers run dpg --------------------------------------------------------------------------------------
+
+local lua_config = [[
+load_module %s/ndk_http_module.so;
+load_module %s/ngx_http_lua_module.so;
+%s
+worker_processes %d;
+worker_shutdown_timeout 20s;
+pid nginx.pid;
+error_log error.log notice;
+%s
+events { worker_connections 1024; }
+http {
+  access_log off;
+  client_body_temp_path body; proxy_temp_path proxy;
+  fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+  lua_package_path "%s";
+  lua_package_cpath "%s";
+  init_by_lua_block { %s }
+  %s
+  server { listen 127.0.0.1:%d; return 200 "$pid"; }
+  server {
+    listen 127.0.0.1:%d reuseport;
+%s
+  }
+%s
+}
+]]
+
+local tls_server = [[
+  server {
+    listen 127.0.0.1:%d ssl;
+    ssl_certificate cert.pem; ssl_certificate_key key.pem;
+    %s
+  }
+]]
+
+local module_folders = { "/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/local/lib/nginx/modules" }
+
+local function module_folder()
+  for _, folder in ipairs(module_folders) do
+    if process.read_file(folder .. "/ngx_http_lua_module.so") then return folder end
+  end
+end
+
+-- The module for LuaJIT, whichever Lua runs the suite.
+local function luajit_cpath()
+  local build = os.getenv "BUILD"
+  if build then return build .. "/luajit/?.so;" .. package.cpath end
+  return (package.cpath:gsub("/lua5%.%d/%?%.so", "/luajit/?.so"))
+end
+
+local function absolute(path)
+  local here = process.shell "pwd"
+  return (path:gsub("[^;]+", function(one) return one:find "^[/;]" and one or here .. "/" .. one end))
+end
+
+---Why nginx can't run dpg here; nil: it can.
+---@return string? reason
+function M.why_no_lua()
+  if not module_folder() then
+    return "nginx's Lua module is not installed: ./dev test installs it (Debian: libnginx-mod-http-lua)"
+  end
+  for path in luajit_cpath():gmatch "[^;]+" do
+    if process.read_file((path:gsub("%?", "dpg/core"))) then return nil end
+  end
+  return "dpg is not built for LuaJIT, which nginx has: make LUA=luajit"
+end
+
+---Starts nginx with dpg in its workers: `nginx:get(path)` asks it.
+---@param options { server: string, tls?: string, init?: string, http?: string, main?: string, workers?: integer }
+---  directives (`tls`: of a server for HTTPS), and Lua for init_by_lua
+---@return spec.Nginx
+function M.start_lua(options)
+  local self = setmetatable({ folder = process.folder(), ports = {}, workers = options.workers or 1 }, Nginx)
+  local folder = module_folder()
+  if options.tls then make_certificate(self.folder) end
+  return launch(self, 2, function(ports)
+    self.ports.lua, self.ports.tls = ports[1], ports[2]
+    process.write_file(self.folder .. "/nginx.conf", lua_config:format(folder, folder, user(), self.workers,
+      options.main or "", absolute(package.path), absolute(luajit_cpath()), options.init or "", options.http or "",
+      self._status_port, ports[1], options.server, options.tls and tls_server:format(ports[2], options.tls) or ""))
+  end)
+end
+
+---Opens a connection to the server whose workers run dpg.
+---@return table client
+function Nginx:connect()
+  local client = assert(socket.connect("127.0.0.1", self.ports.lua))
+  client:settimeout(30)
+  return client
+end
+
+---Asks it, on a connection of its own.
+---@param path string
+---@param headers? table<string, string>
+---@param client? table  the connection
+---@return integer? status  nil: it hung up
+---@return string|nil body_or_err
+---@return table<string, string>? headers
+function Nginx:get(path, headers, client)
+  client = client or self:connect()
+  local lines = { "GET " .. path .. " HTTP/1.0", "Host: 127.0.0.1" }
+  for name, value in pairs(headers or {}) do lines[#lines + 1] = name .. ": " .. value end
+  client:send(table.concat(lines, "\r\n") .. "\r\n\r\n")
+  local answer, err, partial = client:receive "*a"
+  client:close()
+  answer = answer or partial
+  local head, body = answer:match "^(.-)\r\n\r\n(.*)$"
+  if not head then return nil, err or "it hung up" end
+  local found = {}
+  for name, value in head:gmatch "\r\n([^:\r\n]+): ([^\r\n]*)" do found[name:lower()] = value end
+  return tonumber(head:match "^HTTP/%S+ (%d+)"), body, found
+end
+
+---The workers that there are, and those that are on their way out.
+---@return integer[] pids
+function Nginx:pids()
+  local list = {}
+  for pid in process.shell("ps -o pid= --ppid " .. self.pid):gmatch "%d+" do list[#list + 1] = tonumber(pid) end
+  return list
+end
+
+---What nginx and its workers have logged.
+---@return string
+function Nginx:log()
+  return process.read_file(self.folder .. "/error.log") or ""
+end
+
+---Blocks until `is_so()`; raises after so many seconds.
+---@generic T
+---@param is_so fun(): T?
+---@param seconds? number  20
+---@return T
+function M.wait_for(is_so, seconds)
+  local deadline = socket.gettime() + (seconds or 20)
+  while true do
+    local found = is_so()
+    if found then return found end
+    assert(socket.gettime() < deadline, "waited in vain")
+    socket.sleep(0.01)
+  end
+end
+
+---Ends it as an administrator does who lets the workers finish, and waits for that.
+---@return string log  all of it
+function Nginx:quit()
+  os.execute("kill -QUIT " .. self.pid)
+  M.wait_for(function() return not process.read_file(self.folder .. "/nginx.pid") end)
+  self:stop()
+  return self:log()
 end
 
 ---Stops it, and waits until it has removed its pid file, which is the last that it does.

@@ -105,7 +105,7 @@ local function start(through, script, ...)
   subscribe()
   local path = script:find("\n", 1, true) and M.script(script) or script
   started = started + 1
-  local errors = path .. "." .. started .. ".stderr"
+  local errors = M.folder() .. "/" .. started .. ".stderr"
   local words = { through, quote(M.lua), quote(path) }
   for i = 1, select("#", ...) do words[#words + 1] = quote((select(i, ...))) end
   local text = command:format(quote(package.path), quote(package.cpath), table.concat(words, " "), quote(errors))

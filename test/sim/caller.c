@@ -318,7 +318,11 @@ static void done(sim *w, proc *p, dpg_id id)
 void caller_note(sim *w, proc *p, const dpg_note *note)
 {
     if (note->type == DPG_NOTE_DONE) {
-        done(w, p, note->id);
+        if (!p->exiting) done(w, p, note->id);
+        return;
+    }
+    if (note->type == DPG_NOTE_STORE) {
+        remote_asked(w, p, note->asked);
         return;
     }
     check_no_secret(w, p, "an event", note->code);

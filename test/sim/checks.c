@@ -23,22 +23,50 @@ static unsigned bit(const proc *p)
 
 /* --- a refresh token leaves ------------------------------------------------------------------------------------------------ */
 
-/* A token whose successor is on the disk, or in the memory of anybody who lives, is known to be spent. */
+/*
+ * Since this process was given the lock, has the store forgotten it, or has somebody written who slept past his own lease?
+ * That is the bound of a lease: then it can't know better.
+ */
+static bool is_excused(const sim *w, const proc *p, int who)
+{
+    const disk *d = &w->disks[who];
+    int64_t since = p->locked_at[who];
+
+    return w->remote && (d->lost_at >= since || d->outside_at >= since || d->wiped_at >= since);
+}
+
+/*
+ * A token whose successor is on the disk, or in the memory of anybody who lives, is known to be spent. (Under leases, also
+ * of somebody who had the lock before and slept past it: but of nobody who gave it back, see check_unlock().)
+ */
 static void check_not_known_spent(sim *w, const transfer *t)
 {
     known_family *f = &w->persons[t->person].families[t->family];
+    bool excused = is_excused(w, t->p, t->person);
 
     for (int i = t->token + 1; i < f->token_count; i++) {
-        if (f->tokens[i].on_disk)
+        if (f->tokens[i].on_disk && !excused)
             sim_fail(w, t->p, "presents token %d.%d.%d, known to be spent: %d has been on the disk", t->person,
                      t->family, t->token, i);
         else if (f->tokens[i].lives_in & bit(t->p))
             sim_fail(w, t->p, "presents token %d.%d.%d, known to be spent: it holds %d itself", t->person, t->family,
                      t->token, i);
-        else if (f->tokens[i].lives_in)
+        else if (f->tokens[i].lives_in && !w->remote)
             sim_fail(w, t->p, "presents token %d.%d.%d, whose successor lives in another process", t->person, t->family,
                      t->token);
     }
+}
+
+static void check_lock(sim *w, const transfer *t, int64_t needed_ms)
+{
+    disk *d = &w->disks[t->person];
+    bool forgotten = w->remote && d->lost_at >= t->p->locked_at[t->person];
+
+    if (forgotten) return;
+    if (w->remote ? !remote_holds(w, t->p, t->person) : d->holder != t->p)
+        sim_fail(w, t->p, "sends an exchange without the person's lock");
+    else if (w->leases && d->lease_until - w->now < needed_ms)
+        sim_fail(w, t->p, "sends an exchange under a lease that lasts %lld ms", (long long)(d->lease_until - w->now));
 }
 
 /* Under the lock, with the mark on the disk, one at a time. */
@@ -46,7 +74,8 @@ static void check_walk(sim *w, const transfer *t)
 {
     disk *d = &w->disks[t->person];
 
-    if (d->holder != t->p) sim_fail(w, t->p, "sends an exchange without the person's lock");
+    check_lock(w, t, SIM_LEASE_NEEDED_MS);
+    if (is_excused(w, t->p, t->person)) return;
     if (d->family != t->family || d->token != t->token)
         sim_fail(w, t->p, "presents token %d.%d.%d while the disk has %d.%d", t->person, t->family, t->token, d->family,
                  d->token);
@@ -54,7 +83,8 @@ static void check_walk(sim *w, const transfer *t)
     for (int i = 0; i < w->transfer_count; i++) {
         const transfer *other = w->transfers[i];
 
-        if (other != t && other->open && other->kind == FOR_EXCHANGE && other->person == t->person)
+        if (other != t && other->open && other->kind == FOR_EXCHANGE && other->person == t->person &&
+            (!w->remote || other->p == t->p)) /* nobody else's lock can still be good */
             sim_fail(w, t->p, "two exchanges of one person are under way");
     }
 }
@@ -72,7 +102,7 @@ static void check_not_wasted(sim *w, const transfer *t)
     const known_access *last = NULL;
     int m = t->p->machine;
 
-    if (clocks_disagree(w)) return;
+    if (clocks_disagree(w) || is_excused(w, t->p, t->person) || w->disks[t->person].wiped_at >= 0) return;
     for (int i = 0; i < f->access_count; i++)
         if (f->accesses[i].account == t->account && f->accesses[i].handed_at >= 0) last = &f->accesses[i];
     /* under another boot, or on another machine, its age can't be known for sure */
@@ -97,10 +127,13 @@ static void check_exchange(sim *w, transfer *t)
     check_not_known_spent(w, t);
     check_walk(w, t);
     check_not_wasted(w, t);
-    if (f->buried) sim_fail(w, t->p, "presents a token of a session that was signed out");
-    if (f->refused_to & bit(t->p)) sim_fail(w, t->p, "presents a token of a session that was refused to it");
-    if (d->refused) sim_fail(w, t->p, "presents a token that the record calls refused");
-    if (w->persons[t->person].no_replay && k->doubt)
+    if (f->buried && !is_excused(w, t->p, t->person))
+        sim_fail(w, t->p, "presents a token of a session that was signed out");
+    if (f->refused_to & bit(t->p) && (!w->remote || t->token <= f->refused_token))
+        sim_fail(w, t->p, "presents a token of a session that was refused to it");
+    if (d->refused && !is_excused(w, t->p, t->person))
+        sim_fail(w, t->p, "presents a token that the record calls refused");
+    if (w->persons[t->person].no_replay && k->doubt && d->wiped_at < 0) /* then nobody can know of it */
         sim_fail(w, t->p, "presents a token again that may not be replayed");
     if (!clocks_disagree(w) && w->now < t->p->gates[t->person][GATE_EXCHANGE])
         sim_fail(w, t->p, "shortens a Retry-After of an exchange by %lld ms",
@@ -110,6 +143,11 @@ static void check_exchange(sim *w, transfer *t)
                  (long long)(d->gate_until[m] - w->now));
     w->totals->exchanges++;
     if (k->doubt || k->mark_left) w->totals->replays++;
+}
+
+void check_left(sim *w, transfer *t)
+{
+    if (t->kind == FOR_EXCHANGE && !w->failed) check_lock(w, t, 0);
 }
 
 /* --- a bearer leaves -------------------------------------------------------------------------------------------------------- */
@@ -130,7 +168,7 @@ static void check_bearer(sim *w, const transfer *t)
     if (who != t->call->person || account != t->call->account)
         sim_fail(w, t->p, "call %d is for person %d, account %c and has a bearer of person %d, account %c",
                  t->call->number, t->call->person, 'A' + t->call->account, who, 'A' + account);
-    if (!k->on_disk)
+    if (!k->was_on_disk)
         sim_fail(w, t->p, "uses an access token before its refresh token %d.%d.%d is on the disk", who, fam, sibling);
     if (w->persons[who].families[fam].left_by & bit(t->p))
         sim_fail(w, t->p, "uses a bearer of a session that it has signed out of");
@@ -178,6 +216,8 @@ static void note_wait(sim *w, const transfer *t)
     int64_t until = w->now + t->retry_after_ms, *gate;
 
     if (t->retry_after_ms < 0) return;
+    if (w->remote && t->kind == FOR_EXCHANGE && w->disks[t->person].token != t->token)
+        return; /* it slept: the server has given a sibling the successor since */
     if (t->status == 503 && t->call) {
         t->call->not_before = until;
         return;
@@ -204,6 +244,7 @@ void check_handed_over(sim *w, transfer *t)
     note_wait(w, t);
     if (t->kind == FOR_EXCHANGE && t->means == MEANS_REFUSED) {
         one->families[t->family].refused_to |= bit(t->p);
+        if (t->token > one->families[t->family].refused_token) one->families[t->family].refused_token = t->token;
         check_seen(w, t->p, t->person);
     }
     if (t->means != MEANS_TOKENS) return;
@@ -240,7 +281,8 @@ void check_reuse(sim *w, const transfer *t)
     if (!t->open || t->token + 1 >= f->token_count)
         return; /* what a dead process sent comes late: nobody can help it */
     for (int i = t->token + 1; i < f->token_count; i++)
-        if (f->tokens[i].lives_in || f->tokens[i].on_disk)
+        if (w->remote ? f->tokens[i].on_disk && remote_holds(w, t->p, t->person) && !is_excused(w, t->p, t->person)
+                      : f->tokens[i].lives_in || f->tokens[i].on_disk)
             sim_fail(w, t->p,
                      "a session is lost that could have been kept: token %d.%d.%d was presented, and %d was known",
                      t->person, t->family, t->token, i);
@@ -257,7 +299,7 @@ static void note_saved_bearers(sim *w, const disk *d)
             w->persons[who].families[fam].accesses[serial].on_disk = true;
 }
 
-static void check_saved_token(sim *w, proc *p, int who, int old_family, int old_token)
+static void check_saved_token(sim *w, proc *p, int who, int old_family, int old_token, bool lives)
 {
     disk *d = &w->disks[who];
     known_family *f = &w->persons[who].families[d->family];
@@ -267,30 +309,42 @@ static void check_saved_token(sim *w, proc *p, int who, int old_family, int old_
         sim_fail(w, p, "saves a token that was never issued");
         return;
     }
-    k->on_disk = true;
+    k->on_disk = k->was_on_disk = true;
     note_saved_bearers(w, d);
     if (f->buried) sim_fail(w, p, "writes a session back that was signed out");
     if (f->replaced) sim_fail(w, p, "writes a session back that another one has replaced");
     if (d->family == old_family && d->token < old_token)
         sim_fail(w, p, "writes token %d.%d.%d over its successor %d", who, d->family, d->token, old_token);
     for (int i = d->token + 1; i < f->token_count; i++)
-        if (f->tokens[i].lives_in & bit(p))
+        if (lives && f->tokens[i].lives_in & bit(p))
             sim_fail(w, p, "saves token %d.%d.%d though it holds %d", who, d->family, d->token, i);
     if (d->family == old_family && d->token == old_token && !d->marked && !d->refused && k->doubt && !f->revoked &&
         !w->persons[who].no_replay)
         sim_fail(w, p, "takes the mark away while token %d.%d.%d is in doubt", who, d->family, d->token);
 }
 
-void check_save(sim *w, proc *p, int who, int old_family, int old_token, bool news)
+/* The lock is given back: what came under it is saved. */
+void check_unlock(sim *w, proc *p, int who)
+{
+    disk *d = &w->disks[who];
+    known_family *f = d->family >= 0 ? &w->persons[who].families[d->family] : NULL;
+
+    if (!f || f->revoked || is_excused(w, p, who)) return;
+    for (int i = d->token + 1; i < f->token_count; i++)
+        if (f->tokens[i].lives_in & bit(p) && !f->tokens[i].was_on_disk)
+            sim_fail(w, p, "gives the lock back though token %d.%d.%d is in its memory alone", who, d->family, i);
+}
+
+void check_save(sim *w, proc *p, int who, int old_family, int old_token, bool news, bool lives)
 {
     disk *d = &w->disks[who];
     int m = p->machine;
 
-    if (d->family >= 0) check_saved_token(w, p, who, old_family, old_token);
+    if (d->family >= 0) check_saved_token(w, p, who, old_family, old_token, lives);
     if (old_family >= 0 && d->family < 0) w->persons[who].families[old_family].buried = true;
     if (old_family >= 0 && d->family >= 0 && d->family != old_family)
         w->persons[who].families[old_family].replaced = true;
-    for (int i = 0; i < w->call_count; i++) { /* also those that were abandoned */
+    for (int i = 0; i < w->call_count && lives; i++) { /* also those that were abandoned */
         call *c = w->calls[i];
 
         if ((c->kind == CALL_SIGN_IN || c->kind == CALL_MFA) && c->p == p && c->life == p->life && c->person == who)
@@ -303,6 +357,7 @@ void check_save(sim *w, proc *p, int who, int old_family, int old_token, bool ne
         for (int i = 0; i < w->proc_count; i++)
             w->procs[i].gates[who][GATE_EXCHANGE] = w->procs[i].exchange_wait[who] = 0;
     }
+    if (!lives) return;
     if (p->exchange_wait[who] > w->now) { /* whoever reads the record now, under this boot, knows of it */
         d->gate_until[m] = p->exchange_wait[who];
         d->gate_boot[m] = w->machines[m].boot;
@@ -348,9 +403,9 @@ static void check_signed_in(sim *w, const call *c, const dpg_completion *done)
     bool fine = done->error.kind == DPG_KIND_NONE && done->status == 200;
     known_token *k = c->family >= 0 ? sim_token(w, c->person, c->family, 0) : NULL;
 
-    if (fine && !done->body.len && (!k || !k->on_disk))
+    if (fine && !done->body.len && (!k || !k->was_on_disk))
         sim_fail(w, c->p, "is signed in, and the session is not on the disk");
-    if (k && !k->on_disk && !c->cancelled && done->error.kind != DPG_KIND_STORAGE &&
+    if (k && !k->was_on_disk && !c->cancelled && done->error.kind != DPG_KIND_STORAGE &&
         done->error.kind != DPG_KIND_TIMEOUT)
         sim_fail(w, c->p, "the sign-in was answered, not saved, and ends as %s", dpg_kind_name(done->error.kind));
     if (fine && !done->body.len) w->totals->sign_ins++;
@@ -378,7 +433,7 @@ void check_done(sim *w, call *c, const dpg_completion *done)
     else if (done->error.kind == DPG_KIND_AUTH) check_lost(w, c, done->error.reason);
     if (c->kind == CALL_FORGET && done->error.kind == DPG_KIND_NONE) {
         if (c->family >= 0 && !w->persons[c->person].families[c->family].buried &&
-            w->disks[c->person].family == c->family)
+            w->disks[c->person].family == c->family && w->disks[c->person].wiped_at < c->started)
             sim_fail(w, c->p, "is signed out, and the session is still on the disk");
         if (c->family >= 0) w->totals->sign_outs++;
         for (int i = 0; i < w->persons[c->person].family_count; i++)
@@ -404,7 +459,7 @@ void check_turned(sim *w, proc *p)
 
 void check_exited(sim *w, proc *p)
 {
-    if (w->async_disk) return; /* there it may run out of time for good reason */
+    if (w->remote) return; /* there it may run out of time for good reason */
     for (int who = 0; who < w->person_count; who++)
         for (int f = 0; f < w->persons[who].family_count; f++)
             for (int i = 1; i < w->persons[who].families[f].token_count; i++) {

@@ -1,7 +1,7 @@
 /*
- * The store: one record for each person on a disk that all processes share and that outlives them. Answers at once or
- * later; can be full, read-only or broken. A lock belongs to a process and dies with it. A save that fails has left what
- * was stored as it was.
+ * The store on a disk that all processes share and that outlives them: one record for each person. Answers at once; can be
+ * full, read-only or broken. A lock belongs to a process and dies with it. A save that fails has left what was stored as
+ * it was. (Stores that answer later are in remote.c.)
  */
 #include "sim.h"
 
@@ -14,12 +14,6 @@ typedef struct sim_store {
     proc *p;
     int life, who;
 } sim_store;
-
-typedef struct pending { /* an ask that is answered later */
-    proc *p;
-    int life, who;
-    dpg_store_request borrowed, request; /* the engine's own, and a copy of it */
-} pending;
 
 static const char *const op_names[] = {"lock", "load", "save", "unlock"};
 
@@ -51,11 +45,28 @@ static void read_record(sim *w, proc *p, int who)
         sim_fail(w, p, "saved a refresh token that is none of this person's");
 }
 
-static void save(sim *w, proc *p, int who, const dpg_store_request *request, dpg_store_reply *reply)
+/* These bytes are stored from now on. `lives`: who wrote them hears of it */
+void disk_write(sim *w, proc *p, int who, dpg_str bytes, bool lives)
 {
     disk *d = &w->disks[who];
     int family = d->family, token = d->token;
-    bool spare = d->spare_of == p, news = !d->found || !dpg_str_eq(request->bytes, request->expected);
+    bool news = !d->found || !dpg_str_eq(bytes, dpg_str_of(d->bytes, d->len));
+
+    d->bytes = sim_alloc(d->bytes, bytes.len + 1, 1);
+    memcpy(d->bytes, bytes.ptr, bytes.len);
+    d->bytes[bytes.len] = '\0';
+    d->len = bytes.len;
+    d->found = true;
+    read_record(w, p, who);
+    if (lives && d->family >= 0) p->seen_family[who] = d->family;
+    if (lives) check_seen(w, p, who);
+    check_save(w, p, who, family, token, news, lives);
+}
+
+static void save(sim *w, proc *p, int who, const dpg_store_request *request, dpg_store_reply *reply)
+{
+    disk *d = &w->disks[who];
+    bool spare = d->spare_of == p;
 
     if (d->found != request->had ||
         (d->found && (d->len != request->expected.len || memcmp(d->bytes, request->expected.ptr, d->len) != 0))) {
@@ -74,16 +85,8 @@ static void save(sim *w, proc *p, int who, const dpg_store_request *request, dpg
         d->failed_at = w->now;
         return;
     }
-    d->bytes = sim_alloc(d->bytes, request->bytes.len + 1, 1);
-    memcpy(d->bytes, request->bytes.ptr, request->bytes.len);
-    d->bytes[request->bytes.len] = '\0';
-    d->len = request->bytes.len;
-    d->found = true;
     d->spare_of = request->reserve ? p : NULL;
-    read_record(w, p, who);
-    if (d->family >= 0) p->seen_family[who] = d->family;
-    check_seen(w, p, who);
-    check_save(w, p, who, family, token, news);
+    disk_write(w, p, who, request->bytes, true);
 }
 
 static void load(sim *w, proc *p, int who, dpg_store_reply *reply)
@@ -153,47 +156,11 @@ static bool operate(sim *w, proc *p, int who, const dpg_store_request *request, 
 
 /* --- asking ------------------------------------------------------------------------------------------------------------ */
 
-static dpg_str copy(dpg_str s)
-{
-    char *bytes = sim_alloc(NULL, s.len + 1, 1);
-
-    if (s.len) memcpy(bytes, s.ptr, s.len);
-    return dpg_str_of(bytes, s.len);
-}
-
-static bool same(dpg_str a, dpg_str b)
-{
-    return dpg_str_eq(a, b);
-}
-
-static void answer(sim *w, void *self, int64_t arg)
-{
-    pending *a = self;
-    dpg_store_reply reply = {0};
-
-    (void)arg;
-    reply.error.retry_after_ms = -1;
-    if (a->p->life == a->life && !a->p->doomed && !w->failed) {
-        if (!same(a->borrowed.bytes, a->request.bytes) || !same(a->borrowed.expected, a->request.expected))
-            sim_fail(w, a->p, "gave back what it lent to the store, before the answer");
-        else if (operate(w, a->p, a->who, &a->request, &reply)) {
-            a->p->activity++;
-            proc_enter(a->p);
-            dpg_engine_store_answer(a->p->engine, a->request.ask, &reply);
-            if (proc_leave(w, a->p)) proc_wake(w, a->p);
-        }
-    }
-    free((void *)(uintptr_t)a->request.bytes.ptr);
-    free((void *)(uintptr_t)a->request.expected.ptr);
-    free(a);
-}
-
 static bool ask(dpg_store *base, const dpg_store_request *request, dpg_store_reply *reply)
 {
     sim_store *s = (sim_store *)base;
     proc *p = s->p;
     sim *w = p->w;
-    pending *later;
 
     reply->error.retry_after_ms = -1;
     if (p->life != s->life || p->doomed || w->failed) { /* of the dead, or of a world that has ended */
@@ -201,16 +168,8 @@ static bool ask(dpg_store *base, const dpg_store_request *request, dpg_store_rep
         return true;
     }
     p->activity++;
-    if (!w->async_disk || sim_chance(w, 200)) {
-        if (!operate(w, p, s->who, request, reply)) refuse(reply, "store_io", "the process is dead");
-        return true;
-    }
-    later = sim_alloc(NULL, 1, sizeof *later);
-    *later = (pending){p, s->life, s->who, *request, *request};
-    later->request.bytes = copy(request->bytes);
-    later->request.expected = copy(request->expected);
-    sim_after(w, sim_fault(w, F_DISK_SLOW) ? sim_spread(w, 500, 30000) : sim_spread(w, 1, 50), answer, later, 0);
-    return false;
+    if (!operate(w, p, s->who, request, reply)) refuse(reply, "store_io", "the process is dead");
+    return true;
 }
 
 static void store_free(dpg_store *base)
@@ -225,7 +184,10 @@ dpg_store *disk_store_new(proc *p, int who)
     char identity[24];
 
     snprintf(identity, sizeof identity, "sim:person%d", who);
-    *s = (sim_store){{1, dpg_strndup(dpg_cstr(identity)), ask, store_free}, p, p->life, who};
+    *s = (sim_store){.base = {.refs = 1, .identity = dpg_strndup(dpg_cstr(identity)), .ask = ask, .free = store_free},
+                     .p = p,
+                     .life = p->life,
+                     .who = who};
     return &s->base;
 }
 
@@ -251,10 +213,7 @@ void disk_weather(sim *w)
     }
 }
 
-/* Answers that are still to come are in the queue of events, and so are their asks. */
 void disk_free(sim *w)
 {
-    for (size_t i = 0; i < w->heap_count; i++)
-        if (w->heap[i].run == answer) answer(w, w->heap[i].self, 0);
     for (int i = 0; i < w->person_count; i++) free(w->disks[i].bytes);
 }

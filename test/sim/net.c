@@ -49,17 +49,27 @@ static void reaches_server(sim *w, void *self, int64_t trouble)
     sim_after(w, work, answered, t, 0);
 }
 
+static bool leaves_too_late(const sim *w, const transfer *t)
+{
+    return t->request.leave_by_boot_ms && w->now - w->machines[t->p->machine].booted_at > t->request.leave_by_boot_ms;
+}
+
 static void leaves(sim *w, void *self, int64_t trouble)
 {
     transfer *t = self;
 
     if (!t->open) return;
-    if (t->fate == FATE_REFUSED) {
+    if (w->now < t->p->stands_until && t->slow_hands) { /* stopped while it connected: it sends when it goes on */
+        sim_after(w, t->p->stands_until - w->now, leaves, t, trouble);
+        return;
+    }
+    if (t->fate == FATE_REFUSED || leaves_too_late(w, t)) {
         t->failed = true;
         comes_back(w, t, 0);
         return;
     }
     t->left = true;
+    check_left(w, t);
     if (t->fate == FATE_CUT) {
         t->failed = true;
         sim_after(w, sim_spread(w, 1, w->latency_ms), comes_back, t, 0);
@@ -171,6 +181,8 @@ static dpg_status net_start(void *self, uint64_t id, const dpg_request *request,
         sim_trace(w, p, "net: exchange of %d.%d.%d for account %c", t->person, t->family, t->token, 'A' + t->account);
     else sim_trace(w, p, "net: %s", t->path);
     check_leaving(w, t);
+    t->slow_hands = sim_chance(w, 500);
+    if (w->remote && t->kind == FOR_EXCHANGE && sim_fault(w, F_STOPS)) proc_stops(w, p);
     sim_after(w, sim_spread(w, 1, w->latency_ms), leaves, t, (int64_t)trouble);
     proc_may_die(w, p, "after a send");
     return DPG_OK;

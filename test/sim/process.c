@@ -128,7 +128,7 @@ static void get_handle(sim *w, proc *p, int who, int account)
     dpg_person_options options = {w->persons[who].no_replay};
     dpg_error err = DPG_ERROR_INIT;
 
-    p->stores[who][account] = disk_store_new(p, who);
+    p->stores[who][account] = w->remote ? remote_store_new(p, who) : disk_store_new(p, who);
     must(w, p,
          dpg_credential_person(p->engine, dpg_cstr(SIM_ORIGIN), p->stores[who][account], &options,
                                &p->credentials[who][account], &err),
@@ -185,7 +185,8 @@ void proc_begins(sim *w, void *self, int64_t arg)
 /* What the world sees of an end: nobody hears its connections, and its locks are free. */
 static void vanish(sim *w, proc *p)
 {
-    disk_process_dies(w, p);
+    if (w->remote) remote_process_dies(w, p);
+    else disk_process_dies(w, p);
     net_process_dies(w, p);
     caller_ends(p);
     for (int i = 0; i < w->person_count; i++)
@@ -206,6 +207,13 @@ void proc_kill(sim *w, proc *p)
     vanish(w, p);
     p->doomed = true;
     if (p->depth == 0) proc_bury(w, p);
+}
+
+void proc_stops(sim *w, proc *p)
+{
+    if (!p->life || p->doomed) return;
+    p->stands_until = w->now + sim_spread(w, 500, 300000);
+    sim_trace(w, p, "stands still until %.3f", (double)p->stands_until / 1000);
 }
 
 bool proc_may_die(sim *w, proc *p, const char *where)
@@ -244,7 +252,11 @@ void proc_exit(sim *w, proc *p)
     for (int i = 0; i < w->person_count; i++)
         for (int k = 0; k < SIM_ACCOUNTS; k++) dpg_credential_free(p->credentials[i][k]);
     dpg_credential_free(p->service);
-    dpg_engine_free(p->engine, SIM_CLOSE_GRACE_MS);
+    while (w->remote && !w->failed && w->now < p->exit_until && !p->doomed &&
+           dpg_engine_finish(p->engine, p->exit_until - w->now))
+        drain(w, p);
+    drain(w, p);
+    dpg_engine_free(p->engine, w->now < p->exit_until ? p->exit_until - w->now : 0);
     p->engine = NULL;
     if (!p->doomed) {
         if (!w->failed) check_exited(w, p);

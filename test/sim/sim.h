@@ -1,7 +1,7 @@
 /*
  * The simulator's world: real engines over a virtual clock, network, server and disk, all of it drawn from one seed. What
- * the world knows stands here; world.c has time and chance, net.c the transport, server.c the API, disk.c the store,
- * process.c the programs that use the core, checks.c what must always hold. One thread, no real time, no address order.
+ * the world knows stands here; world.c has time and chance, net.c the transport, server.c the API, disk.c and remote.c the
+ * stores, process.c the programs that use the core, checks.c what must always hold. One thread, no real time, no address order.
  */
 #ifndef DPG_SIM_H
 #define DPG_SIM_H
@@ -17,6 +17,8 @@
 #define SIM_EXCHANGE_LIMIT_MS 20000 /* of one exchange; those that replay it have theirs */
 #define SIM_YOUNG_MS 60000          /* a bearer younger than this is not exchanged for a 401 */
 #define SIM_CLOSE_GRACE_MS 5000
+#define SIM_LEASE_NEEDED_MS 30000 /* one exchange, and the save after it */
+#define SIM_OWNER 160
 #define SIM_EPOCH_S 1795000000 /* November 2026: when the virtual time begins */
 
 typedef struct sim sim;
@@ -38,7 +40,8 @@ typedef struct known_token { /* a refresh token: rt~person.family.number.random 
     int64_t spent_at;        /* -1: the newest */
     unsigned lives_in;       /* a bit for each process that has been handed it in its present life */
     int64_t handed_at;       /* when that was last */
-    bool on_disk;            /* it has been saved, ever */
+    bool on_disk;            /* it has been saved, and the store has not been wiped since */
+    bool was_on_disk;        /* it has been saved, ever */
     bool doubt;              /* it may have been spent, as far as its clients can tell */
     bool mark_left;          /* a lock ended while the disk said that it was in flight */
     uint64_t random;
@@ -58,7 +61,8 @@ typedef struct known_family {
     bool buried;   /* a tombstone took its place on the disk */
     bool replaced; /* another session did */
     bool counted;
-    unsigned refused_to; /* a bit for each process that has read the refusal in its present life */
+    unsigned refused_to; /* a bit for each process that has read the refusal in its present life … */
+    int refused_token;   /* … of this token, and perhaps of older ones */
     unsigned left_by;    /* the same for each that has signed out of it, or after it */
     known_token *tokens;
     known_access *accesses;
@@ -73,7 +77,7 @@ typedef struct known_person {
     bool heal_sign_in; /* the healing phase has signed in already */
 } known_person;
 
-/* --- the disk: one record for a person, shared by all ---------------------------------------------------------------- */
+/* --- the store: one record for a person, shared by all --------------------------------------------------------------- */
 
 typedef struct disk {
     char *bytes;
@@ -81,7 +85,13 @@ typedef struct disk {
     bool found;
     int family, token; /* of the refresh token in it; -1: none */
     bool marked, refused;
-    proc *holder; /* of the lock */
+    proc *holder; /* of the lock … */
+    int holder_life;
+    char owner[SIM_OWNER]; /* … and as the store knows it, if the programs keep it themselves */
+    int64_t lease_until;
+    int64_t lost_at;    /* when the store last forgot its locks … */
+    int64_t wiped_at;   /* … and all else */
+    int64_t outside_at; /* when somebody last wrote who did not hold the lock any more */
     int64_t full_until, read_only_until;
     proc *spare_of;                   /* who has room reserved for one more save */
     int64_t failed_at;                /* when a save last failed */
@@ -154,8 +164,10 @@ struct proc {
     dpg_store *stores[SIM_PERSONS][SIM_ACCOUNTS];
     dpg_credential *credentials[SIM_PERSONS][SIM_ACCOUNTS], *service;
     caller callers[SIM_CALLERS];
-    int seen_family[SIM_PERSONS];     /* the newest that it has read or written; -1: none */
-    int64_t saw_lost_at[SIM_PERSONS]; /* when it last learned that there is no session to go on with */
+    char owner[SIM_PERSONS][SIM_OWNER]; /* under which it asked for the lock last */
+    int64_t locked_at[SIM_PERSONS];     /* when it was given that */
+    int seen_family[SIM_PERSONS];       /* the newest that it has read or written; -1: none */
+    int64_t saw_lost_at[SIM_PERSONS];   /* when it last learned that there is no session to go on with */
     int open_calls;
     int64_t gates[SIM_PERSONS][3]; /* not before: calls, exchanges, sign-ins */
     int64_t service_gate;
@@ -206,11 +218,12 @@ typedef struct transfer {
     dpg_request request; /* its bytes are borrowed; read again at the end, to see that they are still there */
     char bearer[96], key[48];
     int64_t started;
-    bool open;    /* somebody waits for it */
-    bool left;    /* it may have left the machine */
-    bool arrived; /* its end lies in the socket */
-    bool ready;   /* a step has taken it out of there */
-    bool failed;  /* its end is an error */
+    bool slow_hands; /* while its process stands still it does not leave */
+    bool open;       /* somebody waits for it */
+    bool left;       /* it may have left the machine */
+    bool arrived;    /* its end lies in the socket */
+    bool ready;      /* a step has taken it out of there */
+    bool failed;     /* its end is an error */
     int status;
     char head[400];
     dpg_buf answer;
@@ -244,6 +257,9 @@ typedef enum fault {
     F_DISK_READ_ONLY,
     F_DISK_IO,
     F_DISK_SLOW,
+    F_STORE_SILENT,
+    F_STORE_RESTART,
+    F_STOPS,
     F_CLOCK_JUMP,
     F_STANDS_STILL,
     F_EXIT,
@@ -280,7 +296,8 @@ struct sim {
     int rate[F_COUNT]; /* per thousand, of what depends on the fault */
     bool strict, lazy; /* lazy: the server keeps a refresh token now and then */
     int64_t grace_ms, life_ms, think_ms, latency_ms;
-    bool async_disk, sign_outs;
+    bool remote, leases; /* the programs keep their store themselves; its locks run out */
+    bool sign_outs;
     int64_t chaos_until, heal_until;
 };
 
@@ -317,13 +334,24 @@ void server_free(sim *w);
 dpg_store *disk_store_new(proc *p, int who);
 void disk_process_dies(sim *w, proc *p);
 void disk_weather(sim *w);
+void disk_write(sim *w, proc *p, int who, dpg_str bytes, bool lives);
 void disk_free(sim *w);
+
+/* remote.c */
+dpg_store *remote_store_new(proc *p, int who);
+void remote_asked(sim *w, proc *p, dpg_store_asked *asked); /* takes it */
+bool remote_is_held(const sim *w, const disk *d);
+bool remote_holds(const sim *w, const proc *p, int who);
+void remote_process_dies(sim *w, proc *p);
+void remote_weather(sim *w);
+void remote_free(sim *w);
 
 /* process.c */
 void proc_spawn(sim *w, proc *p);
 void proc_begins(sim *w, void *p, int64_t arg);        /* the same, as an action */
 void proc_kill(sim *w, proc *p);                       /* now, wherever it is; it starts again by itself */
 bool proc_may_die(sim *w, proc *p, const char *where); /* a crash at this very step, if chance has it so */
+void proc_stops(sim *w, proc *p);                      /* here, for a while */
 void proc_exit(sim *w, proc *p);                       /* politely */
 void proc_bury(sim *w, proc *p);                       /* its memory */
 void proc_wake(sim *w, proc *p);                       /* something has happened that it should hear of */
@@ -341,7 +369,9 @@ void check_leaving(sim *w, transfer *t);
 void check_reuse(sim *w, const transfer *t);
 void check_handed_over(sim *w, transfer *t);
 void check_aborted(sim *w, transfer *t);
-void check_save(sim *w, proc *p, int who, int old_family, int old_token, bool news);
+void check_left(sim *w, transfer *t); /* an exchange, at the very moment at which it leaves */
+void check_unlock(sim *w, proc *p, int who);
+void check_save(sim *w, proc *p, int who, int old_family, int old_token, bool news, bool lives);
 void check_done(sim *w, call *c, const dpg_completion *done);
 void check_seen(sim *w, proc *p, int who); /* it has read the record, or written it, or heard of its session's end */
 void check_turned(sim *w, proc *p);

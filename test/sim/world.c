@@ -30,7 +30,10 @@ const char *const sim_fault_names[F_COUNT] = {
     [F_DISK_FULL] = "disk full",
     [F_DISK_READ_ONLY] = "disk read-only",
     [F_DISK_IO] = "disk error",
-    [F_DISK_SLOW] = "slow disk",
+    [F_DISK_SLOW] = "slow store",
+    [F_STORE_SILENT] = "store never answers",
+    [F_STORE_RESTART] = "store restarts",
+    [F_STOPS] = "process stops in a step",
     [F_CLOCK_JUMP] = "clock jump",
     [F_STANDS_STILL] = "process stands still",
     [F_EXIT] = "clean exit",
@@ -201,8 +204,7 @@ static void weather(sim *w, void *self, int64_t arg)
     } else if (p->life && !p->depth && sim_fault(w, F_EXIT)) {
         proc_exit(w, p);
     } else if (p->life && sim_fault(w, F_STANDS_STILL)) {
-        p->stands_until = w->now + sim_spread(w, 500, 300000);
-        sim_trace(w, p, "stands still until %.3f", (double)p->stands_until / 1000);
+        proc_stops(w, p);
     }
     if (sim_fault(w, F_REBOOT)) reboot(w, m);
     if (sim_fault(w, F_CLOCK_JUMP)) {
@@ -210,7 +212,8 @@ static void weather(sim *w, void *self, int64_t arg)
         sim_trace(w, NULL, "the clock of machine %d jumps to %+.3f s", (int)(m - w->machines),
                   (double)m->wall_off / 1000);
     }
-    disk_weather(w);
+    if (w->remote) remote_weather(w);
+    else disk_weather(w);
     server_revoke(w);
     sim_after(w, sim_spread(w, 100, w->life_ms), weather, NULL, 0);
 }
@@ -246,7 +249,11 @@ static void draw_character(sim *w)
     w->life_ms = 1000 * one_of(w, lives, 6);
     w->think_ms = sim_spread(w, 200, w->life_ms);
     w->latency_ms = sim_spread(w, 2, 400);
-    w->async_disk = sim_chance(w, 400);
+    w->remote = sim_chance(w, 500);
+    w->leases = w->remote && sim_chance(w, 700);
+    w->rate[F_STORE_SILENT] /= 5;
+    w->rate[F_STORE_RESTART] /= 2;
+    w->rate[F_STOPS] /= 4;
     w->sign_outs = sim_chance(w, 300);
     w->person_count = sim_chance(w, 250) ? 2 : 1;
     w->proc_count = (int)sim_between(w, 1, SIM_PROCS);
@@ -268,7 +275,7 @@ static void draw_world(sim *w)
         w->persons[i].two_factor = sim_chance(w, 300);
         w->persons[i].no_replay = sim_chance(w, 100);
         w->disks[i].family = w->disks[i].token = -1;
-        w->disks[i].failed_at = -1;
+        w->disks[i].failed_at = w->disks[i].lost_at = w->disks[i].wiped_at = w->disks[i].outside_at = -1;
     }
     for (int i = 0; i < w->proc_count; i++) {
         w->procs[i].w = w;
@@ -277,9 +284,12 @@ static void draw_world(sim *w)
         sim_after(w, i ? sim_spread(w, 1, 2 * w->think_ms) : 0, proc_begins, &w->procs[i], 0);
     }
     sim_trace(w, NULL,
-              "%s server (grace %lld s), access tokens live %lld s, %d persons, %d processes on %d machines, %s disk",
+              "%s server (grace %lld s), access tokens live %lld s, %d persons, %d processes on %d machines, %s",
               w->strict ? "strict" : "lenient", (long long)w->grace_ms / 1000, (long long)w->life_ms / 1000,
-              w->person_count, w->proc_count, w->machine_count, w->async_disk ? "slow" : "prompt");
+              w->person_count, w->proc_count, w->machine_count,
+              !w->remote  ? "a file"
+              : w->leases ? "a store with leases"
+                          : "a store");
     for (fault f = 0; f < F_COUNT; f++)
         if (w->rate[f]) sim_trace(w, NULL, "  %s: %d in 1000", sim_fault_names[f], w->rate[f]);
 }
@@ -344,6 +354,7 @@ bool sim_seed(uint64_t seed, bool verbose, totals *sum, char *why, size_t why_si
     failed = w->failed;
     snprintf(why, why_size, "%s", w->why);
     net_free(w);
+    remote_free(w);
     disk_free(w);
     server_free(w);
     for (int i = 0; i < w->call_count; i++) free(w->calls[i]);

@@ -33,6 +33,7 @@ function Downloads:url(public_uuid, options)
 end
 
 local VERSION = { version = config.text }
+local MOST, MAX_BYTES = { max_response_bytes = config.CALL.max_response_bytes }, 64 * 1024 * 1024
 local OVERWRITE = { overwrite = config.is "boolean" }
 
 -- A function that asks for the link to an image's file.
@@ -69,6 +70,21 @@ function Downloads:save(public_uuid, target, options)
   if config.text(target) then errors.raise("downloads:save: a path or a folder expected, got %s", type(target)) end
   return download.save(self._session, identity(public_uuid, options.version), asking(self, public_uuid,
     options.version), target, options, public_uuid)
+end
+
+---An image's file as a string: for what has no folders (a game's memory, a cache). Needs api.download.
+---@param public_uuid string
+---@param options? dpg.DownloadReadOptions  `version`, `max_response_bytes` (64 MiB), and those of chunks
+---@return string? bytes
+---@return dpg.DownloadAnswer|dpg.Error answer_or_err  kind "protocol", code "response_too_large"
+function Downloads:read(public_uuid, options)
+  options = config.check("downloads:read", options, transfer.OPTIONS, VERSION, MOST)
+  config.check_call_retry("downloads:read", options)
+  if type(public_uuid) ~= "string" then
+    errors.raise("downloads:read: an image's public_uuid expected, got %s", type(public_uuid))
+  end
+  local most = options.max_response_bytes or self._session._config.max_response_bytes or MAX_BYTES
+  return download.read(self._session, asking(self, public_uuid, options.version), options, most)
 end
 
 ---An image's file, piece by piece: pulled, so that no more is fetched than is used. Raises errors in a `for`, as

@@ -105,26 +105,22 @@ local function put_smooth(put, previous, step, a, b, c, d)
   return dc
 end
 
+-- Eight values, `step` apart, and their transform: sums of opposite ones make its even half, differences its odd one.
+local function transform_line(from, first, step, to)
+  local a, b, c, d = from[first], from[first + step], from[first + 2 * step], from[first + 3 * step]
+  local e, f, g, h = from[first + 4 * step], from[first + 5 * step], from[first + 6 * step], from[first + 7 * step]
+  local s0, s1, s2, s3, d0, d1, d2, d3 = a + h, b + g, c + f, d + e, a - h, b - g, c - f, d - e
+  for u = 0, 6, 2 do
+    local even, odd = basis[u], basis[u + 1]
+    to[first + u * step] = s0 * even[0] + s1 * even[1] + s2 * even[2] + s3 * even[3]
+    to[first + (u + 1) * step] = d0 * odd[0] + d1 * odd[1] + d2 * odd[2] + d3 * odd[3]
+  end
+end
+
 local function transform(samples)
   local rows, result = {}, {}
-  for y = 0, 7 do
-    for u = 0, 7 do
-      local sum, wave = 0, basis[u]
-      for x = 0, 7 do
-        sum = sum + samples[y * 8 + x] * wave[x]
-      end
-      rows[y * 8 + u] = sum
-    end
-  end
-  for u = 0, 7 do
-    for v = 0, 7 do
-      local sum, wave = 0, basis[v]
-      for y = 0, 7 do
-        sum = sum + rows[y * 8 + u] * wave[y]
-      end
-      result[v * 8 + u] = sum
-    end
-  end
+  for y = 0, 7 do transform_line(samples, y * 8, 1, rows) end
+  for u = 0, 7 do transform_line(rows, u, 8, result) end
   return result
 end
 

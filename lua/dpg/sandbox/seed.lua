@@ -97,7 +97,7 @@ local function metadata(dice, subject, taken_at)
 end
 
 -- The longer side of each version and the size of its file, into which the picture fits (see jpeg.lua).
-local version_sizes = { { "thumbnail", 160, 9000 }, { "preview", 640, 60000 } }
+local version_sizes = { { "thumbnail", 160, 9000 }, { "preview", 640, 60000 }, { "large", 1280, 300000 } }
 
 ---The versions of an image, smallest first; the original is as large as the image says.
 ---@param cdn_url string
@@ -138,7 +138,7 @@ local function position(dice, place)
   return { latitude = place[3] + dice.number(900) / 100000, longitude = place[4] + dice.number(900) / 100000 }
 end
 
-local ORIGINAL = { 1600, 1067 } -- as large as a picture that is drawn in a tenth of a second
+local ORIGINAL = { 1600, 1067 } -- as large as a picture that is drawn in a few tenths of a second
 
 local function image(dice, account, taken_at, number, cdn_url)
   local subject = dice.pick(kinds)(dice)

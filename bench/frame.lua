@@ -1,0 +1,98 @@
+-- What dpg costs a game's frame: loop:step() and the whole frame, 60 frames a second, with and without transfers, in
+-- turns of one second within one run, so that whatever else this machine does hits both alike.
+--
+--   LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='build/luajit/?.so;;' luajit bench/frame.lua [SECONDS] [TRANSFERS]
+local core = require "dpg.core"
+local dpg = require "dpg"
+local sandbox = require "dpg.sandbox"
+local socket = require "socket"
+
+local SECONDS, TRANSFERS = tonumber(arg[1]) or 40, tonumber(arg[2]) or 8
+local FRAME_S, DRAW_S = 1 / 60, 0.003
+
+local box = sandbox.start()
+local gallery = dpg.assert(dpg.service { token = box.token, base_url = box.base_url, ca_file = box.ca_file })
+local file = box:add_blob { size = 4 * 1024 * 1024, seed = 1, filename = "stage.jpg" }.public_uuid
+local photo = ("\255\216\255"):rep(300000)
+
+local bytes, calls = 0, 0
+
+-- One transfer after the other: to a string, in chunks, from memory; with calls in between.
+local kinds = {
+  function() bytes = bytes + #dpg.assert(gallery.downloads:read(file)) end,
+  function()
+    local chunks = gallery.downloads:chunks(file)
+    local piece, err = chunks:next()
+    while piece do
+      bytes = bytes + #piece
+      piece, err = chunks:next()
+    end
+    dpg.assert(not err, err)
+  end,
+  function()
+    dpg.assert(gallery.uploads:send({ bytes = photo, filename = "photo.jpg" }, { title = "Frame" }))
+    bytes = bytes + #photo
+  end,
+  function()
+    dpg.assert(gallery.images:list { limit = 50 })
+    calls = calls + 1
+  end,
+}
+
+local function transfer(nth)
+  while true do
+    kinds[nth % #kinds + 1]()
+    nth = nth + 1
+  end
+end
+
+local function draw(seconds)
+  local ends_at = core.now() + seconds
+  while core.now() < ends_at do end
+end
+
+local idle, busy = { step = {}, frame = {} }, { step = {}, frame = {} }
+
+local function play(loop, seconds, times)
+  local ends_at = core.now() + seconds
+  while true do
+    local begun = core.now()
+    if begun >= ends_at then return end
+    draw(DRAW_S)
+    local before = core.now()
+    loop:step()
+    local after = core.now()
+    times.step[#times.step + 1] = after - before
+    times.frame[#times.frame + 1] = after - begun
+    socket.sleep(math.max(0, FRAME_S - (core.now() - begun)))
+  end
+end
+
+local function percentile(sorted, p)
+  return sorted[math.max(1, math.ceil(#sorted * p / 100))] * 1000
+end
+
+local function show(what, name)
+  table.sort(idle[name])
+  table.sort(busy[name])
+  for _, p in ipairs { 50, 90, 99, 99.9, 100 } do
+    print(("%-12s p%-5s %12.3f %12.3f"):format(what, p, percentile(idle[name], p), percentile(busy[name], p)))
+  end
+end
+
+for _ = 1, math.ceil(SECONDS / 2) do
+  local quiet = dpg.assert(dpg.loop())
+  play(quiet, 1, idle)
+  quiet:close()
+  local loop = dpg.assert(dpg.loop())
+  for nth = 1, TRANSFERS do loop:spawn(transfer, nth) end
+  play(loop, 1, busy)
+  loop:close()
+end
+box:stop()
+
+print(("%s, %d frames each, %d transfers: %.1f MB/s, %.0f calls a second"):format(
+  require("dpg.compat").name, #busy.frame, TRANSFERS, bytes / 1e6 / (SECONDS / 2), calls / (SECONDS / 2)))
+print(("%-12s %-6s %12s %12s"):format("ms", "", "without", "with"))
+show("loop:step()", "step")
+show("frame", "frame")

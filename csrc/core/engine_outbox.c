@@ -1,0 +1,221 @@
+/*
+ * The host's side of an engine: what it takes out (notes, ended calls, counts), and how it ends a call. Everything here may
+ * be called while the engine's own thread turns it; nothing here waits for more than the engine's monitor.
+ */
+#include "engine_internal.h"
+
+#include <string.h>
+
+/* --- the outbox ---------------------------------------------------------------------------------------------------------- */
+
+static void put(dpg_engine *e, dpg_out *out)
+{
+    dpg_list_push(&e->outbox, &out->link);
+    e->outbox_count++;
+    e->news = true;
+}
+
+void dpg_out_put_locked(dpg_engine *e, dpg_out *out, dpg_note_type type, dpg_flow *f)
+{
+    if (dpg_list_linked(&out->link)) return;
+    out->type = type;
+    out->flow = f;
+    put(e, out);
+}
+
+void dpg_out_drop_locked(dpg_engine *e, dpg_out *out)
+{
+    if (!dpg_list_linked(&out->link)) return;
+    dpg_list_remove(&out->link);
+    e->outbox_count--;
+}
+
+void dpg_engine_say(dpg_engine *e, const dpg_note *note)
+{
+    dpg_outgoing *out;
+
+    if (!e->events || (out = dpg_calloc(1, sizeof *out)) == NULL) return;
+    out->note = *note;
+    dpg_engine_lock(e);
+    put(e, &out->outgoing);
+    dpg_engine_unlock(e);
+}
+
+void dpg_engine_put_ask(dpg_engine *e, dpg_outgoing *ask)
+{
+    dpg_engine_lock(e);
+    ask->from->ask_waits = true;
+    ask->outgoing.type = DPG_NOTE_STORE;
+    put(e, &ask->outgoing);
+    dpg_engine_unlock(e);
+}
+
+static bool next(dpg_engine *e, dpg_note *note)
+{
+    dpg_list *node = dpg_list_first(&e->outbox);
+    dpg_out *out;
+
+    if (!node) return false;
+    out = DPG_LIST_ITEM(node, dpg_out, link);
+    dpg_out_drop_locked(e, out);
+    if (out->flow) {
+        note->type = out->type;
+        note->id = out->flow->id;
+    } else {
+        dpg_credential *from = DPG_LIST_ITEM(out, dpg_outgoing, outgoing)->from;
+
+        *note = DPG_LIST_ITEM(out, dpg_outgoing, outgoing)->note;
+        if (from) {
+            from->ask_waits = false;
+            from->ask_taken = dpg_engine_now_ms(e); /* its time limit counts from here */
+        }
+        dpg_free(DPG_LIST_ITEM(out, dpg_outgoing, outgoing));
+    }
+    return true;
+}
+
+void dpg_outbox_free(dpg_engine *e)
+{
+    dpg_note note;
+
+    memset(&note, 0, sizeof note);
+    while (next(e, &note)) {
+        dpg_store_asked_free(note.asked);
+        note.asked = NULL;
+    }
+}
+
+void dpg_engine_next(dpg_engine *e, dpg_note *note)
+{
+    memset(note, 0, sizeof *note);
+    if (!dpg_engine_is_mine(e)) return;
+    dpg_engine_lock(e);
+    next(e, note);
+    dpg_engine_unlock(e);
+}
+
+/* --- calls that have ended ------------------------------------------------------------------------------------------------ */
+
+/* The host's from here on, with nothing of it left in the engine; NULL: it has not ended, or there is none. */
+static dpg_flow *take_locked(dpg_engine *e, dpg_id id)
+{
+    dpg_flow *f = dpg_ids_find(&e->ids, id);
+
+    if (!f || !f->ended) return NULL;
+    dpg_ids_remove(&e->ids, id);
+    e->untaken--;
+    dpg_out_drop_locked(e, &f->out); /* taken before it was told */
+    dpg_out_drop_locked(e, &f->want);
+    dpg_out_drop_locked(e, &f->data);
+    return f;
+}
+
+dpg_status dpg_engine_take(dpg_engine *e, dpg_id id, dpg_completion *out, dpg_error *err)
+{
+    dpg_flow *f = NULL;
+
+    if (dpg_engine_is_mine(e)) {
+        dpg_engine_lock(e);
+        f = take_locked(e, id);
+        dpg_engine_unlock(e);
+    }
+    if (!f)
+        return dpg_fail(err, DPG_E_UNKNOWN, DPG_KIND_USAGE, "unknown_call",
+                        "no call with this number has ended, or it was taken");
+    memset(out, 0, sizeof *out);
+    out->error = f->error;
+    if (f->error.kind == DPG_KIND_NONE) {
+        out->status = f->response.status;
+        out->headers = f->response.headers;
+        out->header_count = f->response.header_count;
+        out->body = dpg_buf_str(&f->response.body);
+    }
+    out->attempts = f->call.attempt;
+    out->sent = f->call.sent;
+    out->retry_after_ms = f->call.retry_after_ms;
+    out->owner = f;
+    return DPG_OK;
+}
+
+void dpg_completion_clear(dpg_completion *completion)
+{
+    dpg_flow_free(completion->owner);
+    memset(completion, 0, sizeof *completion);
+}
+
+/* --- ending one early ----------------------------------------------------------------------------------------------------- */
+
+/* The thread is to end it. */
+static void ask_to_cancel_locked(dpg_engine *e, dpg_flow *f)
+{
+    if (!dpg_list_linked(&f->command)) dpg_list_push(&e->commands, &f->command);
+    dpg_engine_wake_locked(e);
+}
+
+void dpg_engine_cancel(dpg_engine *e, dpg_id id)
+{
+    dpg_flow *f;
+
+    if (!dpg_engine_is_mine(e)) return;
+    dpg_engine_lock(e);
+    f = dpg_ids_find(&e->ids, id);
+    if (f && f->ended) f = NULL;
+    if (f && e->threaded) ask_to_cancel_locked(e, f);
+    dpg_engine_unlock(e);
+    if (f && !e->threaded) dpg_engine_cancel_now(e, f);
+}
+
+void dpg_engine_abandon(dpg_engine *e, dpg_id id)
+{
+    dpg_flow *f, *ended;
+
+    if (!dpg_engine_is_mine(e)) return;
+    dpg_engine_lock(e);
+    ended = take_locked(e, id);
+    f = ended ? NULL : dpg_ids_find(&e->ids, id);
+    if (f) {
+        f->abandoned = true; /* whoever completes it frees it */
+        dpg_out_drop_locked(e, &f->want);
+        dpg_out_drop_locked(e, &f->data);
+        if (!f->fed.bytes && !f->chunks.bytes) f = NULL; /* else: nobody feeds it, or reads it, any more */
+        else if (e->threaded) ask_to_cancel_locked(e, f);
+    }
+    dpg_engine_unlock(e);
+    if (f && !e->threaded) dpg_engine_cancel_now(e, f);
+    dpg_flow_free(ended);
+}
+
+/* --- counting ------------------------------------------------------------------------------------------------------------- */
+
+dpg_counts dpg_engine_counts(const dpg_engine *e)
+{
+    dpg_counts counts = {0};
+
+    if (!dpg_engine_is_mine(e)) return counts;
+    dpg_engine_lock(e);
+    counts = e->shown;
+    if (!e->threaded) {
+        counts.transfers = (size_t)e->transfers;
+        counts.timers = e->timers.count;
+        counts.retries = e->retries;
+        counts.sent = e->sent;
+    }
+    counts.calls = e->live;
+    counts.notes = e->outbox_count;
+    counts.untaken = e->untaken;
+    counts.credentials = e->credential_count;
+    dpg_engine_unlock(e);
+    return counts;
+}
+
+bool dpg_engine_is_holding(const dpg_engine *e)
+{
+    int64_t until;
+
+    if (!dpg_engine_is_mine(e) || e->closed) return false;
+    if (!e->threaded) return dpg_engine_now_ms(e) < dpg_engine_hold_until(e);
+    dpg_engine_lock(e);
+    until = e->hold_until;
+    dpg_engine_unlock(e);
+    return dpg_engine_now_ms(e) < until;
+}

@@ -1,0 +1,162 @@
+-- A real redis-server for specs: on a free port and a unix socket, in a temporary folder, with or without a password,
+-- on disk (AOF) unless told otherwise. It can be killed and started again where it was. It ends with stop(), with the
+-- suite, or when this process dies. And connections to it.
+local compat = require "dpg.compat"
+local new_client = require "support.redis_client"
+local process = require "support.process"
+local socket = require "socket"
+
+local M = {}
+
+-- --- a client ------------------------------------------------------------------------------------------------------
+
+---@param where { port?: integer, path?: string, password?: string, timeout?: number }
+---@return spec.RedisClient? client
+---@return string? err
+function M.connect(where)
+  local sock, ok, err
+  if where.path then
+    local unix = require "socket.unix"
+    sock = type(unix) == "table" and (unix.stream or unix.tcp)() or unix()
+    sock:settimeout(where.timeout or 10)
+    ok, err = sock:connect(where.path)
+  else
+    sock = socket.tcp()
+    sock:settimeout(where.timeout or 10)
+    ok, err = sock:connect("127.0.0.1", where.port)
+  end
+  if not ok then
+    sock:close()
+    return nil, err
+  end
+  local client = new_client(sock)
+  if where.password then
+    ok, err = client:call("AUTH", where.password)
+    if not ok then
+      client:close()
+      return nil, err
+    end
+  end
+  return client
+end
+
+-- --- a server ------------------------------------------------------------------------------------------------------
+
+---@class spec.Redis
+---@field port integer
+---@field path string  of its unix socket
+---@field folder string
+---@field password? string
+local Redis = {}
+Redis.__index = Redis
+
+local running, subscribed = {}, false
+
+local function subscribe()
+  if subscribed then return end
+  subscribed = true
+  require "busted".subscribe({ "exit" }, function()
+    for one in pairs(running) do one:stop() end
+    return nil, true -- others hear of it, too
+  end)
+end
+
+---@return string? why  there can be no server here; nil: there can
+function M.is_missing()
+  if process.shell "PATH=$PATH:/usr/sbin command -v redis-server" ~= "" then return nil end
+  return "redis-server is not installed: ./dev test installs it"
+end
+
+local function free_port()
+  local sock = assert(socket.bind("127.0.0.1", 0))
+  local port = tonumber((select(2, sock:getsockname())))
+  sock:close()
+  return port
+end
+
+-- Its first line is the server's pid; the pipe's end, however that comes, ends the server.
+local guarded = [[PATH=$PATH:/usr/sbin
+redis-server %s/redis.conf >%s/log 2>&1 </dev/null & echo $! >%s/pid
+trap '' INT TERM HUP; cat >/dev/null; kill -9 $! 2>/dev/null; wait]]
+
+---Connects, as its password says; so `redis.connect` can be a store's `connect`.
+---@return spec.RedisClient? client
+---@return string? err
+function Redis:connect()
+  return M.connect { path = self.path, password = self.password }
+end
+
+---Sends one command on a connection of its own.
+function Redis:call(...)
+  local client = assert(self:connect())
+  local reply, err = client:call(...)
+  client:close()
+  return reply, err
+end
+
+-- Waits until it answers a PING, which it does when it has read its data. False: it has ended (the port was taken).
+local function is_ready(self)
+  while true do
+    local client = self:connect()
+    local reply = client and client:call "PING"
+    if client then client:close() end
+    if reply == "PONG" then return true end
+    local pid = process.read_file(self.folder .. "/pid")
+    if pid and pid ~= "" and process.shell("kill -0 " .. pid:match "%d+" .. " && echo there") ~= "there" then
+      return false
+    end
+    socket.sleep(0.005)
+  end
+end
+
+---Starts it, or starts it again with the data that it has kept.
+function Redis:start()
+  for _ = 1, 5 do
+    if not self.port then self.port = free_port() end
+    local config = { "port " .. self.port, "bind 127.0.0.1", "unixsocket " .. self.path, "dir " .. self.folder,
+      'save ""', "appendonly " .. (self.is_kept and "yes" or "no"), "appendfsync always", "daemonize no" }
+    if self.password then config[#config + 1] = "requirepass " .. self.password end
+    for _, line in ipairs(self.more) do config[#config + 1] = line end
+    process.write_file(self.folder .. "/redis.conf", table.concat(config, "\n") .. "\n")
+    os.remove(self.folder .. "/pid")
+    os.remove(self.path)
+    running[self] = true
+    local f = self.folder
+    local command = guarded:format(f, f, f):gsub("'", "'\\''")
+    self._guard = assert(io.popen("$(command -v setsid) sh -c '" .. command .. "'", "w"))
+    if is_ready(self) then return end
+    self:kill()
+    self.port = nil
+  end
+  error("redis-server did not start: " .. (process.read_file(self.folder .. "/log") or ""))
+end
+
+---Sends it a signal: "STOP", "CONT".
+function Redis:signal(name)
+  os.execute("kill -" .. name .. " " .. process.read_file(self.folder .. "/pid"):match "%d+")
+end
+
+---Kills it at once, as a crash does; start() starts it again.
+function Redis:kill()
+  if not running[self] then return end
+  running[self] = nil
+  self._guard:close() -- kills it, and waits for its end
+end
+
+Redis.stop = Redis.kill
+
+---@param options? { password?: string, is_kept?: boolean, [integer]: string }  lines of redis.conf; kept on disk (true)
+---@return spec.Redis
+function M.start(options)
+  subscribe()
+  options = options or {}
+  local folder = process.folder()
+  local self = setmetatable({
+    folder = folder, path = folder .. "/redis.sock", password = options.password, is_kept = options.is_kept ~= false,
+    more = { compat.unpack(options) },
+  }, Redis)
+  self:start()
+  return self
+end
+
+return M
