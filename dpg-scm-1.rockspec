@@ -88,6 +88,7 @@ build = {
     ["dpg.connection"] = "lua/dpg/connection.lua",
     ["dpg.download"] = "lua/dpg/download.lua",
     ["dpg.errors"] = "lua/dpg/errors.lua",
+    ["dpg.fields"] = "lua/dpg/fields.lua",
     ["dpg.filename"] = "lua/dpg/filename.lua",
     ["dpg.host"] = "lua/dpg/host.lua",
     ["dpg.host.blocking"] = "lua/dpg/host/blocking.lua",
