@@ -144,7 +144,8 @@ describe("the option `fields`", function()
   it("of a get, into its versions", function()
     local first = dpg.assert(gallery.images:list { limit = 1 }).items[1]
     local whole = dpg.assert(gallery.images:get(first.public_uuid))
-    local image = dpg.assert(gallery.images:get(first.public_uuid, { fields = { "versions.url", "metadata.exif.Model" } }))
+    local image = dpg.assert(gallery.images:get(first.public_uuid, { fields = { "versions.url",
+      "metadata.exif.Model" } }))
     assert.equal("metadata public_uuid versions", names(image))
     assert.equal(#whole.versions, #image.versions)
     for i, version in ipairs(image.versions) do assert.same({ url = whole.versions[i].url }, version) end
@@ -193,7 +194,8 @@ describe("the option `fields`", function()
 
   it("goes with a cache: the same answer, other fields", function()
     local cached = client.service(box, { cache = dpg.cache.memory() })
-    assert.equal("public_uuid title", names(dpg.assert(cached.images:list { limit = 1, fields = { "title" } }).items[1]))
+    assert.equal("public_uuid title", names(dpg.assert(cached.images:list { limit = 1,
+      fields = { "title" } }).items[1]))
     local page, answer = cached.images:list { limit = 1, fields = { "rating" } }
     assert.is_true(answer.cached)
     assert.equal("public_uuid rating", names(page.items[1]))
@@ -203,7 +205,8 @@ describe("the option `fields`", function()
     local many = {}
     for i = 1, 201 do many[i] = "n" .. i end
     for _, wrong in ipairs {
-      "title", {}, { 1 }, { "" }, { "a." }, { ".a" }, { "a..b" }, { "a.b.c.d.e.f.g.h" }, { title = true }, many, { "a", n = 1 },
+      "title", {}, { 1 }, { "" }, { "a." }, { ".a" }, { "a..b" }, { "a.b.c.d.e.f.g.h" }, { title = true }, many,
+      { "a", n = 1 },
     } do
       local ok, message = pcall(gallery.images.list, gallery.images, { fields = wrong })
       assert.is_false(ok)
@@ -212,6 +215,7 @@ describe("the option `fields`", function()
     end
     assert.has_error(function() gallery:me { fields = { "account" } } end)
     assert.has_error(function() gallery.operations:get("op-12345678", { fields = { "status" } }) end)
-    assert.has_error(function() gallery.images:delete("00000000-0000-4000-8000-000000000000", { fields = { "status" } }) end)
+    assert.has_error(function() gallery.images:delete("00000000-0000-4000-8000-000000000000",
+      { fields = { "status" } }) end)
   end)
 end)
