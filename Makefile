@@ -161,6 +161,13 @@ CHECKED_LUAS = $(if $(asked),$(LUA),lua5.4 luajit)
 asan: ## C tests, simulator and specs under ASan, LSan and UBSan
 	@CHECKER=asan $(MAKE) BUILD=build/asan CFLAGS='-O1 -g' EXTRA='$(SANITIZE)' SIM_SEEDS=1000 checked
 
+# What has threads in it; ThreadSanitizer sees our own code alone, so libcurl's and Lua's needs no suppressions.
+TSAN_TESTS = $(filter test_thread% test_wake test_pipe,$(TESTS))
+
+tsan: ## what has threads, under ThreadSanitizer
+	@CHECKER=tsan $(MAKE) BUILD=build/tsan CFLAGS='-O1 -g' EXTRA=-fsanitize=thread TESTS='$(TSAN_TESTS)' \
+	  SPECS='$(filter spec/thread_spec.lua,$(SPECS))' SIM_C= checked
+
 valgrind: ## C tests and specs under valgrind
 	@CHECKER=valgrind $(MAKE) BUILD=build SIM_C= checked
 
@@ -208,5 +215,5 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-12s %s\n' "$$t" "$$d"; done
 
 FORCE:
-.PHONY: module modules wanted test test-c spec sim check asan valgrind checked torture tortured fuzz fuzzed \
+.PHONY: module modules wanted test test-c spec sim check asan tsan valgrind checked torture tortured fuzz fuzzed \
   coverage format dist demo clean help FORCE

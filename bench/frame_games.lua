@@ -6,7 +6,7 @@
 local sandbox = require "dpg.sandbox"
 
 local SECONDS, BUILD = tonumber(arg[1]) or 32, arg[2] or "build"
-local FILE_BYTES = 1024 * 1024
+local FILE_BYTES = 300 * 1024
 
 local box = sandbox.start { tls = true, images = 1 }
 for seed = 1, 8 do box:add_blob { size = FILE_BYTES, seed = seed } end

@@ -1,6 +1,8 @@
 -- LÖVE: the slideshow of examples/love, played by a person who looks at the screen and types; and programs without a
 -- window that make, use and leave things. LOVE_ROUNDS and LOVE_QUITS say how often (fewer in the suite).
 local boxes = require "support.box"
+local client = require "support.client"
+local dpg = require "dpg"
 local loves = require "support.love"
 local process = require "support.process"
 local record_of = require "support.record".read
@@ -185,10 +187,33 @@ describe("LÖVE", function()
     end)
 
     -- restart: six Lua states, one after the other, in one process
-    for _, ending in ipairs { { "quit", 7 }, { "exit", 7 }, { "error", 1 }, { "restart", 7 } } do
+    local endings = { { "quit", 7 }, { "exit", 7 }, { "error", 1 }, { "restart", 7 } }
+
+    for i = 1, 3 do
+      local ending = endings[i]
+      it("ends in the middle of an exchange (" .. ending[1] .. "), and its successor is saved", function()
+        local folder = process.folder()
+        local store = folder .. "/session"
+        dpg.assert(client.sign_in(box, "solo", { store = dpg.store.file(store) }))
+        client.close()
+        local old = record_of(store)
+        box:fault { path = "/auth/token", delay = 0.3 }
+        box:reset_seen()
+        local game = bare { LOVE_DOES = "rotates", LOVE_ENDING = ending[1], LOVE_STORE = store,
+          LOVE_FILE = folder .. "/go" }
+        assert(box:wait_seen { path = "/auth/token" })
+        process.write_file(folder .. "/go", "")
+        assert.equal(ending[2], game:wait(), game:said())
+        local new = record_of(store)
+        assert.is_false(new.marked)
+        assert.are_not.equal(old.id, new.id)
+      end)
+    end
+
+    for _, ending in ipairs(endings) do
       it("ends in the middle of transfers (" .. ending[1] .. ")", function()
         for _ = 1, ending[1] == "restart" and math.ceil(QUITS / 6) or QUITS do
-          local game = bare { LOVE_DOES = "quits", LOVE_ENDING = ending[1], LOVE_COUNT = process.folder() .. "/count" }
+          local game = bare { LOVE_DOES = "quits", LOVE_ENDING = ending[1], LOVE_FILE = process.folder() .. "/count" }
           game:expect "leaving in the middle"
           assert.equal(ending[2], game:wait(), game:said())
         end

@@ -309,6 +309,8 @@ describe("the host of nginx", function()
         location /left { content_by_lua_block { ngx.print(left()) } }
       ]],
     })
+    -- a sanitizer keeps what is freed
+    local allowed = (os.getenv "CHECKER" or "") == "" and 16 or 256
     local function resident()
       return tonumber(process.read_file("/proc/" .. server:worker() .. "/status"):match "VmRSS:%s+(%d+)") / 1024
     end
@@ -340,7 +342,7 @@ describe("the host of nginx", function()
       handed_on = now
       return still == 30
     end)
-    assert.is_true(resident() < before + 16, before .. " -> " .. resident() .. " MiB")
+    assert.is_true(resident() < before + allowed, before .. " -> " .. resident() .. " MiB")
     client:close()
     nginx.wait_for(function() return select(2, server:get "/left") == "0" end)
     local sent = box:seen { server = "cdn" }[1].sent
@@ -352,7 +354,7 @@ describe("the host of nginx", function()
       local got = read(client, 2 ^ 24)
       rest = rest + got
       if got == 0 then break end
-      assert.is_true(resident() < before + 16, before .. " -> " .. resident() .. " MiB")
+      assert.is_true(resident() < before + allowed, before .. " -> " .. resident() .. " MiB")
     end
     assert.is_true(rest > size - 2 ^ 20 and rest < size - 2 ^ 20 + 1000)
     client:close()

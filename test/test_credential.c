@@ -945,4 +945,103 @@ TEST("names its states")
     CHECK_STR(dpg_cred_state_name(DPG_CRED_SAVE_AGAIN), "save_again");
 }
 
+/* --- ahead of time, in the background ------------------------------------------------------------------------------------ */
+
+/* A session whose token will end soon, known to a decider that is turned in the background. */
+static void begin_ahead(rig *r)
+{
+    dpg_waiter w;
+
+    begin(r, false);
+    put_session(r, "rt-1", 1, "at-1");
+    r->c.background = true;
+    want(r, &w, "a", 0);
+    walk(r, "Ldu-");
+    check_bearer(r, &w, "at-1");
+    later(r, 870000);
+}
+
+TEST("refreshes ahead of time in the background, while whoever comes goes on with the token that lives")
+{
+    rig r;
+    dpg_waiter w, other;
+
+    begin_ahead(&r);
+    want(&r, &w, "a", 0);
+    check_bearer(&r, &w, "at-1"); /* before anything was asked */
+    walk(&r, "Ldmx");
+    CHECK_MEM(r.action.account.ptr, r.action.account.len, "a", 1);
+    want(&r, &other, "a", 0);
+    check_bearer(&r, &other, "at-1");
+    CHECK_INT(next(&r), '-'); /* one at a time */
+    tokens(&r, "at-2", "rt-2");
+    walk(&r, "su-");
+    want(&r, &w, "a", 0);
+    check_bearer(&r, &w, "at-2");
+    CHECK_INT(next(&r), '-');
+    end(&r);
+}
+
+TEST("exchanges nothing in the background when a sibling has refreshed already")
+{
+    rig r;
+    dpg_waiter w;
+
+    begin_ahead(&r);
+    want(&r, &w, "a", 0);
+    put_session(&r, "rt-2", 2, "at-2");
+    walk(&r, "Ldu-");
+    want(&r, &w, "a", 0);
+    check_bearer(&r, &w, "at-2");
+    end(&r);
+}
+
+TEST("leaves a refresh in the background to whoever has the lock, and looks again a moment later")
+{
+    rig r;
+    dpg_waiter w;
+
+    begin_ahead(&r);
+    want(&r, &w, "a", 0);
+    CHECK_INT(next(&r), 'L');
+    reply(&r, DPG_STORE_BUSY);
+    CHECK_INT(r.c.state, DPG_CRED_IDLE);
+    for (int i = 0; i < 9; i++) {
+        want(&r, &w, "a", 0);
+        check_bearer(&r, &w, "at-1");
+        CHECK_INT(next(&r), '-');
+        later(&r, 100);
+    }
+    later(&r, 100);
+    want(&r, &w, "a", 0);
+    walk(&r, "Ldmx");
+    tokens(&r, "at-2", "rt-2");
+    walk(&r, "su-");
+    end(&r);
+}
+
+TEST("takes no good token away when a refresh in the background fails, and does not try again at once")
+{
+    rig r;
+    dpg_waiter w;
+
+    begin_ahead(&r);
+    want(&r, &w, "a", 0);
+    walk(&r, "Ldmx");
+    verdict(&r, DPG_VERDICT_UNSENT, 0, -1); /* nobody waits for another try */
+    walk(&r, "su-");
+    CHECK(!is_marked(&r));
+    want(&r, &w, "a", 0);
+    check_bearer(&r, &w, "at-1");
+    CHECK_INT(next(&r), '-');
+    later(&r, 29999); /* it has ended: now there is somebody who waits */
+    want(&r, &w, "a", 0);
+    CHECK_INT(w.verdict, DPG_WAITING);
+    walk(&r, "Ldmx");
+    tokens(&r, "at-2", "rt-2");
+    walk(&r, "su-");
+    check_bearer(&r, &w, "at-2");
+    end(&r);
+}
+
 CHECK_MAIN()

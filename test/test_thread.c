@@ -1,128 +1,12 @@
 /*
- * An engine with a thread of its own, over libcurl, real sockets and the system's clock: what a host may do while it turns,
- * what wakes it, how it ends. The server is the strict one of the tests' small world.
+ * An engine with a thread of its own: what a host may do while it turns, and what it is told. How it ends is in
+ * test_thread_end.c, what wakes a host elsewhere in test_wake.c.
  */
-#include "check.h"
-#include "os.h"
-#include "web.h"
+#include "thread_kit.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <sys/wait.h>
-#include <time.h>
-
-static world *w;
-static web *server;
-static dpg_engine *engine;
-static dpg_wake *wake;
-
-static int times(const char *variable, int standard)
-{
-    const char *text = getenv(variable);
-
-    return text && atoi(text) > 0 ? atoi(text) : standard;
-}
-
-static void begin_with(dpg_engine_options options, int type)
-{
-    dpg_error err = DPG_ERROR_INIT;
-
-    w = world_new();
-    server = web_new(w);
-    options.proxy_set = true;
-    REQUIRE(dpg_engine_new(&options, &engine, &err) == DPG_OK);
-    wake = NULL;
-    if (type >= 0) REQUIRE(dpg_wake_new((dpg_wake_type)type, &wake, &err) == DPG_OK);
-    REQUIRE(dpg_engine_thread(engine, wake, &err) == DPG_OK);
-}
-
-static void begin(void)
-{
-    begin_with((dpg_engine_options)DPG_ENGINE_OPTIONS_INIT, -1);
-}
-
-static void end(void)
-{
-    dpg_engine_free(engine, 5000);
-    engine = NULL;
-    dpg_wake_free(wake);
-    web_free(server);
-    CHECK_INT(w->spent_presented, 0);
-    world_free(w);
-}
-
-static dpg_spec spec_of(const char *method, const char *path, char url[200])
-{
-    dpg_spec spec = DPG_SPEC_INIT;
-
-    snprintf(url, 200, "%s%s", web_base(server), path);
-    spec.method = dpg_cstr(method);
-    spec.url = dpg_cstr(url);
-    return spec;
-}
-
-static dpg_id start_get(const char *path)
-{
-    char url[200];
-    dpg_spec spec = spec_of("GET", path, url);
-    dpg_error err = DPG_ERROR_INIT;
-    dpg_id id = 0;
-
-    if (dpg_engine_start(engine, &spec, &id, &err) != DPG_OK) CHECK_FAIL("%s: %s", err.code, err.message);
-    return id;
-}
-
-static dpg_note next_note(int64_t ms)
-{
-    dpg_note note;
-
-    for (int i = 0; i < 1000; i++) {
-        dpg_engine_next(engine, &note);
-        if (note.type != DPG_NOTE_NONE || dpg_engine_wait(engine, ms, NULL) != DPG_OK) break;
-    }
-    return note;
-}
-
-/* Waits until it has ended; its notes are taken out. */
-static dpg_completion take(dpg_id id)
-{
-    dpg_completion done;
-    dpg_note note;
-
-    memset(&done, 0, sizeof done);
-    while (dpg_engine_take(engine, id, &done, NULL) != DPG_OK) {
-        note = next_note(30000);
-        if (note.type != DPG_NOTE_NONE) continue;
-        CHECK_FAIL("call %d has not ended", (int)id);
-        break;
-    }
-    return done;
-}
-
-static int status_of(dpg_id id)
-{
-    dpg_completion done = take(id);
-    int status = done.status;
-
-    dpg_completion_clear(&done);
-    return status;
-}
-
-static int entries(const char *path)
-{
-    DIR *folder = opendir(path);
-    int n = 0;
-
-    while (folder && readdir(folder)) n++;
-    if (folder) closedir(folder);
-    return n;
-}
+#include <signal.h>
+#include <stdatomic.h>
 
 /* --- calls ---------------------------------------------------------------------------------------------------------------- */
 
@@ -132,58 +16,564 @@ TEST("answers thousands of calls that are started while it turns")
 
     begin();
     CHECK(dpg_engine_is_threaded(engine));
-    while (ended < n) {
+    while (ended < n && !check_faults) {
+        dpg_completion done;
         dpg_note note;
 
-        for (; started < n && started - ended < 64; started++) start_get("/me");
-        REQUIRE(dpg_engine_wait(engine, 30000, NULL) == DPG_OK);
-        for (dpg_engine_next(engine, &note); note.type == DPG_NOTE_DONE; dpg_engine_next(engine, &note), ended++) {
-            dpg_completion done;
-
-            REQUIRE(dpg_engine_take(engine, note.id, &done, NULL) == DPG_OK);
-            if (done.status != 200) CHECK_FAIL("%s: %s", done.error.code, done.error.message);
-            dpg_completion_clear(&done);
-        }
-        if (check_faults) break;
+        for (; started < n && started - ended < 64; started++) get("/me");
+        note = next_note();
+        REQUIRE(note.type == DPG_NOTE_DONE && dpg_engine_take(engine, note.id, &done, NULL) == DPG_OK);
+        if (done.status != 200) CHECK_FAIL("%s: %s", done.error.code, done.error.message);
+        dpg_completion_clear(&done);
+        ended++;
     }
     CHECK_INT(dpg_engine_counts(engine).calls, 0);
     CHECK_INT(dpg_engine_counts(engine).untaken, 0);
-    CHECK_INT(dpg_engine_counts(engine).notes, 0);
     end();
+}
+
+/* Its notes are taken out, and what has ended is abandoned. */
+static void forget_notes(void)
+{
+    dpg_note note;
+
+    for (dpg_engine_next(engine, &note); note.type; dpg_engine_next(engine, &note))
+        if (note.type == DPG_NOTE_DONE) dpg_engine_abandon(engine, note.id);
 }
 
 TEST("cancels, abandons and takes whatever is under way, ended or gone, and loses nothing")
 {
     int n = times("THREAD_CALLS", 3000);
     uint64_t x = 88172645463325252u;
-    dpg_note note;
 
     begin();
     for (int i = 0; i < n; i++) {
-        dpg_id id = start_get(i % 7 ? "/me" : "/hold");
+        dpg_id id = get(i % 7 ? "/me" : "/hold");
         dpg_completion done;
 
         x ^= x << 13, x ^= x >> 7, x ^= x << 17;
         if (x % 5 == 0) dpg_engine_wait(engine, (int64_t)(x >> 8) % 2, NULL);
-        dpg_engine_next(engine, &note);
-        if (note.type == DPG_NOTE_DONE) dpg_engine_abandon(engine, note.id);
+        if (x % 11 == 0) forget_notes();
         if (x % 3 == 0 || i % 7 == 0) dpg_engine_cancel(engine, id);
         if (x % 4 == 0) dpg_engine_cancel(engine, id - 3);
-        if (x % 2) {
-            dpg_engine_abandon(engine, id);
-        } else if (dpg_engine_take(engine, id, &done, NULL) == DPG_OK) {
-            dpg_completion_clear(&done);
-        }
+        if (x % 2) dpg_engine_abandon(engine, id);
+        else if (dpg_engine_take(engine, id, &done, NULL) == DPG_OK) dpg_completion_clear(&done);
     }
-    while (dpg_engine_counts(engine).calls) {
-        dpg_engine_wait(engine, 1000, NULL);
-        dpg_engine_next(engine, &note);
-        if (note.type == DPG_NOTE_DONE) dpg_engine_abandon(engine, note.id);
-    }
-    for (dpg_engine_next(engine, &note); note.type; dpg_engine_next(engine, &note)) dpg_engine_abandon(engine, note.id);
+    for (; dpg_engine_counts(engine).calls; a_moment()) forget_notes();
+    forget_notes();
     CHECK_INT(dpg_engine_counts(engine).untaken, 0);
     CHECK_INT(dpg_engine_counts(engine).notes, 0);
     end();
+}
+
+TEST("tells of a cancelled call at once, and not when its connection next has something to say")
+{
+    dpg_id id;
+    int64_t begun;
+
+    begin();
+    id = get("/hold");
+    CHECK(web_saw(server, "/hold", 1));
+    begun = now_ms();
+    dpg_engine_cancel(engine, id);
+    expect_error(id, "cancelled");
+    CHECK(now_ms() - begun < 5000);
+    end();
+}
+
+TEST("waits no longer than it is asked to, and not at all when there is something")
+{
+    dpg_spec spec = DPG_SPEC_INIT;
+    int64_t begun;
+    dpg_id id;
+
+    begin();
+    begun = now_ms();
+    CHECK(dpg_engine_wait(engine, 50, NULL) == DPG_OK);
+    CHECK(now_ms() - begun >= 49 && now_ms() - begun < 5000);
+    spec.timer_ms = 20;
+    id = start(&spec);
+    begun = now_ms();
+    while (dpg_engine_counts(engine).notes == 0) CHECK(dpg_engine_wait(engine, 30000, NULL) == DPG_OK);
+    CHECK(now_ms() - begun < 10000);
+    begun = now_ms();
+    CHECK(dpg_engine_wait(engine, 30000, NULL) == DPG_OK);
+    CHECK(now_ms() - begun < 10000);
+    dpg_engine_abandon(engine, id);
+    end();
+}
+
+TEST("goes on with what was begun before it had a thread")
+{
+    dpg_engine_options options = {.proxy_set = true};
+    dpg_error err = DPG_ERROR_INIT;
+    dpg_id early, late;
+
+    w = world_new();
+    server = web_new(w);
+    REQUIRE(dpg_engine_new(&options, &engine, &err) == DPG_OK);
+    CHECK(!dpg_engine_is_threaded(engine));
+    early = get("/hold");
+    while (dpg_engine_counts(engine).transfers == 0) CHECK(dpg_engine_wait(engine, 1, NULL) == DPG_OK);
+    late = get("/me");
+    CHECK(dpg_engine_thread(engine, NULL, &err) == DPG_OK);
+    CHECK(dpg_engine_thread(engine, NULL, &err) == DPG_OK); /* it has one */
+    CHECK_INT(status_of(late), 200);
+    web_release(server);
+    CHECK_INT(status_of(early), 200);
+    end();
+}
+
+TEST("refuses in start() what a stepped one refuses, and keeps nothing of it")
+{
+    char url[200];
+    dpg_spec spec;
+    dpg_error err = DPG_ERROR_INIT;
+    dpg_header header = {DPG_LIT("A"), DPG_LIT("b\r\nc")};
+    dpg_id id = 0;
+
+    begin();
+    spec = spec_of("GET", "/me", url);
+    spec.headers = &header;
+    spec.header_count = 1;
+    CHECK(dpg_engine_start(engine, &spec, &id, &err) == DPG_E_INVALID);
+    CHECK_INT(id, 0);
+    CHECK_INT(dpg_engine_counts(engine).calls, 0);
+    end();
+}
+
+/* --- signals ---------------------------------------------------------------------------------------------------------------- */
+
+static atomic_int signals;
+
+static void count_signal(int number)
+{
+    (void)number;
+    atomic_fetch_add(&signals, 1);
+}
+
+TEST("never takes a signal of its host")
+{
+    sigset_t one, before, pending;
+
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR1);
+    signal(SIGUSR1, count_signal);
+    pthread_sigmask(SIG_BLOCK, &one, &before); /* for the server's threads */
+    w = world_new();
+    server = web_new(w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    engine = new_engine(NULL);
+    CHECK_INT(status_of(get("/me")), 200);
+    pthread_sigmask(SIG_BLOCK, &one, NULL);
+    kill(getpid(), SIGUSR1); /* to whichever thread does not block it */
+    CHECK_INT(status_of(get("/me")), 200);
+    CHECK_INT(atomic_load(&signals), 0);
+    sigpending(&pending);
+    CHECK(sigismember(&pending, SIGUSR1) == 1);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    CHECK_INT(atomic_load(&signals), 1); /* it has waited for us */
+    signal(SIGUSR1, SIG_DFL);
+    end();
+}
+
+/* --- bytes on their way ------------------------------------------------------------------------------------------------------- */
+
+static bool is_alphabet(const char *bytes, size_t len, size_t from)
+{
+    for (size_t i = 0; i < len; i++)
+        if (bytes[i] != (char)('a' + (from + i) % (26 * 1024) % 26)) return false;
+    return true;
+}
+
+TEST("hands chunks to a slow reader, as fast as he takes them, and no more than the window waits")
+{
+    char url[200];
+    dpg_spec spec;
+    dpg_chunk chunk;
+    dpg_id id;
+    size_t got = 0, whole = 5000000;
+    uint64_t x = 7;
+    int64_t most = 0;
+
+    begin();
+    spec = spec_of("GET", "/big/5000000", url);
+    spec.sink = (dpg_sink){.type = DPG_SINK_CHUNKS, .window = 65536};
+    id = start(&spec);
+    for (;;) {
+        dpg_progress p;
+
+        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+        REQUIRE(dpg_engine_progress(engine, id, &p) == DPG_OK);
+        if (p.received - (int64_t)got > most) most = p.received - (int64_t)got;
+        /* a look first, as the binding has it: what it shows must still be there afterwards */
+        REQUIRE(dpg_engine_read(engine, id, 0, &chunk, NULL) == DPG_OK);
+        if (chunk.state == DPG_READ_END) break;
+        if (chunk.state == DPG_READ_LATER) {
+            next_note();
+            continue;
+        }
+        CHECK_INT(chunk.status, 200);
+        if (x % 4 == 0) dpg_engine_wait(engine, 0, NULL);
+        if (!is_alphabet(chunk.bytes.ptr, chunk.bytes.len, got)) CHECK_FAIL("other bytes after %zu", got);
+        REQUIRE(dpg_engine_read(engine, id, x % 50000 + 1, &chunk, NULL) == DPG_OK);
+        got += chunk.bytes.len;
+        if (check_faults) break;
+    }
+    CHECK_INT(got, whole);
+    CHECK(most <= 65536);
+    CHECK_INT(status_of(id), 200);
+    end();
+}
+
+TEST("shows the head of an answer as soon as it is here, and how far it has come")
+{
+    char url[200], path[] = "/tmp/dpg-thread-XXXXXX";
+    dpg_spec spec;
+    dpg_chunk chunk;
+    dpg_progress p = {0};
+    dpg_id id;
+    int fd = mkstemp(path);
+
+    begin();
+    REQUIRE(fd >= 0);
+    close(fd);
+    spec = spec_of("GET", "/big/3000000", url);
+    spec.sink = (dpg_sink){.type = DPG_SINK_CHUNKS, .window = 65536};
+    id = start(&spec);
+    do {
+        REQUIRE(dpg_engine_read(engine, id, 0, &chunk, NULL) == DPG_OK);
+        if (!chunk.status) REQUIRE(next_note().type == DPG_NOTE_DATA);
+    } while (!chunk.status);
+    CHECK_INT(chunk.status, 200);
+    CHECK_INT(chunk.header_count, 2);
+    CHECK_MEM(chunk.headers[0].value.ptr, chunk.headers[0].value.len, "x/y", 3);
+    for (; p.received == 0; a_moment()) REQUIRE(dpg_engine_progress(engine, id, &p) == DPG_OK);
+    CHECK_INT(p.to_receive, 3000000);
+    dpg_engine_abandon(engine, id); /* nobody reads it any more, so it ends */
+    spec.sink = (dpg_sink){.type = DPG_SINK_FILE, .path = dpg_cstr(path)};
+    id = start(&spec);
+    CHECK_INT(status_of(id), 200);
+    while (dpg_engine_counts(engine).calls) a_moment();
+    unlink(path);
+    end();
+}
+
+TEST("takes what it is fed, in whatever pieces and at whatever pace")
+{
+    static char bytes[400000];
+    size_t whole = 6000000, fed = 0, taken;
+    dpg_part part = {.name = DPG_LIT("file"), .fed = true, .size = (int64_t)whole};
+    char url[200];
+    dpg_spec spec;
+    dpg_completion done;
+    dpg_id id;
+    uint64_t x = 99;
+
+    begin();
+    spec = spec_of("POST", "/sink", url);
+    spec.parts = &part;
+    spec.part_count = 1;
+    id = start(&spec);
+    while (fed < whole && !check_faults) {
+        size_t n;
+
+        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+        n = x % sizeof bytes < whole - fed ? x % sizeof bytes : whole - fed;
+        REQUIRE(dpg_engine_feed(engine, id, dpg_str_of(bytes, n), &taken, NULL) == DPG_OK);
+        fed += taken;
+        if (taken < n) CHECK_INT(next_note().type, DPG_NOTE_WANT);
+        else if (x % 3 == 0) dpg_engine_wait(engine, 1, NULL);
+    }
+    done = take(id);
+    CHECK_INT(done.status, 200);
+    CHECK(done.body.len >= 7 && atoi(done.body.ptr) > (int)whole); /* and the form around it */
+    dpg_completion_clear(&done);
+    end();
+}
+
+/* --- persons ------------------------------------------------------------------------------------------------------------------ */
+
+TEST("signs in, and says of the person what is so by the time that it says so")
+{
+    dpg_store *store = NULL;
+    dpg_credential *person;
+    dpg_credential_info info, later;
+
+    begin();
+    REQUIRE(dpg_store_memory_new(&store, NULL) == DPG_OK);
+    person = new_person(engine, store);
+    info = dpg_credential_get_info(person);
+    CHECK_STR(info.state, "empty");
+    dpg_credential_info_clear(&info);
+    for (int i = 0; i < times("THREAD_ROUNDS", 200); i++) {
+        CHECK_INT(sign_in(person), 200);
+        info = dpg_credential_get_info(person); /* at once, while the walk's end is still being dealt with */
+        CHECK_STR(info.accounts_json, "[{\"uuid\":\"a\",\"extra\":[1]},{\"uuid\":\"b\"}]");
+        CHECK_INT(info.generation, i + 1);
+        dpg_credential_info_clear(&info);
+        if (check_faults) break;
+    }
+    info = dpg_credential_get_info(person);
+    CHECK_INT(status_of(get_as(person, "/me")), 200);
+    later = dpg_credential_get_info(person);
+    CHECK(later.generation > info.generation);
+    CHECK_STR(info.person_json, "{\"name\":\"Jane\"}"); /* as it was, whatever has become of it */
+    dpg_credential_info_clear(&info);
+    dpg_credential_info_clear(&later);
+    dpg_credential_free(person);
+    while (dpg_engine_counts(engine).credentials) a_moment();
+    dpg_store_free(store);
+    end();
+}
+
+TEST("presents each token once, with two engines on two threads and one store in memory")
+{
+    dpg_store *store = NULL;
+    dpg_engine *engines[2];
+    dpg_credential *people[2];
+
+    begin();
+    web_set(server, &w->life_s, 1);
+    REQUIRE(dpg_store_memory_new(&store, NULL) == DPG_OK);
+    engines[0] = engine;
+    engines[1] = new_engine(NULL);
+    for (int i = 0; i < 2; i++) people[i] = new_person(engines[i], store);
+    CHECK_INT(sign_in(people[0]), 200);
+    for (int round = 0; round < times("THREAD_ROUNDS", 200) && !check_faults; round++) {
+        dpg_id ids[2];
+
+        for (int i = 0; i < 2; i++) {
+            engine = engines[i];
+            ids[i] = get_as(people[i], "/me");
+        }
+        for (int i = 0; i < 2; i++) {
+            engine = engines[i];
+            CHECK_INT(status_of(ids[i]), 200);
+        }
+    }
+    dpg_engine_free(engines[1], 5000);
+    engine = engines[0];
+    dpg_store_free(store);
+    end();
+}
+
+/* Makes and frees persons and service tokens, and calls with them, while the engine frees those of before. */
+TEST("makes and frees credentials while the thread uses them")
+{
+    dpg_store *stores[3];
+    dpg_id last = 0;
+
+    begin();
+    for (int i = 0; i < 3; i++) REQUIRE(dpg_store_memory_new(&stores[i], NULL) == DPG_OK);
+    for (int i = 0; i < times("THREAD_ROUNDS", 200) * 3 && !check_faults; i++) {
+        dpg_credential *person = new_person(engine, stores[i % 3]), *service = NULL;
+
+        CHECK(dpg_credential_service(engine, dpg_cstr(web_base(server)), DPG_LIT("token"), &service, NULL) == DPG_OK);
+        last = get_as(i % 2 ? person : service, "/me");
+        dpg_credential_free(person);
+        dpg_credential_free(service);
+        if (i % 5) {
+            dpg_engine_abandon(engine, last);
+        } else {
+            dpg_completion done = take(last);
+
+            if (i % 2) CHECK_STR(done.error.code, "sign_in_required");
+            else CHECK_INT(done.status, 200);
+            dpg_completion_clear(&done);
+        }
+    }
+    for (; dpg_engine_counts(engine).calls || dpg_engine_counts(engine).credentials; a_moment()) forget_notes();
+    for (int i = 0; i < 3; i++) dpg_store_free(stores[i]);
+    end();
+}
+
+static int64_t rotations_of(const dpg_credential *person)
+{
+    dpg_credential_info info = dpg_credential_get_info(person);
+    int64_t rotations = info.rotations;
+
+    dpg_credential_info_clear(&info);
+    return rotations;
+}
+
+TEST("refreshes in the background: a call within the margin goes on with the token that lives")
+{
+    dpg_store *store = NULL;
+    dpg_credential *person;
+    int64_t until;
+
+    begin();
+    REQUIRE(dpg_store_memory_new(&store, NULL) == DPG_OK);
+    person = new_person(engine, store);
+    web_set(server, &w->life_s, 3); /* a margin of 0.45 to 0.75 s before its end */
+    CHECK_INT(sign_in(person), 200);
+    CHECK_INT(status_of(get_as(person, "/me")), 200);
+    web_hold_exchanges(server);
+    /* calls go on while the exchange is out, until it is seen */
+    for (until = now_ms() + 20000; !web_has_seen(server, "/auth/token", 2) && now_ms() < until;)
+        CHECK_INT(status_of(get_as(person, "/me")), 200);
+    CHECK(web_has_seen(server, "/auth/token", 2));
+    CHECK_INT(web_number(server, &w->exchanges), 1); /* it is held */
+    web_release(server);
+    until = now_ms() + 20000;
+    for (; rotations_of(person) < 2 && now_ms() < until; a_moment()) forget_notes();
+    CHECK_INT(rotations_of(person), 2);
+    CHECK_INT(status_of(get_as(person, "/me")), 200);
+    dpg_credential_free(person);
+    dpg_store_free(store);
+    end();
+}
+
+/* --- a transport that does as it is told: time that jumps, a libcurl that can't go on --------------------------------------------- */
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int64_t ahead_ms, longest_ms; /* how far the clock has jumped; the longest sleep that was asked for */
+    int steps, woken;
+    bool broken;
+} stub = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static dpg_status stub_step(void *self, int64_t timeout_ms, dpg_error *err)
+{
+    bool broken;
+
+    (void)self;
+    pthread_mutex_lock(&stub.lock);
+    stub.steps++;
+    if (timeout_ms > stub.longest_ms) stub.longest_ms = timeout_ms;
+    while (timeout_ms > 0 && !stub.woken && !stub.broken) pthread_cond_wait(&stub.changed, &stub.lock);
+    stub.woken = 0;
+    broken = stub.broken;
+    pthread_mutex_unlock(&stub.lock);
+    return broken ? dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_NETWORK, "libcurl_refused", "it can't go on") : DPG_OK;
+}
+
+static void stub_wake(void *self)
+{
+    (void)self;
+    pthread_mutex_lock(&stub.lock);
+    stub.woken = 1;
+    pthread_cond_broadcast(&stub.changed);
+    pthread_mutex_unlock(&stub.lock);
+}
+
+static void stub_break(bool broken)
+{
+    pthread_mutex_lock(&stub.lock);
+    stub.broken = broken;
+    pthread_cond_broadcast(&stub.changed);
+    pthread_mutex_unlock(&stub.lock);
+}
+
+static int64_t stub_clock(void *self)
+{
+    int64_t ahead;
+
+    (void)self;
+    pthread_mutex_lock(&stub.lock);
+    ahead = stub.ahead_ms;
+    pthread_mutex_unlock(&stub.lock);
+    return now_ms() + ahead;
+}
+
+static bool stub_next(void *self, dpg_response *out)
+{
+    (void)self, (void)out;
+    return false;
+}
+
+static void stub_free(void *self)
+{
+    (void)self;
+}
+
+static void begin_stub(void)
+{
+    dpg_engine_options options = DPG_ENGINE_OPTIONS_INIT;
+    dpg_drivers drivers = {.clock = dpg_clock_os, .random = dpg_random_os};
+
+    stub.steps = stub.woken = 0;
+    stub.ahead_ms = stub.longest_ms = 0;
+    drivers.clock.boot_ms = stub_clock;
+    drivers.transport = (dpg_transport){
+        .step = stub_step, .next = stub_next, .wakeup = stub_wake, .free = stub_free, .forget = stub_free};
+    REQUIRE(dpg_engine_new_with(&options, &drivers, &engine, NULL) == DPG_OK);
+    REQUIRE(dpg_engine_thread(engine, NULL, NULL) == DPG_OK);
+}
+
+static int64_t longest_sleep(void)
+{
+    int64_t longest;
+
+    pthread_mutex_lock(&stub.lock);
+    longest = stub.longest_ms;
+    pthread_mutex_unlock(&stub.lock);
+    return longest;
+}
+
+static dpg_id timer(int64_t ms)
+{
+    dpg_spec spec = DPG_SPEC_INIT;
+
+    spec.timer_ms = ms;
+    return start(&spec);
+}
+
+TEST("looks at the clock every few seconds, and after hours of suspend does once what has become late")
+{
+    dpg_id ids[50];
+    int ended = 0, steps;
+    dpg_note note;
+
+    begin_stub();
+    for (int i = 0; i < 50; i++) ids[i] = timer(3600000 + i * 1000);
+    while (dpg_engine_counts(engine).timers < 50) a_moment();
+    pthread_mutex_lock(&stub.lock);
+    stub.longest_ms = 0; /* there was no timer at first */
+    pthread_mutex_unlock(&stub.lock);
+    for (; longest_sleep() == 0; a_moment()) stub_wake(NULL);
+    CHECK(longest_sleep() <= 10000);
+    pthread_mutex_lock(&stub.lock);
+    stub.ahead_ms = 8 * 3600000; /* the lid was shut */
+    steps = stub.steps;
+    pthread_mutex_unlock(&stub.lock);
+    stub_wake(NULL); /* those seconds have passed */
+    while (ended < 50 && (note = next_note()).type == DPG_NOTE_DONE) ended++;
+    CHECK_INT(ended, 50);
+    pthread_mutex_lock(&stub.lock);
+    CHECK(stub.steps - steps < 10); /* no storm */
+    pthread_mutex_unlock(&stub.lock);
+    for (int i = 0; i < 50; i++) dpg_engine_abandon(engine, ids[i]);
+    dpg_engine_free(engine, 0);
+}
+
+TEST("says so when its transport can't go on, does not spin, and recovers when that does")
+{
+    dpg_error err = DPG_ERROR_INIT;
+    dpg_id id;
+    int steps;
+
+    begin_stub();
+    stub_break(true);
+    while (dpg_engine_wait(engine, 30000, &err) == DPG_OK) continue;
+    CHECK_STR(err.code, "libcurl_refused");
+    pthread_mutex_lock(&stub.lock);
+    steps = stub.steps;
+    pthread_mutex_unlock(&stub.lock);
+    dpg_engine_counts(engine);
+    nanosleep(&(struct timespec){0, 250000000}, NULL);
+    pthread_mutex_lock(&stub.lock);
+    CHECK(stub.steps - steps <= 4);
+    pthread_mutex_unlock(&stub.lock);
+    stub_break(false);
+    id = timer(1);
+    stub_wake(NULL);
+    for (; dpg_engine_counts(engine).notes == 0; a_moment()) stub_wake(NULL);
+    CHECK(dpg_engine_wait(engine, 0, NULL) == DPG_OK);
+    dpg_engine_abandon(engine, id);
+    dpg_engine_free(engine, 0);
 }
 
 CHECK_MAIN()

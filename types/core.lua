@@ -193,7 +193,7 @@ local wake = {}
 ---@return integer? descriptor  readable while raised, to be polled and no more; nil for a socket
 function wake:fd() end
 
----@return string? path  of a unix socket for this process; each connection gets one byte when it is raised; nil for an fd
+---@return string? path  of a unix socket for this process; each connection gets a byte when it is raised; nil for an fd
 function wake:path() end
 
 function wake:raise() end

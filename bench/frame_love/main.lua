@@ -23,7 +23,8 @@ local function begin(loop)
     for i = 1, DOWNLOADS do
       dpg.spawn(function()
         while true do
-          moved = moved + #dpg.assert(gallery.downloads:read(images[i % #images + 1].public_uuid))
+          local bytes = dpg.assert(gallery.downloads:read(images[i % #images + 1].public_uuid))
+          moved = moved + #bytes
         end
       end)
     end

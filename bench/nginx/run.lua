@@ -150,7 +150,7 @@ end
 
 print(("A GET at a time for each request, %d at once, over HTTP:"):format(AT_ONCE))
 measure "plain"
-print(("Over HTTPS, on connections that are kept:"):format(AT_ONCE))
+print "Over HTTPS, on connections that are kept:"
 measure "secure"
 
 -- --- what others feel ----------------------------------------------------------------------------------------------

@@ -95,8 +95,9 @@ void dpg_cred_clear(dpg_cred *c)
     dpg_buf_clear(&c->stored);
     dpg_free(c->exchange_account);
     dpg_free(c->failed_account);
+    dpg_free(c->ahead);
     dpg_free(c->origin);
-    c->exchange_account = c->failed_account = c->origin = NULL;
+    c->exchange_account = c->failed_account = c->ahead = c->origin = NULL;
 }
 
 /* --- the lock, which may be a lease ------------------------------------------------------------------------------------ */
@@ -134,6 +135,8 @@ static void start_walk(dpg_cred *c, const dpg_moment *now)
     ask_for_lock(c, now);
     c->walk_since = now->boot_ms;
     c->changed = 0;
+    dpg_free(c->ahead);
+    c->ahead = NULL;
     memset(&c->trouble, 0, sizeof c->trouble);
     c->trouble.retry_after_ms = -1;
 }
@@ -326,6 +329,14 @@ static void do_job(dpg_cred *c, dpg_job *job, const dpg_moment *now)
     save_next(c, now);
 }
 
+/* The store has spoken, nobody waits, and it is still time for the next token. */
+static bool goes_ahead(const dpg_cred *c, const dpg_moment *now)
+{
+    const dpg_access *a = c->ahead ? dpg_record_access(&c->record, dpg_cstr(c->ahead)) : NULL;
+
+    return a && dpg_cred_lives(a, now) && dpg_cred_is_due_early(c, a, now);
+}
+
 /* The store has spoken: who can go on, goes on; if somebody still needs a token, there has to be an exchange. */
 static void do_waiters(dpg_cred *c, const dpg_moment *now)
 {
@@ -333,7 +344,8 @@ static void do_waiters(dpg_cred *c, const dpg_moment *now)
     dpg_error err;
 
     if (!dpg_cred_serve(c, true, now)) {
-        unlock(c);
+        if (goes_ahead(c, now)) begin_mark(c, dpg_cstr(c->ahead), now);
+        else unlock(c);
         return;
     }
     if (!dpg_cred_has_session(c)) {
@@ -794,6 +806,9 @@ static void locked(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         }
         dpg_cred_fail_waiters(c, &c->trouble, NULL, now);
         dpg_cred_fail_jobs(c, &c->trouble, true);
+    } else if (c->early_not_before <
+               now->boot_ms + MEMO_MS) { /* ahead of time: whoever has the lock may bring the next one */
+        c->early_not_before = now->boot_ms + MEMO_MS;
     }
     if (reply->unsure) unlock(c); /* it may have been given to us */
     else rest(c, now);
@@ -895,8 +910,14 @@ void dpg_cred_want(dpg_cred *c, dpg_waiter *w, const dpg_moment *now)
     dpg_list_push(&c->waiters, &w->link);
     if (dpg_cred_is_usable(a, w, now)) {
         if (c->fresh_serial && a->serial == c->fresh_serial) return; /* saved, and handed out when the lock is back */
-        if (!(idle && dpg_cred_is_due_early(c, a, now))) {
+        if (!idle || !dpg_cred_is_due_early(c, a, now)) {
             dpg_cred_give_bearer(c, w, a);
+            return;
+        }
+        if (c->background) {
+            dpg_cred_give_bearer(c, w, a);
+            start_walk(c, now);
+            c->ahead = dpg_strndup(w->account); /* NULL: then this walk only looks what siblings have done */
             return;
         }
     } else if (now->boot_ms < c->failed_until && c->failed_account &&

@@ -97,6 +97,7 @@ typedef struct dpg_cred {
     char *origin;
     bool no_replay;
     int64_t lease_ms; /* how long a lock is asked for, where it is a lease; 0: it lives as long as its holder */
+    bool background;  /* somebody turns us while callers are away: a refresh ahead of time needs nobody who waits */
 
     dpg_record record; /* what we know; empty (no origin) when nothing */
     uint64_t last_serial;
@@ -120,6 +121,7 @@ typedef struct dpg_cred {
     bool losing;                     /* NOTING: that the session is over, which the waiters have yet to hear */
     bool in_doubt;                   /* the refresh token may have been spent by an exchange whose answer is lost */
     int64_t early_not_before;        /* no early refresh before this: the last one failed */
+    char *ahead;                     /* whose next token this walk is for, while all go on with the one that lives */
     int64_t failed_until;            /* who comes before this gets the same failure … */
     dpg_error failure;               /* … this one, if it is about … */
     char *failed_account;            /* … this account */

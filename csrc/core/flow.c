@@ -384,6 +384,7 @@ static void authorize(dpg_flow *f)
     f->as.waiter.rejected = f->call.rejected;
     f->as.waiter.deadline_boot_ms = f->deadline_boot_ms;
     arm(f);
+    c->cred.background = f->engine->threaded;
     dpg_cred_want(&c->cred, &f->as.waiter, &now);
     dpg_credential_pump(c);
 }

@@ -183,7 +183,9 @@ static void send_exchange(dpg_credential *c, const dpg_action *action)
     dpg_engine_now(c->engine, &now);
     c->begun_boot_ms = now.boot_ms; /* a token's life counts from before the request for it */
     c->begun_unix_ms = now.unix_ms;
+    dpg_engine_lock(c->engine);
     c->exchange_id = ++c->engine->last_id;
+    dpg_engine_unlock(c->engine);
     dpg_buf_clear(&c->exchange_body);
     say_exchange(c, DPG_EVENT_START, 0, "");
     if (dpg_wire_exchange_body(action->refresh_token, action->account, &c->exchange_body)) {

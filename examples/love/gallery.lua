@@ -41,6 +41,15 @@ local function seconds(n)
   return n < 100 and n .. " seconds" or math.ceil(n / 60) .. " minutes"
 end
 
+-- A wait that a person would notice is told, so that the form can say so.
+local function telling(note)
+  return function(name, event)
+    if name == "retry" and event.wait >= 2 then
+      note(event.status == 429 and "Too many tries: waiting " .. seconds(event.wait) or "Trying again")
+    end
+  end
+end
+
 ---What an error means, for people.
 ---@param err dpg.Error
 ---@return string
@@ -98,23 +107,27 @@ function Gallery:resume(done)
   end)
 end
 
----`done(nil, words, challenge)`: with a challenge, a code is asked for, by answer().
-function Gallery:sign_in(login, password, done)
+---`done(nil, words, challenge)`: with a challenge, a code is asked for, by answer(); without, `is_wrong` says whether
+---it was for what was typed. `note(words)` is called while it has to wait.
+function Gallery:sign_in(login, password, note, done)
   self:_run(function()
-    return dpg.sign_in(self:_with { login = login, password = password, device = device(self.settings.folder) })
+    return dpg.sign_in(self:_with {
+      login = login, password = password, device = device(self.settings.folder), on_event = telling(note),
+    })
   end, function(user, words, err)
     self.user = user
-    if err and err.code == "unauthorized" then words = "That login and password don't belong together." end
-    done(user, words, err and err.challenge)
+    local is_wrong = err and err.code == "unauthorized"
+    if is_wrong then words = "That login and password don't belong together." end
+    done(user, words, err and err.challenge, is_wrong)
   end)
 end
 
 function Gallery:answer(challenge, code, done)
   self:_run(function() return challenge:answer(code) end, function(user, words, err)
     self.user = user
-    local again = err and err.challenge
-    if again and err.code == "unauthorized" then words = "That code is not right, or has run out." end
-    done(user, words, again)
+    local is_wrong = err and err.code == "unauthorized"
+    if is_wrong then words = "That code is not right, or has run out." end
+    done(user, words, err and err.challenge, is_wrong)
   end)
 end
 

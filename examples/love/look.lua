@@ -1,8 +1,8 @@
--- How it looks: colours, type, and the few shapes that the screens are made of. Everything is laid out for a window 720
--- high and scaled to the real one; fonts are made for its pixels, so that they stay sharp.
+-- How it looks: colours, type, and the few shapes that the screens are made of. Everything is laid out for a window of
+-- 1280 by 720 and scaled to the real one; fonts are made for its pixels, so that they stay sharp.
 local M = { width = 1280, height = 720 }
 
-local DESIGN_HEIGHT = 720
+local HEIGHT, LEAST_WIDTH = 720, 960
 
 M.colours = {
   ground = { 0.055, 0.063, 0.082 }, raised = { 0.098, 0.110, 0.141 }, line = { 0.235, 0.255, 0.310 },
@@ -14,7 +14,7 @@ local scale, fonts = 1, {}
 
 function M.begin()
   local width, height = love.graphics.getDimensions()
-  local now = math.max(height / DESIGN_HEIGHT, 0.5)
+  local now = math.min(height / HEIGHT, width / LEAST_WIDTH)
   if now ~= scale then scale, fonts = now, {} end
   M.width, M.height = width / scale, height / scale
   love.graphics.push()

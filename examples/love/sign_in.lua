@@ -40,7 +40,7 @@ function SignIn:_ask_code(challenge)
   self.focus, self.challenge = 1, challenge
 end
 
-function SignIn:_answered(user, words, challenge)
+function SignIn:_answered(user, words, challenge, is_wrong)
   self.busy = nil
   if user then return self.app:go "picker" end
   if challenge and not self.challenge then
@@ -48,9 +48,8 @@ function SignIn:_answered(user, words, challenge)
   end
   self.words, self.is_calm = words, false
   if self.challenge and not challenge then return self:_ask_password() end
-  local last = self.fields[#self.fields]
-  last:set ""
   self.focus = #self.fields
+  if is_wrong then self.fields[self.focus]:set "" end
 end
 
 function SignIn:_submit()
@@ -67,7 +66,7 @@ function SignIn:_submit()
     self.app.gallery:answer(self.challenge, self.fields[1].text, done)
   else
     self.busy = "Signing in"
-    self.app.gallery:sign_in(self.fields[1].text, self.fields[2].text, done)
+    self.app.gallery:sign_in(self.fields[1].text, self.fields[2].text, function(words) self.busy = words end, done)
   end
 end
 

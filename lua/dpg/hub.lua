@@ -117,6 +117,15 @@ function Hub:close(grace)
   engine:close(left())
 end
 
+---Is a lock of a store that is written in Lua held, or asked for? Then the asks go on, whether anybody waits or not.
+---@return boolean
+function M.is_serving()
+  for _, hub in pairs(hubs) do
+    if next(hub.keeps.held) then return true end
+  end
+  return false
+end
+
 ---What all engines have in hand, added up.
 ---@return table<string, integer>
 function M.counts()

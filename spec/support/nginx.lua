@@ -346,7 +346,10 @@ end
 ---@return integer[] pids
 function Nginx:pids()
   local list = {}
-  for pid in process.shell("ps -o pid= --ppid " .. self.pid):gmatch "%d+" do list[#list + 1] = tonumber(pid) end
+  -- ps hangs with a sanitizer in it
+  for pid in process.shell("LD_PRELOAD= ps -o pid= --ppid " .. self.pid):gmatch "%d+" do
+    list[#list + 1] = tonumber(pid)
+  end
   return list
 end
 

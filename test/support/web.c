@@ -274,6 +274,23 @@ const char *web_base(const web *s)
     return s->base;
 }
 
+int web_number(web *s, const int *number)
+{
+    int n;
+
+    pthread_mutex_lock(&s->lock);
+    n = *number;
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
+void web_set(web *s, int *number, int to)
+{
+    pthread_mutex_lock(&s->lock);
+    *number = to;
+    pthread_mutex_unlock(&s->lock);
+}
+
 void web_release(web *s)
 {
     pthread_mutex_lock(&s->lock);
@@ -290,19 +307,33 @@ void web_hold_exchanges(web *s)
     pthread_mutex_unlock(&s->lock);
 }
 
+static int count_locked(const web *s, const char *word)
+{
+    int count = 0;
+
+    for (int i = 0; i < s->seen; i++) count += strstr(s->paths[i], word) != NULL;
+    return count;
+}
+
+bool web_has_seen(web *s, const char *word, int n)
+{
+    int count;
+
+    pthread_mutex_lock(&s->lock);
+    count = count_locked(s, word);
+    pthread_mutex_unlock(&s->lock);
+    return count >= n;
+}
+
 bool web_saw(web *s, const char *word, int n)
 {
     struct timespec until;
-    int count = 0;
+    bool saw;
 
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += 30;
     pthread_mutex_lock(&s->lock);
-    for (;;) {
-        count = 0;
-        for (int i = 0; i < s->seen; i++) count += strstr(s->paths[i], word) != NULL;
-        if (count >= n || pthread_cond_timedwait(&s->changed, &s->lock, &until) != 0) break;
-    }
+    while (!(saw = count_locked(s, word) >= n) && pthread_cond_timedwait(&s->changed, &s->lock, &until) == 0) continue;
     pthread_mutex_unlock(&s->lock);
-    return count >= n;
+    return saw;
 }

@@ -18,10 +18,12 @@ typedef struct web web;
 web *web_new(world *w); /* borrowed; touched under the server's lock from here on */
 void web_free(web *s);  /* closes and joins */
 
-const char *web_base(const web *s); /* "http://127.0.0.1:PORT/v1" */
-void web_release(web *s);           /* all that wait, and all that come */
+const char *web_base(const web *s);        /* "http://127.0.0.1:PORT/v1" */
+int web_number(web *s, const int *number); /* one of the world's, which its threads may be changing */
+void web_set(web *s, int *number, int to);
+void web_release(web *s); /* all that wait, and all that come */
 void web_hold_exchanges(web *s);
-bool web_saw(web *s, const char *word,
-             int n); /* waits until n requests whose path holds it are here; false after 30 s */
+bool web_has_seen(web *s, const char *word, int n); /* n requests whose path holds it, by now */
+bool web_saw(web *s, const char *word, int n);      /* … waited for; false after 30 s */
 
 #endif

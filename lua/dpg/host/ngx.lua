@@ -46,6 +46,7 @@ end
 ---@field semaphore table
 ---@field signal? table  what it waits for now
 ---@field is_looking? boolean  it looks for itself what the engines say
+---@field has_looked? boolean
 local Waiter = {}
 Waiter.__index = Waiter
 
@@ -66,10 +67,10 @@ local function new_waiter()
   return waiter
 end
 
--- Is there anybody who waits for a call? If a request has ended meanwhile, its call goes on to its end, as far as the
--- worker does, and its stream is closed.
+-- Is there anybody who waits for a call, or a store at work? If a request has ended meanwhile, its call goes on to its
+-- end, as far as the worker does, and its stream is closed.
 local function is_anybody_there()
-  local found, closed = false, {}
+  local found, closed = hubs.is_serving(), {}
   for waiter in pairs(waiters) do
     local signal = waiter.signal
     if signal and signal.hub and not signal.done then
@@ -163,7 +164,7 @@ local function wait(waiter, signal)
     local alone = signal.hub and pump ~= "running"
     waiter.semaphore:wait(alone and LOOK_S or 60)
     if alone and pump ~= "running" and not signal.done then
-      waiter.is_looking = true
+      waiter.is_looking, waiter.has_looked = true, true
       look()
       waiter.is_looking = false
     end
@@ -184,7 +185,11 @@ function M.wait(_, signal)
   wait(waiter, signal)
   waiter.signal = nil
   if thread then thread.waiter = nil end
-  if waiter.semaphore:count() == 0 then spare[#spare + 1] = waiter end
+  if waiter.has_looked then -- it may have woken itself, and nobody took that
+    waiters[waiter] = nil
+  else
+    spare[#spare + 1] = waiter
+  end
   if thread and thread.is_over then error(STOPPED, 0) end
   return true
 end

@@ -1,7 +1,8 @@
 -- LÖVE without a window, for specs. What it does is in LOVE_DOES:
 --   "rounds"  makes everything anew and closes it, LOVE_TIMES times; then tells what has come to stay
 --   "quits"   begins eight downloads, and ends in their middle by what LOVE_ENDING says: quit, exit, error; or restart,
---             five times, counted in LOVE_COUNT, a file: each time it is another Lua state in the same process
+--             five times, counted in LOVE_FILE: each time it is another Lua state in the same process
+--   "rotates" goes on from the store LOVE_STORE, and ends likewise once LOVE_FILE is there
 --   "sleeps"  signs in, and has calls waiting when it is stopped; then tells how they have ended
 local dpg = require "dpg"
 local hubs = require "dpg.hub"
@@ -74,7 +75,7 @@ end
 
 -- How often this process has begun anew.
 local function restarts()
-  local file = assert(io.open(os.getenv "LOVE_COUNT", "a+"))
+  local file = assert(io.open(os.getenv "LOVE_FILE", "a+"))
   local n = #file:read "*a"
   file:write "."
   file:close()
@@ -104,6 +105,23 @@ function does.quits()
   end
   step_until(loop, function() return moved > 1000000 end)
   print "leaving in the middle"
+  endings[os.getenv "LOVE_ENDING"]()
+end
+
+function does.rotates()
+  local loop = dpg.assert(dpg.loop())
+  loop:spawn(function()
+    local user = dpg.assert(dpg.resume {
+      store = dpg.store.file(os.getenv "LOVE_STORE"), base_url = settings.base_url, ca_file = settings.ca_file,
+    })
+    dpg.assert(dpg.assert(user:account(user.accounts[1].uuid)):me())
+    error "the exchange is over already"
+  end)
+  step_until(loop, function()
+    local file = io.open(os.getenv "LOVE_FILE")
+    if file then file:close() end
+    return file ~= nil
+  end)
   endings[os.getenv "LOVE_ENDING"]()
 end
 
