@@ -12,9 +12,9 @@
 
 #include <string.h>
 
+/* HOT is on the path of every value, where a call costs more than what is called. */
 #if defined(__GNUC__)
-#define HOT \
-    static inline __attribute__((always_inline)) /* on the path of every value: calls cost more than what they do */
+#define HOT static inline __attribute__((always_inline))
 #define COLD static __attribute__((noinline))
 #else
 #define HOT static inline
