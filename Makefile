@@ -121,6 +121,9 @@ SIM     = $(if $(SIM_C),$(BUILD)/sim)
 C_SUITES    = $(TESTS:%=c/%)
 SIM_SUITE   = $(if $(SIM_C),sim)
 SPEC_SUITES = $(if $(SPECS),$(SPEC_LUAS:%=spec/%))
+# PUC 5.1 can't yield across pcall nor in a `for`, so tasks there are no place for the specs.
+HOST_SUITES = $(SPEC_LUAS:%=host/threads/%) \
+  $(foreach l,$(filter-out lua5.1,$(SPEC_LUAS)),host/run/$(l) host/loop/$(l))
 
 have = $(shell for l in $(1); do command -v $$l >/dev/null && pkg-config --exists $$l && echo $$l; done)
 run  = CC='$(CC)' MAKE='$(MAKE)' BUILD='$(BUILD)' CI='$(CI)' SIM_SEEDS='$(SIM_SEEDS)' ASKED='$(if $(asked),1)' test/run
@@ -140,7 +143,7 @@ wanted: $(WANTED)
 
 test: ## C tests, the simulator's fixed seeds, specs on every Lua (LUA=lua5.2: on one)
 	$(call build,$(C_PROGS) $(SIM) $(addsuffix /dpg/core.so,$(addprefix $(BUILD)/,$(call have,$(SPEC_LUAS)))))
-	@$(run) $(SPEC_SUITES) $(SIM_SUITE) $(C_SUITES)
+	@$(run) $(SPEC_SUITES) $(filter host/loop/lua5.4,$(HOST_SUITES)) $(SIM_SUITE) $(C_SUITES)
 
 test-c: ## C tests alone
 	$(call build,$(C_PROGS))
@@ -149,6 +152,10 @@ test-c: ## C tests alone
 spec: ## specs alone (LUA=lua5.2: on one)
 	$(call build,$(addsuffix /dpg/core.so,$(addprefix $(BUILD)/,$(call have,$(SPEC_LUAS)))))
 	@$(run) $(SPEC_SUITES)
+
+hosts: ## the specs of the public face in every host (nginx: in `test`), on every Lua (LUA=lua5.2: on one)
+	$(call build,$(addsuffix /dpg/core.so,$(addprefix $(BUILD)/,$(call have,$(SPEC_LUAS)))))
+	@$(run) $(HOST_SUITES)
 
 sim: $(SIM) ## the simulator (SEED=n replays one seed with a trace; SIM_SEEDS=n)
 	@$(BUILD)/sim $(if $(SEED),--seed $(SEED),--seeds $(SIM_SEEDS))
@@ -218,5 +225,5 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-12s %s\n' "$$t" "$$d"; done
 
 FORCE:
-.PHONY: module modules bench-json wanted test test-c spec sim check asan tsan valgrind checked torture tortured fuzz fuzzed \
+.PHONY: module modules bench-json wanted test test-c spec hosts sim check asan tsan valgrind checked torture tortured fuzz fuzzed \
   coverage format dist demo clean help FORCE

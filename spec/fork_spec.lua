@@ -5,6 +5,7 @@ local client = require "support.client"
 local dpg = require "dpg"
 local fork = require "support.fork"
 local process = require "support.process"
+local socket = require "socket"
 
 -- Runs `fn` in a child; its text comes back.
 local function in_child(fn)
@@ -70,6 +71,34 @@ describe("after fork", function()
       return err.kind .. " " .. tostring(err)
     end):find("^usage "))
     dpg.assert(session:me())
+  end)
+
+  it("a loop belongs to the process that made it, and a child makes one of its own", function()
+    local gallery = client.service(box)
+    local loop, names = dpg.assert(dpg.loop()), {}
+    local function ask() names[#names + 1] = dpg.assert(gallery:me()).account.name end
+    local function finish(one)
+      local readable = { getfd = function() return one:fd() end, dirty = function() return false end }
+      while one:step() > 0 do socket.select({ readable }, nil, 10) end
+    end
+    box:fault { path = "/me", hold = true }
+    loop:spawn(ask)
+    while box:count { path = "/me" } == 0 do loop:step() end
+    local said = in_child(function()
+      local _, problem = pcall(loop.step, loop)
+      loop:close()
+      local own = dpg.assert(dpg.loop())
+      own:spawn(ask)
+      finish(own)
+      own:close()
+      return #names .. " " .. names[1] .. ", " .. problem
+    end)
+    assert.truthy(said:find("^1 Northlight Festival, .*belongs to the process that made it"), said)
+    box:release()
+    finish(loop)
+    loop:close()
+    assert.same({ "Northlight Festival" }, names)
+    client.nothing_left()
   end)
 
   it("a child that closes its Lua state leaves the parent's TLS connection alone", function()

@@ -180,18 +180,22 @@ describe("the host of nginx", function()
     end)
   end)
 
-  it("waits also where nginx has no timer left for it", function()
-    for _, limits in ipairs { "lua_max_running_timers 1;", "lua_max_pending_timers 1;" } do
+  it("waits also where nginx has no timer or no socket left for it", function()
+    local cases = {
+      { http = "lua_max_running_timers 1;", use_up = "ngx.timer.at(0, function() ngx.sleep(1000) end)" },
+      { http = "lua_max_pending_timers 1;", use_up = "ngx.timer.at(1000, function() end)" },
+      { use_up = [[ngx.socket.tcp = function()
+          return { settimeout = ngx.now, close = ngx.now, connect = function() return nil, "too many open files" end }
+        end]] },
+    }
+    for _, case in ipairs(cases) do
       local server = start(box, {
-        http = limits, server = [[
+        http = case.http, server = ([[
           location /me { content_by_lua_block { ngx.print(dpg.assert(gallery:me()).account.name) } }
-          location /use_up { content_by_lua_block {
-            if ngx.var.arg_pending then ngx.timer.at(1000, function() end) end
-            if ngx.var.arg_running then ngx.timer.at(0, function() ngx.sleep(1000) end) end
-          } }
-        ]],
+          location /use_up { content_by_lua_block { %s } }
+        ]]):format(case.use_up),
       })
-      server:get(limits:find "running" and "/use_up?running=1" or "/use_up?pending=1")
+      server:get "/use_up"
       for _ = 1, 3 do assert.equal("Northlight Festival", (select(2, server:get "/me")), server:log()) end
       server:stop()
     end
@@ -250,7 +254,10 @@ describe("the host of nginx", function()
           it:close()
         } }
         location /kept { content_by_lua_block {
-          ngx.sleep(0.5)
+          for _ = 1, 100 do
+            if ngx.timer.running_count() == 0 then break end
+            ngx.sleep(0.1)
+          end
           collectgarbage() collectgarbage()
           ngx.print(left(), " ", hub.counts().credentials, " ", ngx.timer.running_count(), " ", collectgarbage "count")
         } }

@@ -4,8 +4,7 @@ local process = require "support.process"
 
 if process.name ~= "luajit" then return end -- nginx's Lua is the same, whichever Lua runs this
 
-local FILES = (os.getenv "DPG_NGINX_SPECS" or "session page operation batch objects cache sign_in upload download "
-  .. "many_files endpoints"):gmatch "%S+"
+local FILES = (os.getenv "DPG_NGINX_SPECS" or "session page batch objects cache sign_in endpoints"):gmatch "%S+"
 
 describe("inside nginx", function()
   local why = nginx.why_no_lua()

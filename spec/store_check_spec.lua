@@ -2,7 +2,10 @@
 local call = require "dpg.call"
 local core = require "dpg.core"
 local dpg = require "dpg"
+local process = require "support.process"
 local table_store = require "support.table_store"
+
+if (os.getenv "CHECKER" or "") ~= "" then return end -- there is nothing in C here for a checker to see
 
 local good = getmetatable(table_store()).__index
 
@@ -46,6 +49,22 @@ describe("dpg.store.check", function()
       assert.same({ true, nil }, { one.ok, one.message })
       assert.is_truthy(text:find("ok    " .. one.name, 1, true))
     end
+  end)
+
+  it("passes the stores in memory and in a file, and these sealed", function()
+    local folder = process.folder()
+    local function file() return dpg.store.file(folder .. "/plain/session") end
+    local given = { dpg.store.memory(), file }
+    if pcall(require, "openssl.cipher") then
+      local key = ("k"):rep(32)
+      given[3] = dpg.store.sealed(dpg.store.memory(), key)
+      given[4] = function() return dpg.store.sealed(dpg.store.file(folder .. "/sealed/session"), key) end
+    end
+    for _, one in ipairs(given) do
+      local report = dpg.store.check(one)
+      assert(report.ok, tostring(report))
+    end
+    assert.equal("session session.lock", process.shell("cd '" .. folder .. "/plain' && echo *"))
   end)
 
   it("asks two handles where it is given a function, and leaves a short record and no lock", function()

@@ -150,7 +150,7 @@ describe("a table as a store", function()
       "store_gone" },
     { "raises nil", function() error() end, "an error that is nil" },
     { "returns an error", function() return nil, "no luck" end, "no luck" },
-    { "returns an error of ours", function() return nil, { kind = "storage", code = "store_gone", message = "gone" } end,
+    { "returns our error", function() return nil, { kind = "storage", code = "store_gone", message = "gone" } end,
       "gone", "store_gone" },
     { "returns an error with a code that is none", function()
       return nil, { kind = "storage", code = "a b", message = "gone" }

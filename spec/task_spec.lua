@@ -113,16 +113,6 @@ describe("dpg.run", function()
     assert.equal(7, (dpg.run(function() return 7 end)))
   end)
 
-  it("says so when nobody can go on", function()
-    local problem = raised(dpg.run, function()
-      local a, b
-      a = dpg.spawn(function() b:await() end)
-      b = dpg.spawn(function() a:await() end)
-    end)
-    assert.same({ "usage", "deadlock" }, { problem.kind, problem.code })
-    assert.truthy(problem.message:find("2", 1, true))
-  end)
-
   it("runs thousands of tasks", function()
     local sum = 0
     dpg.run(function()

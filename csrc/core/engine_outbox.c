@@ -212,10 +212,9 @@ bool dpg_engine_is_holding(const dpg_engine *e)
 {
     int64_t until;
 
-    if (!dpg_engine_is_mine(e) || e->closed) return false;
-    if (!e->threaded) return dpg_engine_now_ms(e) < dpg_engine_hold_until(e);
+    if (!dpg_engine_is_mine(e)) return false;
     dpg_engine_lock(e);
-    until = e->hold_until;
+    until = e->closed ? 0 : e->threaded ? e->hold_until : dpg_engine_hold_until(e);
     dpg_engine_unlock(e);
     return dpg_engine_now_ms(e) < until;
 }

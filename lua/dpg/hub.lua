@@ -94,6 +94,16 @@ function M.pump_all(host, ends_at)
   return is_drained
 end
 
+---Is a lock held in a store that is written in Lua, or asked for? Then a refresh token is on its walk, and whoever
+---pumps goes on though nobody waits for a call: else it would stand still in the middle.
+---@return boolean
+function M.is_keeping()
+  for _, hub in pairs(hubs) do
+    if next(hub.keeps.held) and hub.engine:is_mine() then return true end
+  end
+  return false
+end
+
 ---Closes all engines: calls end as cancelled, an exchange that has left is finished within `grace` seconds.
 ---@param grace? number
 function M.close_all(grace)
@@ -115,15 +125,6 @@ function Hub:close(grace)
     self:pump(blocking)
   end
   engine:close(left())
-end
-
----Is a lock of a store that is written in Lua held, or asked for? Then the asks go on, whether anybody waits or not.
----@return boolean
-function M.is_serving()
-  for _, hub in pairs(hubs) do
-    if next(hub.keeps.held) then return true end
-  end
-  return false
 end
 
 ---What all engines have in hand, added up.

@@ -603,6 +603,8 @@ void world_drain(world_client *c)
     for (dpg_engine_next(c->engine, &note); note.type != DPG_NOTE_NONE; dpg_engine_next(c->engine, &note)) {
         size_t had = strlen(w->events);
 
+        if (note.type == DPG_NOTE_STORE && w->on_asked) w->on_asked(c, note.asked);
+        dpg_store_asked_free(note.asked);
         if (note.type != DPG_NOTE_EVENT) continue;
         if (note.wait_ms) w->told_wait_ms = note.wait_ms;
         if (looks_secret(note.code) || looks_secret(note.message) || looks_secret(note.path) ||

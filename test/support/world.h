@@ -102,6 +102,8 @@ struct world {
     bool change_marks;               /* each marking save finds another record */
     bool async;
     int marks, saves;
+
+    void (*on_asked)(world_client *, dpg_store_asked *); /* a store of the host's is asked; borrowed */
 };
 
 world *world_new(void);

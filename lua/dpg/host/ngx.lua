@@ -21,7 +21,8 @@ local NUDGE_S = 0.2
 local FOREVER_MS = 2 ^ 31 - 1
 -- Where there is no pump, since nginx has no timer left, whoever waits looks for himself.
 local LOOK_S = 0.01
--- A pump that has not begun after so long will not: nginx has dropped its timer (lua_max_running_timers).
+-- A pump that has not begun after so long will not: nginx has dropped its timer (lua_max_running_timers). So long it
+-- takes, too, until one is asked for again that could not do its work.
 local PATIENCE_S = 1
 
 -- Who has much to do lets others go first for so long: 0 is not cheap in every nginx.
@@ -29,7 +30,7 @@ local TURN_S = 0.001
 
 local threaded -- the process whose engines have been handed to threads
 local wake -- their one wake-up
-local pump -- nil, "asked" or "running"
+local pump -- nil, "asked", "running" or "failed"
 local asked_at = 0
 
 -- nginx logs a raised table as "unknown reason"; each is said once, wherever it is raised again.
@@ -70,7 +71,7 @@ end
 -- Is there anybody who waits for a call, or a store at work? If a request has ended meanwhile, its call goes on to its
 -- end, as far as the worker does, and its stream is closed.
 local function is_anybody_there()
-  local found, closed = hubs.is_serving(), {}
+  local found, closed = hubs.is_keeping(), {}
   for waiter in pairs(waiters) do
     local signal = waiter.signal
     if signal and signal.hub and not signal.done then
@@ -121,14 +122,17 @@ end
 local function run_pump()
   pump = "running"
   local ok, problem = pcall(serve)
-  pump = nil
-  if not ok or problem then ngx.log(ngx.ERR, "dpg: the pump has ended: ", tostring(problem)) end
+  if ok and not problem then
+    pump = nil
+  else
+    pump, asked_at = "failed", ngx.now()
+    ngx.log(ngx.ERR, "dpg: the pump has ended: ", tostring(problem))
+  end
 end
 
 local function ask_for_pump()
-  if pump == "asked" and ngx.now() - asked_at > PATIENCE_S then pump = nil end
-  if pump then return end
-  asked_at = ngx.now()
+  if pump == "running" or (pump and ngx.now() - asked_at <= PATIENCE_S) then return end
+  pump, asked_at = nil, ngx.now()
   if ngx.timer.at(0, run_pump) then pump = "asked" end
 end
 

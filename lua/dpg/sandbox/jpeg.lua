@@ -147,7 +147,7 @@ local function sample_block(picture, x, y, scale)
   for row = 0, 7 do
     for column = 0, 7 do
       local index = row * 8 + column
-      one[index], two[index], three[index] = picture(x + column * scale, y + row * scale)
+      one[index], two[index], three[index] = picture(x + column * scale, y + row * scale, true)
     end
   end
   return one, two, three
@@ -235,8 +235,9 @@ end
 ---Draws a picture.
 ---@param width integer
 ---@param height integer
----@param picture fun(x: integer, y: integer): number, number, number, integer  luma and the two chromas of a pixel,
----each less 128, and its layer: within one layer the picture is smooth; also asked up to 15 pixels beyond the edges
+---@param picture fun(x: integer, y: integer, is_colour_enough?: boolean): number, number, number, integer?  luma and
+---the two chromas of a pixel, each less 128, and its layer, unless the colour is enough: a block whose corners are in
+---one layer is smooth; also asked up to 15 pixels beyond the edges
 ---@param fill? { size: integer, filler: string }  the size of the whole file and what it is filled up with
 ---@param pause? fun()  called now and then, so that others may go on
 ---@return string bytes

@@ -101,7 +101,8 @@ local function sky_of(dice, hour, width, height)
     x = width * (22 + dice.number(56)) / 100, y = height * (20 + dice.number(24)) / 100,
     radius = min(width, height) * (35 + dice.number(25)) / 1000, half = height * 0.36, whole = height * 0.72,
   }
-  sky.reach = 16 * sky.radius * sky.radius -- of its glow
+  -- the radius of its glow, its own, and that of what is around it, squared
+  sky.reach, sky.disc, sky.around = 16 * sky.radius ^ 2, (sky.radius + 0.5) ^ 2, (sky.radius + 12) ^ 2
   -- in a small picture a star would be as large as a moon
   sky.stars = hour.stars and min(width, height) >= 400 and {}
   for _ = 1, 90 do
@@ -112,28 +113,25 @@ local function sky_of(dice, hour, width, height)
   return sky
 end
 
--- The colour of the sky, and whether something in the block around is sharp.
+local function star_near(sky, x, y)
+  return sky.stars and sky.stars[floor(x / BLOCK) + floor(y / BLOCK) * SHARP]
+end
+
 local function sky_at(sky, x, y)
   local from, to, share = sky.top, sky.middle, y / sky.half
   if share > 1 then from, to, share = sky.middle, sky.horizon, min(1, (y - sky.half) / (sky.whole - sky.half)) end
   local a, b, c = from[1] + (to[1] - from[1]) * share, from[2] + (to[2] - from[2]) * share,
     from[3] + (to[3] - from[3]) * share
-  local dx, dy, radius, sun = x - sky.x, y - sky.y, sky.radius, sky.sun
+  local dx, dy, sun = x - sky.x, y - sky.y, sky.sun
   local squared, reach = dx * dx + dy * dy, sky.reach
   local glow = 0.5 * reach / (reach + squared)
-  local is_sharp = false
-  if squared < (radius + 12) * (radius + 12) then
-    local away = sqrt(squared) - radius
-    if away < 0.5 then glow = max(glow, min(1, 0.5 - away)) end
-    is_sharp = true
-  end
-  local star = sky.stars and sky.stars[floor(x / BLOCK) + floor(y / BLOCK) * SHARP]
+  if squared < sky.disc then glow = max(glow, min(1, sky.radius + 0.5 - sqrt(squared))) end
+  local star = star_near(sky, x, y)
   if star then
-    is_sharp = true
     local near = abs(x - star[1]) + abs(y - star[2])
     if near < 2 then glow = max(glow, star[3] / (1 + 2 * near)) end
   end
-  return a + (sun[1] - a) * glow, b + (sun[2] - b) * glow, c + (sun[3] - c) * glow, is_sharp
+  return a + (sun[1] - a) * glow, b + (sun[2] - b) * glow, c + (sun[3] - c) * glow
 end
 
 local function range_of(dice, kind, hour, width, height)
@@ -147,47 +145,46 @@ local function range_of(dice, kind, hour, width, height)
   }
 end
 
--- The land and the sky above it, from the range `nearest` backwards: a colour, the range hit (0: the sky), and whether
--- something in the block around is sharp.
+-- The land and the sky above it, from the range `nearest` backwards: a colour, and the range hit (0: the sky).
 local function view(scene, x, y, nearest)
-  if y < scene.ceiling then
-    local a, b, c, is_sharp = sky_at(scene.sky, x, y)
-    return a, b, c, 0, is_sharp
-  end
-  local a, b, c, is_sharp, hit = nil, nil, nil, false, 0
-  local column, top = floor(x / BLOCK), y - y % BLOCK
-  local cover = 0 -- of this pixel by the edge of the range in front
-  local front
-  for index = nearest, 1, -1 do
-    local range = scene[index]
-    if range.low[column] <= top + BLOCK and range.high[column] >= top - 1 then is_sharp = true end
+  local front, cover -- the edge of a range in front covers a share of this pixel
+  local a, b, c
+  local hit = y < scene.ceiling and 0 or nearest
+  while hit > 0 do
+    local range = scene[hit]
     local covers = y + 1 - range.line[x]
     if covers >= 1 then
       local share = max(0, min(1, (y - range.from) / range.depth))
       local colour, mist = range.colour, range.mist
       a, b, c = colour[1] + (mist[1] - colour[1]) * share, colour[2] + (mist[2] - colour[2]) * share,
         colour[3] + (mist[3] - colour[3]) * share
-      hit = index
       break
     elseif covers > 0 and not front then
       front, cover = range.colour, covers
     end
+    hit = hit - 1
   end
-  if hit == 0 then
-    local sharp_sky
-    a, b, c, sharp_sky = sky_at(scene.sky, x, y)
-    is_sharp = is_sharp or sharp_sky
+  if hit == 0 then a, b, c = sky_at(scene.sky, x, y) end
+  if front then a, b, c = a + (front[1] - a) * cover, b + (front[2] - b) * cover, c + (front[3] - c) * cover end
+  return a, b, c, hit
+end
+
+-- Does an edge run through the block around what `view` has told of?
+local function is_sharp(scene, x, y, nearest, hit)
+  local column, top = floor(x / BLOCK), y - y % BLOCK
+  for index = y < scene.ceiling and 0 or nearest, max(hit, 1), -1 do
+    local range = scene[index]
+    if range.low[column] <= top + BLOCK and range.high[column] >= top - 1 then return true end
   end
-  if front then
-    a, b, c = a + (front[1] - a) * cover, b + (front[2] - b) * cover, c + (front[3] - c) * cover
-  end
-  return a, b, c, hit, is_sharp
+  local sky = scene.sky
+  local dx, dy = x - sky.x, y - sky.y
+  return hit == 0 and (dx * dx + dy * dy < sky.around or star_near(sky, x, y))
 end
 
 ---@param seed integer
 ---@param width integer
 ---@param height integer
----@return fun(x: integer, y: integer): number, number, number, integer  see jpeg.encode
+---@return fun(x: integer, y: integer, is_colour_enough?: boolean): number, number, number, integer?  see jpeg.encode
 function M.new(seed, width, height)
   local dice = random.dice(seed)
   local hour = dice.pick(hours)
@@ -197,20 +194,22 @@ function M.new(seed, width, height)
     scene[index] = range_of(dice, kind, hour, width, height)
     scene.ceiling = min(scene.ceiling, scene[index].peak - 2 * BLOCK)
   end
-  local shore = dice.chance(40) and floor(height * SHORE) or nil
+  local shore = dice.chance(40) and floor(height * SHORE) or height * 2
   local front, deep = scene[FRONT], scene.sky.top
 
-  return function(x, y)
-    local a, b, c, hit, is_sharp
-    if shore and y >= shore and y + 1 <= front.line[x] then
-      a, b, c, hit, is_sharp = view(scene, x, max(0, 2 * shore - 1 - y), FRONT - 1) -- what the water mirrors
-      a, b, c, hit = a + (deep[1] - a) * 0.3, b + (deep[2] - b) * 0.3, c + (deep[3] - c) * 0.3, hit + FRONT + 1
-      if front.low[floor(x / BLOCK)] <= y + BLOCK then is_sharp = true end
-    else
-      a, b, c, hit, is_sharp = view(scene, x, y, FRONT)
+  return function(x, y, is_colour_enough)
+    local from, seen_y = FRONT, y
+    -- what the water mirrors
+    if y >= shore and y + 1 <= front.line[x] then from, seen_y = FRONT - 1, max(0, 2 * shore - 1 - y) end
+    local a, b, c, hit = view(scene, x, seen_y, from)
+    local is_water = from < FRONT
+    if is_water then a, b, c = a + (deep[1] - a) * 0.3, b + (deep[2] - b) * 0.3, c + (deep[3] - c) * 0.3 end
+    if is_colour_enough then return a, b, c end
+    if is_sharp(scene, x, seen_y, from, hit) or abs(y - shore) < BLOCK
+      or is_water and front.low[floor(x / BLOCK)] <= y + BLOCK then
+      return a, b, c, SHARP + x + y * SHARP
     end
-    if shore and abs(y - shore) < BLOCK then is_sharp = true end
-    return a, b, c, is_sharp and SHARP + x + y * SHARP or hit
+    return a, b, c, is_water and hit + FRONT + 1 or hit
   end
 end
 
