@@ -92,10 +92,10 @@ $(BUILD)/fuzz_%: $(BUILD)/obj/test/fuzz/fuzz_%.o $(CORE_O)
 	$(Q)$(CC) -pthread $(EXTRA) -fsanitize=fuzzer -o $@ $^ $(CURL_LIBS)
 
 # What test/run preloads besides the sanitizer.
-$(BUILD)/asan_lua_only.so: test/asan_lua_only.c
+$(BUILD)/%_lua_only.so: test/%_lua_only.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(FLAGS) -shared -o $@ $<
-asan_lua_only = $(if $(filter asan,$(CHECKER)),$(BUILD)/asan_lua_only.so)
+lua_only = $(patsubst %,$(BUILD)/%_lua_only.so,$(filter asan tsan,$(CHECKER)))
 
 # The core is compiled once for all Luas; only the binding sees lua.h.
 define lua_rules
@@ -111,7 +111,7 @@ $(BUILD)/$(1)/dpg/core.so: $(patsubst csrc/binding/%.c,$(BUILD)/$(1)/obj/%.o,$(B
 endef
 $(foreach l,$(sort $(LUAS) $(LUA)),$(eval $(call lua_rules,$(l))))
 
--include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')
+-include $(shell test -d $(BUILD) && find $(BUILD) -path $(BUILD)/windows -prune -o -name '*.d' -print)
 
 MODULE  = $(BUILD)/$(LUA)/dpg/core.so
 C_PROGS = $(TESTS:%=$(BUILD)/test/%)
@@ -182,14 +182,14 @@ valgrind: ## C tests and specs under valgrind
 	@CHECKER=valgrind $(MAKE) BUILD=build SIM_C= checked
 
 checked:
-	$(call build,$(asan_lua_only) $(C_PROGS) $(SIM) $(addsuffix /dpg/core.so,$(addprefix $(BUILD)/,$(call have,$(CHECKED_LUAS)))))
+	$(call build,$(lua_only) $(C_PROGS) $(SIM) $(addsuffix /dpg/core.so,$(addprefix $(BUILD)/,$(call have,$(CHECKED_LUAS)))))
 	@$(run) $(if $(SPECS),$(CHECKED_LUAS:%=spec/%)) $(SIM_SUITE) $(C_SUITES)
 
 torture: ## the 1st, 2nd, 3rd … allocation fails (test/torture), under ASan
 	@CHECKER=asan $(MAKE) BUILD=build/torture CFLAGS='-O1 -g' EXTRA='-DDPG_TORTURE $(SANITIZE)' tortured
 
 tortured:
-	$(call build,$(asan_lua_only) $(TORTURES:%=$(BUILD)/torture/%) $(if $(TORTURE_L),$(MODULE)))
+	$(call build,$(lua_only) $(TORTURES:%=$(BUILD)/torture/%) $(if $(TORTURE_L),$(MODULE)))
 	@$(run) $(TORTURES:%=torture/%) $(TORTURE_L:%=torture/$(LUA)/%)
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (10); finds are kept in build/fuzz
@@ -205,6 +205,9 @@ coverage: ## lines of the core and the binding that the tests reach
 	@$(MAKE) BUILD=build/cov CFLAGS='-O0 -g' EXTRA=--coverage SIM_SEEDS=200 LUA=$(LUA) test
 	@lcov -q -c --no-external -b . -d build/cov -o build/cov/all.info
 	@lcov -q -r build/cov/all.info '*/test/*' -o build/cov/dpg.info && lcov --list build/cov/dpg.info
+
+windows: ## the module and the tests for Windows, cross-built and run under wine (doc/windows.md)
+	@BUILD='$(BUILD)' MAKE='$(MAKE)' tools/windows/run
 
 format: ## lay the C files out as .clang-format says
 	$(FORMAT) -i $(C_FILES)
@@ -226,4 +229,4 @@ help: ## this list
 
 FORCE:
 .PHONY: module modules bench-json wanted test test-c spec hosts sim check asan tsan valgrind checked torture tortured fuzz fuzzed \
-  coverage format dist demo clean help FORCE
+  coverage windows format dist demo clean help FORCE

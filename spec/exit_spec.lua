@@ -3,7 +3,9 @@
 describe("a program that ends", function()
   local box = require "support.box"
   local client = require "support.client"
+  local compat = require "dpg.compat"
   local dpg = require "dpg"
+  local nginxes = require "support.nginx"
   local process = require "support.process"
   local record_of = require "support.record".read
   local socket = require "socket"
@@ -143,5 +145,65 @@ describe("a program that ends", function()
     assert.is_true(socket.gettime() - begun < 3)
     assert.equal(1, sandbox:exchanges())
     assert.is_false(record_of(path).marked)
+  end)
+
+  -- A thread that is inside TLS while its code, its libraries or its process go away: how often is for EXITS to say.
+  it("with a thread inside TLS ends as it should, each time #heavy", function()
+    local big = "location = /v1/big { alias big; }"
+    -- a handshake for each call: what crashes when OpenSSL is taken down under it (27 of 150, without the join at exit)
+    local nginx = nginxes.start(sandbox, { both = { big }, old = { http2 = false, big, "keepalive_requests 1;" } })
+    process.write_file(nginx.folder .. "/big", ("x"):rep(50000))
+    local script = process.script [[
+      local core = require "dpg.core"
+      local base_url, ca_file, token, ending, n = ...
+      local engine = assert(core.engine{ ca_file = ca_file, max_connections = 32 })
+      assert(engine:thread())
+      local credential = assert(core.service(engine, base_url, token))
+      local function start()
+        assert(engine:start{ method = "GET", url = base_url .. "/big", credential = credential })
+      end
+      for _ = 1, 200 do start() end
+      for _ = 1, tonumber(n) do
+        local kind, id
+        repeat
+          engine:wait(1000)
+          kind, id = engine:next()
+        until kind == "done"
+        assert(engine:take(id) == 200)
+        start()
+      end
+      if ending == "kill" then
+        print "going on"
+        while true do
+          engine:wait(1000)
+          engine:next()
+        end
+      end
+      if ending == "error" then error "the end" end
+      if ending == "exit" then os.exit(3) end
+      if ending == "exit and close" then os.exit(4, true) end
+    ]]
+    local exit = { "exit", 3 } -- ending, status
+    local ways = {
+      exit, { "return", 0 }, exit, { "exit and close", 4 }, exit, { "error", 1 }, { "kill", 137 },
+    }
+    local total, running = tonumber(os.getenv "EXITS" or process.is_heavy and 42 or 7), {}
+    local function finish()
+      local child, way, n = compat.unpack(table.remove(running, 1))
+      if way[1] == "kill" then
+        child:expect "going on"
+        child:signal "KILL"
+      end
+      local status = child:wait()
+      assert.equal(way[2], status, ("%s after %d answers: %s"):format(way[1], n, child:stderr()))
+    end
+    for i = 1, total do
+      local way, n = ways[i % #ways + 1], i % 40
+      local url = nginx:url(i % 4 == 0 and "both" or "old")
+      running[#running + 1] = { process.start(script, url, nginx.ca_file, sandbox.token, way[1], n), way, n }
+      if #running == 4 then finish() end
+    end
+    while #running > 0 do finish() end
+    nginx:stop()
   end)
 end)

@@ -57,6 +57,16 @@ function core.random_bytes(n) end
 ---@return number seconds  on a clock for short spans, which nobody sets; only differences mean anything
 function core.now() end
 
+---The path as Lua's `io` and `os` take it: another one on Windows, where paths are UTF-8 for us, and in the code page
+---of the system for them.
+---@param path string
+---@return string
+function core.io_path(path) end
+
+---@param path string
+---@return boolean
+function core.is_folder(path) end
+
 ---@return number  another one in a child made by fork
 function core.process() end
 

@@ -109,6 +109,11 @@
 ---@field size? integer  writes in a batch, 1 to 50 (50)
 ---@field wait? number|false  seconds for each Operation to end (120); false: doesn't wait
 
+---Of dpg.loop.
+---@class dpg.LoopOptions
+---@field on_error? fun(problem: any, traceback?: string)  told of what a task raised that nobody awaits; without it,
+---  loop:step() raises that
+
 ---@class dpg.RequestOptions: dpg.CallOptions
 ---@field query? table<string, string|number|boolean|table>
 ---@field body? table|string  a table is sent as JSON
@@ -123,7 +128,6 @@
 ---@field user_agent? string
 ---@field max_connections? integer  16
 ---@field http2? boolean  true
----@field host? "blocking"
 ---@field cache? dpg.Cache  makes repeated reads conditional: dpg.cache.memory { entries = 256, bytes = 16 MiB }
 ---@field idempotency_key? fun(): string  for a whole session a function only: each write has a key of its own
 

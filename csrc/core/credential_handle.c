@@ -63,11 +63,9 @@ static bool give_back(dpg_credential *c)
 
     dpg_engine_lock(e);
     last = --c->refs == 0;
-    if (last && e->threaded) {
-        e->unused = true;
-        dpg_engine_wake_locked(e);
-    }
-    dpg_engine_unlock(e);
+    if (last && e->threaded) e->unused = true;
+    if (last) dpg_engine_unlock_and_wake(e);
+    else dpg_engine_unlock(e);
     return last;
 }
 

@@ -115,7 +115,8 @@ static void free_memory(dpg_engine *e)
 
 void dpg_engine_forget(dpg_engine *e)
 {
-    if (!e || e->threaded) return; /* its thread may have been in the middle of anything: nothing of it is touched */
+    if (!e || (e->threaded && !e->played))
+        return; /* its thread may have been in the middle of anything: nothing of it is touched */
     e->drivers.transport.forget(e->drivers.transport.self);
     free_memory(e);
 }
@@ -240,7 +241,7 @@ bool dpg_engine_finish(dpg_engine *e, int64_t ms)
     dpg_engine_lock(e);
     e->hosted_end = true;
     dpg_engine_unlock(e);
-    if (e->threaded) return dpg_engine_finish_thread(e, ms);
+    if (e->threaded && !e->played) return dpg_engine_finish_thread(e, ms);
     if (!e->closed) dpg_engine_close(e);
     while (dpg_engine_must_finish(e) && !e->outbox_count && (before = dpg_engine_now_ms(e)) < until && still < most) {
         dpg_engine_turn(e, until - before, NULL);
@@ -259,7 +260,7 @@ void dpg_engine_free(dpg_engine *e, int64_t grace_ms)
     dpg_engine_lock(e);
     e->hosted_end = false; /* from here on nobody answers */
     dpg_engine_unlock(e);
-    if (e->threaded) dpg_engine_end_thread(e, grace_ms);
+    if (e->threaded && !e->played) dpg_engine_end_thread(e, grace_ms);
     else dpg_engine_wind_up(e, grace_ms);
     e->drivers.transport.free(e->drivers.transport.self);
     free_memory(e);
@@ -352,6 +353,7 @@ dpg_status dpg_engine_turn(dpg_engine *e, int64_t timeout_ms, dpg_error *err)
     int64_t left;
 
     take_in(e);
+    if (e->winding_up && !dpg_engine_must_finish(e)) timeout_ms = 0; /* what has come in was the last of it */
     left = dpg_engine_due_ms(e);
     if (left != INT64_MAX) {
         left -= dpg_engine_now_ms(e);

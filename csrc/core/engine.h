@@ -27,6 +27,13 @@ void dpg_engine_store_answer(dpg_engine *engine, uint64_t ask, dpg_store_reply *
 /* When the next timer is due on the engine's clock; INT64_MAX: none. */
 int64_t dpg_engine_due_ms(const dpg_engine *engine);
 
+/*
+ * As with a thread, whose part the caller plays by turning it: what the host asks for waits until then. For the simulator,
+ * whose interleavings no real thread would repeat.
+ */
+void dpg_engine_play_thread(dpg_engine *engine);
+dpg_status dpg_engine_play_turn(dpg_engine *engine, dpg_error *err); /* without waiting */
+
 /* Free all memory and do nothing else: what is left of an engine in a child made by fork, and of a process that was killed. */
 void dpg_engine_forget(dpg_engine *engine);
 

@@ -227,6 +227,7 @@ struct dpg_engine {
 
     /* Shared, of one that has a thread: engine_thread.c. */
     bool threaded; /* for good; written before the thread begins */
+    bool played;   /* the caller plays the thread's part */
     bool asleep;   /* its owner is, or is about to be, in poll: whoever brings something wakes it */
     bool news;     /* something was put in the outbox since the host was last woken */
     int64_t
@@ -282,8 +283,8 @@ void dpg_out_drop_locked(dpg_engine *e, dpg_out *out);                          
 void dpg_outbox_free(dpg_engine *e);
 
 /* engine_thread.c */
-void dpg_engine_wake_locked(dpg_engine *e); /* its thread, if it has one that sleeps */
-bool dpg_engine_may_sleep(dpg_engine *e);   /* false: something has come in */
+void dpg_engine_unlock_and_wake(dpg_engine *e); /* its thread, if it has one that sleeps */
+bool dpg_engine_may_sleep(dpg_engine *e);       /* false: something has come in */
 void dpg_engine_is_awake(dpg_engine *e);
 void dpg_engine_announce(dpg_engine *e); /* what the owner has to say, to a host that waits */
 dpg_status dpg_engine_await(dpg_engine *e, int64_t ms, dpg_error *err);

@@ -145,11 +145,16 @@ void dpg_completion_clear(dpg_completion *completion)
 
 /* --- ending one early ----------------------------------------------------------------------------------------------------- */
 
-/* The thread is to end it. */
-static void ask_to_cancel_locked(dpg_engine *e, dpg_flow *f)
+/* With the monitor held, which is let go of: its owner ends `f`. Of a stepped engine that is the caller, who does it now. */
+static void unlock_and_cancel(dpg_engine *e, dpg_flow *f)
 {
+    if (!e->threaded) {
+        dpg_engine_unlock(e);
+        dpg_engine_cancel_now(e, f);
+        return;
+    }
     if (!dpg_list_linked(&f->command)) dpg_list_push(&e->commands, &f->command);
-    dpg_engine_wake_locked(e);
+    dpg_engine_unlock_and_wake(e);
 }
 
 void dpg_engine_cancel(dpg_engine *e, dpg_id id)
@@ -159,10 +164,8 @@ void dpg_engine_cancel(dpg_engine *e, dpg_id id)
     if (!dpg_engine_is_mine(e)) return;
     dpg_engine_lock(e);
     f = dpg_ids_find(&e->ids, id);
-    if (f && f->ended) f = NULL;
-    if (f && e->threaded) ask_to_cancel_locked(e, f);
-    dpg_engine_unlock(e);
-    if (f && !e->threaded) dpg_engine_cancel_now(e, f);
+    if (f && !f->ended) unlock_and_cancel(e, f);
+    else dpg_engine_unlock(e);
 }
 
 void dpg_engine_abandon(dpg_engine *e, dpg_id id)
@@ -177,11 +180,9 @@ void dpg_engine_abandon(dpg_engine *e, dpg_id id)
         f->abandoned = true; /* whoever completes it frees it */
         dpg_out_drop_locked(e, &f->want);
         dpg_out_drop_locked(e, &f->data);
-        if (!f->fed.bytes && !f->chunks.bytes) f = NULL; /* else: nobody feeds it, or reads it, any more */
-        else if (e->threaded) ask_to_cancel_locked(e, f);
     }
-    dpg_engine_unlock(e);
-    if (f && !e->threaded) dpg_engine_cancel_now(e, f);
+    if (f && (f->fed.bytes || f->chunks.bytes)) unlock_and_cancel(e, f); /* nobody feeds it, or reads it, any more */
+    else dpg_engine_unlock(e);
     dpg_flow_free(ended);
 }
 

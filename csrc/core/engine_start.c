@@ -252,9 +252,8 @@ static bool hand_over(dpg_engine *e, dpg_flow *f, dpg_id *id, dpg_status *status
         e->live++;
         if (f->credential) f->credential->refs++;
         dpg_list_push(&e->inbox, &f->inbox);
-        dpg_engine_wake_locked(e);
     }
-    dpg_engine_unlock(e);
+    dpg_engine_unlock_and_wake(e);
     if (closed) *status = dpg_engine_closed(err);
     else if (!room) *status = dpg_fail_nomem(err);
     return room;

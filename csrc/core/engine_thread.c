@@ -13,11 +13,13 @@
 
 /* --- between the host and the thread --------------------------------------------------------------------------------------- */
 
-void dpg_engine_wake_locked(dpg_engine *e)
+void dpg_engine_unlock_and_wake(dpg_engine *e)
 {
-    if (!e->threaded || !e->asleep) return;
+    bool sleeps = e->threaded && e->asleep;
+
     e->asleep = false; /* once is enough */
-    e->drivers.transport.wakeup(e->drivers.transport.self);
+    dpg_engine_unlock(e);
+    if (sleeps) e->drivers.transport.wakeup(e->drivers.transport.self); /* now that it will find the monitor free */
 }
 
 bool dpg_engine_may_sleep(dpg_engine *e)
@@ -163,9 +165,8 @@ static void ask_to_close(dpg_engine *e, int64_t grace_ms)
     e->closed = true;
     if (!e->closing) e->grace_ms = grace_ms;
     e->closing = true;
-    dpg_engine_wake_locked(e);
     dpg_os_monitor_notify(e->monitor); /* the host, if it waits; the thread, if it pauses */
-    dpg_engine_unlock(e);
+    dpg_engine_unlock_and_wake(e);
 }
 
 /*
@@ -280,4 +281,19 @@ void dpg_engine_end_thread(dpg_engine *e, int64_t grace_ms)
     threads.ending--;
     dpg_os_monitor_notify(global);
     dpg_os_monitor_unlock(global);
+}
+
+/* --- played ------------------------------------------------------------------------------------------------------------------ */
+
+void dpg_engine_play_thread(dpg_engine *e)
+{
+    e->threaded = e->played = true;
+}
+
+dpg_status dpg_engine_play_turn(dpg_engine *e, dpg_error *err)
+{
+    dpg_status status = dpg_engine_turn(e, 0, err);
+
+    dpg_engine_may_sleep(e); /* until the next one */
+    return status;
 }

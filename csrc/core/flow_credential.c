@@ -72,12 +72,9 @@ void dpg_engine_store_answer(dpg_engine *e, uint64_t ask, dpg_store_reply *reply
         if (c) {
             c->ask = 0;
             c->reply = *reply;
-            if (e->threaded) {
-                dpg_list_push(&e->answers, &c->answered);
-                dpg_engine_wake_locked(e);
-            }
+            if (e->threaded) dpg_list_push(&e->answers, &c->answered);
         }
-        dpg_engine_unlock(e);
+        dpg_engine_unlock_and_wake(e);
     }
     if (!c) dpg_buf_clear(&reply->bytes);
     else if (!e->threaded) dpg_credential_store_answered(c);

@@ -183,8 +183,8 @@ dpg_status dpg_engine_feed(dpg_engine *e, dpg_id id, dpg_str bytes, size_t *take
     dpg_engine_lock(e);
     f->want_waits = true;
     /* also when enough are there: a WANT that became due before this moment is told by a turn after it */
-    if (atomic_load(&f->fed.still)) dpg_engine_wake_locked(e);
-    dpg_engine_unlock(e);
+    if (atomic_load(&f->fed.still)) dpg_engine_unlock_and_wake(e);
+    else dpg_engine_unlock(e);
     return DPG_OK;
 }
 
@@ -225,7 +225,8 @@ dpg_status dpg_engine_read(dpg_engine *e, dpg_id id, size_t most, dpg_chunk *out
     put_head(e, f, ended, out);
     dpg_engine_lock(e);
     out->bytes = dpg_pipe_front(&f->chunks);
-    if (!out->bytes.len) f->data_waits = true; /* in one with the look: what comes after it is told */
+    if (!out->status && !ended) out->bytes.len = 0; /* bytes that came before their head was shown: told when it is */
+    if (!out->bytes.len) f->data_waits = true;      /* in one with the look: what comes after it is told */
     dpg_engine_unlock(e);
     if (!out->bytes.len) {
         out->state = ended ? DPG_READ_END : DPG_READ_LATER;
@@ -237,7 +238,6 @@ dpg_status dpg_engine_read(dpg_engine *e, dpg_id id, size_t most, dpg_chunk *out
     dpg_pipe_drop(&f->chunks, out->bytes.len);
     if (!atomic_load(&f->chunks.still) || dpg_pipe_len(&f->chunks) > f->chunks.cap / 2) return DPG_OK;
     dpg_engine_lock(e);
-    dpg_engine_wake_locked(e); /* there is room for a transfer that stands still */
-    dpg_engine_unlock(e);
+    dpg_engine_unlock_and_wake(e); /* there is room for a transfer that stands still */
     return DPG_OK;
 }

@@ -1,6 +1,8 @@
 /*
  * Threads, monitors, and what wakes an event loop, for POSIX systems: the part of os.h that os_posix.c leaves to this file.
  */
+#ifndef _WIN32
+
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* dladdr, accept4, O_PATH under -std=c11 */
 #endif
@@ -12,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -153,10 +156,25 @@ struct dpg_os_thread {
     void *self;
 };
 
+/*
+ * On Linux a thread that wakes up may take the processor from the one that woke it. Ours serves a host that has a frame to
+ * draw, or other people to serve: it begins when a processor is free, or the host's slice is over (sched(7), SCHED_BATCH).
+ */
+static void let_others_go_first(void)
+{
+#ifdef SCHED_BATCH
+    struct sched_param none;
+
+    memset(&none, 0, sizeof none);
+    pthread_setschedparam(pthread_self(), SCHED_BATCH, &none); /* where that is not allowed, all is well without it */
+#endif
+}
+
 static void *run_thread(void *arg)
 {
     dpg_os_thread *t = arg;
 
+    let_others_go_first();
     t->run(t->self);
     return NULL;
 }
@@ -422,3 +440,7 @@ void dpg_os_peer_close(intptr_t peer)
 {
     close_fd(&peer);
 }
+
+#else
+#include "os.h" /* a file without a declaration is no C */
+#endif

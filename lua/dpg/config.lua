@@ -83,10 +83,6 @@ local function key(value)
   if type(value) ~= "function" and printable(value) then return "printable text, or a function" end
 end
 
-local function host(value)
-  if value ~= "blocking" then return "\"blocking\"", type(value) == "string" and '"' .. value .. '"' or nil end
-end
-
 -- Said for one call.
 M.CALL = {
   timeout = seconds, deadline = seconds, retry = retry, on_event = M.is "function", max_response_bytes = M.whole,
@@ -107,7 +103,7 @@ M.SHAPE = { fields = fields.check }
 M.SESSION = {
   base_url = M.text, ca_file = M.text, proxy = proxy, user_agent = printable, max_connections = M.whole,
   http2 = M.is "boolean",
-  host = host, cache = function(value)
+  cache = function(value)
     if not cache.is(value) then return "what dpg.cache.memory makes" end
   end, idempotency_key = function(value)
     if type(value) ~= "function" then return "a function that makes a key (the same for all writes is a conflict)" end

@@ -85,6 +85,36 @@ static bool drain(sim *w, proc *p)
     }
 }
 
+/* A host that was away comes back. */
+static void look(sim *w, void *self, int64_t life)
+{
+    proc *p = self;
+    bool notes;
+
+    if (p->life != life || p->doomed || p->exiting || p->depth || w->failed) return;
+    if (w->now < p->stands_until) {
+        sim_after(w, p->stands_until - w->now, look, p, life);
+        return;
+    }
+    proc_enter(p);
+    notes = drain(w, p);
+    if (proc_leave(w, p) && notes && !w->failed) plan(w, p, w->now);
+}
+
+/* What has come is told at once, or, with a thread, when its host next looks: it may be drawing a frame, or be fast asleep. */
+static bool tell(sim *w, proc *p)
+{
+    if (!p->threaded || w->calm || !dpg_engine_counts(p->engine).notes || sim_chance(w, 600)) return drain(w, p);
+    sim_after(w, sim_spread(w, 1, 5000), look, p, p->life);
+    return false;
+}
+
+static dpg_status turn_engine(sim *w, proc *p, dpg_error *err)
+{
+    if (p->threaded) return dpg_engine_play_turn(p->engine, err);
+    return dpg_engine_wait(p->engine, sim_chance(w, 20) ? sim_between(w, 1, 100) : 0, err);
+}
+
 static void turn(sim *w, void *self, int64_t life)
 {
     proc *p = self;
@@ -105,12 +135,11 @@ static void turn(sim *w, void *self, int64_t life)
     if (p->turns_now > 500) sim_fail(w, p, "turns and turns, and nothing moves");
     proc_enter(p);
     p->stepped = false;
-    if (dpg_engine_wait(p->engine, sim_chance(w, 20) ? sim_between(w, 1, 100) : 0, &err) != DPG_OK && !p->doomed &&
-        !w->failed)
+    if (turn_engine(w, p, &err) != DPG_OK && !p->doomed && !w->failed)
         sim_fail(w, p, "the engine can't be turned: %s", err.message);
-    notes = !p->doomed && !w->failed && drain(w, p);
+    notes = !p->doomed && !w->failed && tell(w, p);
     if (!proc_leave(w, p) || w->failed) return;
-    check_turned(w, p);
+    if (!dpg_engine_counts(p->engine).notes) check_turned(w, p); /* else its host has yet to hear of some */
     due = dpg_engine_due_ms(p->engine);
     if (notes || p->activity != before || net_has_ended(p)) plan(w, p, w->now);
     else if (due != INT64_MAX) plan(w, p, due + w->machines[p->machine].booted_at);
@@ -161,6 +190,8 @@ void proc_spawn(sim *w, proc *p)
     sim_trace(w, p, "begins, on machine %d", p->machine);
     proc_enter(p);
     must(w, p, dpg_engine_new_with(&options, &drivers, &p->engine, &err), &err);
+    p->threaded = sim_chance(w, 500);
+    if (p->threaded) dpg_engine_play_thread(p->engine);
     for (int i = 0; i < w->person_count; i++) {
         p->seen_family[i] = -1;
         p->saw_lost_at[i] = -1;

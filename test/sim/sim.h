@@ -151,6 +151,7 @@ struct proc {
     int64_t doomed_ms; /* by how much its own idea of time is ahead, from then on */
     int depth;         /* calls of the engine on the stack */
     bool woken, stepped;
+    bool threaded; /* its engine is turned while its host does something else, or nothing */
     bool exiting;
     int64_t exit_until;
     int64_t stands_until;

@@ -25,8 +25,7 @@ Loop.__name = "dpg.Loop"
 local OPTIONS = { on_error = config.is "function" }
 
 ---A loop for the tasks of a program that has a loop of its own. From now on the engines of this Lua state have threads.
----@param options? { on_error?: fun(problem: any, traceback?: string) }  told of what a task raised that nobody awaits;
----  without it, step() raises that
+---@param options? dpg.LoopOptions
 ---@return dpg.Loop? loop
 ---@return dpg.Error? err  the system has no more threads or descriptors
 function M.new(options)
