@@ -135,6 +135,9 @@ build = +@mkdir -p $(BUILD)/log && rm -f $(BUILD)/log/build.failed && \
 
 module: $(MODULE) ## build the module for LUA (lua5.4)
 modules: $(LUAS:%=$(BUILD)/%/dpg/core.so) ## build the module for all five Luas
+bench-json: modules ## reading JSON beside lua-cjson, on each installed Lua
+	@for l in $(call have,$(LUAS)); do \
+	  LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/'$$l'/?.so;;' $$l bench/json.lua || exit 1; done
 wanted: $(WANTED)
 	@:
 
@@ -225,5 +228,5 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-12s %s\n' "$$t" "$$d"; done
 
 FORCE:
-.PHONY: module modules wanted test test-c spec hosts sim check asan tsan valgrind checked torture tortured fuzz fuzzed \
+.PHONY: module modules bench-json wanted test test-c spec hosts sim check asan tsan valgrind checked torture tortured fuzz fuzzed \
   coverage windows format dist demo clean help FORCE

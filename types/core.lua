@@ -72,10 +72,13 @@ function core.process() end
 
 ---@param text string
 ---@param null? any  instead of core.null
+---@param wanted? table  { name = true or such a table, … }: objects have only these members; arrays are looked through,
+---  and a table that holds itself says "the same again"
+---@param lists? string[]  in an object, `wanted` counts for the members of these names alone
 ---@return any value  nil when the text is no JSON
 ---@return string? problem
 ---@return integer? at  byte
-function core.decode(text, null) end
+function core.decode(text, null, wanted, lists) end
 
 ---@class dpg.core.Engine
 local engine = {}

@@ -22,11 +22,15 @@
 ---@class dpg.ReadOptions: dpg.CallOptions
 ---@field if_none_match? string  an ETag: unchanged is nil, err with code "not_modified"
 
+---Of what is read whole or in part.
+---@class dpg.GetOptions: dpg.ReadOptions
+---@field fields? string[]  only these become tables, several times faster: "title", "versions.url"; ids always do
+
 ---@class dpg.WriteOptions: dpg.CallOptions
 ---@field idempotency_key? string|fun(): string  by default a new UUID for each call
 
 ---Of a list. Its walk (`each`) takes the same, but for `if_none_match`.
----@class dpg.ListOptions: dpg.ReadOptions
+---@class dpg.ListOptions: dpg.GetOptions
 ---@field limit? integer  items a page, 1 to 200
 ---@field offset? integer
 
@@ -37,7 +41,7 @@
 ---@class dpg.SetListOptions: dpg.ListOptions
 ---@field parent_public_uuid? string  its children; without: the top level
 
----@class dpg.ImageFilters: dpg.ReadOptions
+---@class dpg.ImageFilters: dpg.GetOptions
 ---@field query? string  full text: `+must -not "a phrase" wild*`
 ---@field keyword? string|string[]
 ---@field namespace? string
@@ -243,7 +247,7 @@
 ---@field rating? integer
 ---@field keywords table[]
 ---@field versions table[]
----@field get fun(self, options?: dpg.ReadOptions): dpg.Image?, dpg.Told  everything about it; lists show less
+---@field get fun(self, options?: dpg.GetOptions): dpg.Image?, dpg.Told  everything about it; lists show less
 ---@field update fun(self, fields: dpg.ImageFields, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
 ---@field delete fun(self, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
 ---@field set_rating fun(self, rating: integer, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
@@ -265,7 +269,7 @@
 ---@field public_uuid string
 ---@field name string
 ---@field children? dpg.Set[]  in the tree
----@field get fun(self, options?: dpg.ReadOptions): dpg.Set?, dpg.Told
+---@field get fun(self, options?: dpg.GetOptions): dpg.Set?, dpg.Told
 ---@field update fun(self, fields: dpg.SetFields, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
 ---@field images fun(self, options?: dpg.ListOptions): dpg.Page?, dpg.Told
 ---@field each_image fun(self, options?: dpg.ListOptions): dpg.Iterator

@@ -5,6 +5,7 @@ local cache = require "dpg.cache"
 local compat = require "dpg.compat"
 local core = require "dpg.core"
 local errors = require "dpg.errors"
+local fields = require "dpg.fields"
 local url = require "dpg.url"
 local wire = require "dpg.wire"
 
@@ -94,6 +95,9 @@ end
 -- Said for one call that reads, or that writes.
 M.READ = { if_none_match = etag }
 M.WRITE = { idempotency_key = key }
+
+-- Said for one call that reads objects or lists of them.
+M.SHAPE = { fields = fields.check }
 
 -- Said where a session begins.
 M.SESSION = {

@@ -11,6 +11,7 @@
 --   dpg.stream      a call whose bytes pass through Lua
 --   dpg.call        starts calls and waits for them              dpg.hub        engines, and pumping their queues
 --   dpg.connection  recipes and handles of credentials           dpg.store      where tokens are kept
+--   dpg.store.*     stores in Lua: redis, sealed; check          dpg.serve      what the core asks of a store in Lua
 --   dpg.task        run, spawn, await                            dpg.scheduler  coroutines that wait
 --   dpg.host        how a program waits: host.blocking, host.loop
 --   dpg.checks      what a field may hold                        dpg.cache      answers that are kept, for polling
