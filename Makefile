@@ -207,7 +207,7 @@ coverage: ## lines of the core and the binding that the tests reach
 	@lcov -q -r build/cov/all.info '*/test/*' -o build/cov/dpg.info && lcov --list build/cov/dpg.info
 
 windows: ## the module and the tests for Windows, cross-built and run under wine (doc/windows.md)
-	@BUILD='$(BUILD)' MAKE='$(MAKE)' tools/windows/run
+	+@BUILD='$(BUILD)' MAKE='$(MAKE)' tools/windows/run
 
 format: ## lay the C files out as .clang-format says
 	$(FORMAT) -i $(C_FILES)
