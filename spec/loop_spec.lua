@@ -353,8 +353,7 @@ describe("a loop's calls", function()
         while core.now() < ends_at do end
       end)
     end
-    loop:step()
-    assert(box:wait_seen({ path = "/me" }, 2))
+    step_until(loop, function() return box:count { path = "/me" } == 2 end)
     box:release()
     while hub.counts().calls > 0 do socket.sleep(0.001) end
     assert.equal(1, loop:step(0.05)) -- both are answered, one has gone on

@@ -58,8 +58,10 @@ function Scheduler.wait(_, signal)
     return nil, errors.usage("cannot_wait_here", "on Lua 5.1 a task can't wait inside pcall, table.sort and other "
       .. "functions written in C; call it directly, and look at its second result, the error")
   end
-  signal.waiter, resuming._waited = resuming, signal
+  local thread = resuming
+  signal.waiter, thread._waited = thread, signal
   coroutine.yield(YIELD, signal)
+  if not signal.id then thread._waited = nil end
   return true
 end
 
@@ -89,16 +91,15 @@ function Scheduler.running()
   return resuming and resuming._task
 end
 
--- What its last wait was for may not have been taken: it was stopped, or an interrupt (Ctrl-C) came in between. But a
--- stream may have gone to somebody else before its function raised.
-local function let_go(thread, is_stopped)
+-- What it waits for, or a call that it has not taken: it was stopped, or an interrupt (Ctrl-C) came in between.
+local function let_go(thread)
   local waited = thread._waited
-  if waited and waited.hub and (is_stopped or waited.id) then waited.hub:drop(waited) end
+  if waited and waited.hub then waited.hub:drop(waited) end
 end
 
 function Scheduler:_end(thread, ok, ...)
   thread._is_over = true
-  if not ok then let_go(thread, ok == nil) end
+  if not ok then let_go(thread) end
   self._threads[thread._task] = nil
   self._unfinished = self._unfinished - 1
   thread._task:ended(ok, ...)
