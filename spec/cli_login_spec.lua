@@ -53,6 +53,7 @@ describe("dpg login", function()
     assert.equal(130, status)
     assert.truthy(shown:find("dpg: interrupted", 1, true))
     assert.is_nil(shown:find("secr", 1, true))
+    assert.is_nil(shown:find("THE ECHO IS OFF", 1, true))
   end)
 
   it("takes a line for each answer where there is no terminal", function()

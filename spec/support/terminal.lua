@@ -58,7 +58,8 @@ Terminal.__index = Terminal
 ---@return spec.Terminal
 function M.start(words, environment)
   local folder = process.folder()
-  process.write_file(folder .. "/command", command_line(words, environment))
+  process.write_file(folder .. "/command", "trap : INT\n" .. command_line(words, environment) .. "\nstatus=$?\n"
+    .. "stty -a | grep -qw -e -echo && echo 'THE ECHO IS OFF'\nexit $status\n")
   process.write_file(folder .. "/shown", "")
   process.shell("mkfifo " .. quote(folder .. "/typed"))
   local inside = environment.PWD or "."
