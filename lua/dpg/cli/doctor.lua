@@ -134,28 +134,41 @@ local function look_at_scopes(add, me)
   add("scopes", "note", "not granted: " .. table.concat(missing, " ") .. "; commands that need them will say so")
 end
 
-local function look_at_line(add, args, base_url)
+local NAMES = { tls = "TLS", network = "line", timeout = "line", protocol = "line", storage = "session" }
+
+local function look_at_refusal(add, err)
+  local name = type(err) == "table" and (err.code == "api_not_enabled" and "API access" or NAMES[err.kind]) or "who"
+  local _, text = failure.describe(err)
+  add(name, "bad", text)
+end
+
+-- Who is asking? Where nobody can, whether DPG answers is seen from how it refuses a stranger.
+local function ask(args)
+  local once = { deadline = 20, timeout = 10, retry = false }
   local ok, gallery = pcall(session.open, args)
-  local err = not ok and gallery or nil
-  local me, answer
-  if ok then
-    me, answer = gallery:me { deadline = 20, timeout = 10, retry = false }
-    if not me then err = answer end
-  end
-  if me then
+  if ok then return gallery:me(once) end
+  local settings = session.settings(args)
+  settings.token = "nobody"
+  local stranger, err = dpg.service(settings)
+  if stranger then err = select(2, stranger:me(once)) end
+  return nil, err, gallery
+end
+
+local function look_at_line(add, args, base_url)
+  local me, answer, nobody = ask(args)
+  if me or answer.kind == "auth" or answer.kind == "api" then
     add("line", "ok", base_url)
     add("TLS", "ok", base_url:match "^https:" and "the certificate is trusted" or "none, on this machine alone")
+  end
+  if me then
     add("API access", "ok", "turned on for " .. tostring(me.account and me.account.name))
     look_at_clock(add, answer.date)
     add("who", "ok", me.user and "signed in as " .. tostring(me.user.name)
       or "a service token, " .. tostring(me.service_token and me.service_token.name))
     return look_at_scopes(add, me)
   end
-  local names = { tls = "TLS", network = "line", timeout = "line", protocol = "line", auth = "who", usage = "who",
-    storage = "session" }
-  local _, text = failure.describe(err)
-  local name = type(err) == "table" and (err.code == "api_not_enabled" and "API access" or names[err.kind]) or "who"
-  add(name, "bad", text)
+  if not nobody or answer.kind ~= "auth" then look_at_refusal(add, answer) end
+  if nobody then look_at_refusal(add, nobody) end
 end
 
 -- --- the report ----------------------------------------------------------------------------------------------------

@@ -40,11 +40,13 @@ function M.ids(words)
   return ids
 end
 
-local function walk(sets, path, found, wanted)
+-- Those whose whole path it is, and those that have the name anywhere.
+local function walk(sets, before, wanted, by_path, by_name)
   for _, set in ipairs(sets) do
-    local own = path == "" and set.name or path .. "/" .. set.name
-    if set.name == wanted or own == wanted then found[#found + 1] = { set = set, path = own } end
-    walk(set.children or {}, own, found, wanted)
+    local one = { set = set, path = before .. set.name }
+    if one.path == wanted then by_path[#by_path + 1] = one end
+    if set.name == wanted then by_name[#by_name + 1] = one end
+    walk(set.children or {}, one.path .. "/", wanted, by_path, by_name)
   end
 end
 
@@ -54,8 +56,9 @@ end
 ---@return string uuid
 function M.set(gallery, name)
   if M.is_uuid(name) then return name end
-  local found = {}
-  walk(dpg.assert(gallery.sets:tree()), "", found, name)
+  local by_path, by_name = {}, {}
+  walk(dpg.assert(gallery.sets:tree()), "", name, by_path, by_name)
+  local found = #by_path > 0 and by_path or by_name
   if #found == 1 then return found[1].set.public_uuid end
   if #found == 0 then failure.raise(failure.FAILED, "there is no set '" .. out.plain(name) .. "': dpg set tree "
     .. "shows them") end
