@@ -111,7 +111,7 @@ $(BUILD)/$(1)/dpg/core.so: $(patsubst csrc/binding/%.c,$(BUILD)/$(1)/obj/%.o,$(B
 endef
 $(foreach l,$(sort $(LUAS) $(LUA)),$(eval $(call lua_rules,$(l))))
 
--include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')
+-include $(shell test -d $(BUILD) && find $(BUILD) -path $(BUILD)/windows -prune -o -name '*.d' -print)
 
 MODULE  = $(BUILD)/$(LUA)/dpg/core.so
 C_PROGS = $(TESTS:%=$(BUILD)/test/%)
@@ -135,6 +135,9 @@ build = +@mkdir -p $(BUILD)/log && rm -f $(BUILD)/log/build.failed && \
 
 module: $(MODULE) ## build the module for LUA (lua5.4)
 modules: $(LUAS:%=$(BUILD)/%/dpg/core.so) ## build the module for all five Luas
+bench-json: modules ## reading JSON beside lua-cjson, on each installed Lua
+	@for l in $(call have,$(LUAS)); do \
+	  LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/'$$l'/?.so;;' $$l bench/json.lua || exit 1; done
 wanted: $(WANTED)
 	@:
 
@@ -203,6 +206,9 @@ coverage: ## lines of the core and the binding that the tests reach
 	@lcov -q -c --no-external -b . -d build/cov -o build/cov/all.info
 	@lcov -q -r build/cov/all.info '*/test/*' -o build/cov/dpg.info && lcov --list build/cov/dpg.info
 
+windows: ## the module and the tests for Windows, cross-built and run under wine (doc/windows.md)
+	+@BUILD='$(BUILD)' MAKE='$(MAKE)' tools/windows/run
+
 format: ## lay the C files out as .clang-format says
 	$(FORMAT) -i $(C_FILES)
 
@@ -222,5 +228,5 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-12s %s\n' "$$t" "$$d"; done
 
 FORCE:
-.PHONY: module modules wanted test test-c spec hosts sim check asan tsan valgrind checked torture tortured fuzz fuzzed \
-  coverage format dist demo clean help FORCE
+.PHONY: module modules bench-json wanted test test-c spec hosts sim check asan tsan valgrind checked torture tortured fuzz fuzzed \
+  coverage windows format dist demo clean help FORCE

@@ -37,7 +37,8 @@ describe("dpg", function()
     it("prints a line for each file in a pipe, and gives them set, keywords and title", function()
       write("a.jpg", 5000)
       write("b.jpg", 6000)
-      local status, said, talk = pipe("upload", "a.jpg", "b.jpg", "--set", "Press kit", "-k", "live", "-k", "day:friday")
+      local status, said, talk = pipe("upload", "a.jpg", "b.jpg", "--set", "Press kit", "-k", "live", "-k",
+        "day:friday")
       assert.equal(0, status, talk)
       assert.equal(2, select(2, said:gsub("%x+%-[%x-]+\tsent\t[ab]%.jpg\n", "")))
       assert.equal("2 files are there\n", talk)
@@ -67,7 +68,8 @@ describe("dpg", function()
       screen:type "\3"
       local status, shown = screen:wait()
       assert.equal(130, status, shown)
-      assert.truthy(shown:find("interrupted: what has arrived is noted; the same command goes on there", 1, true), shown)
+      assert.truthy(shown:find("interrupted: what has arrived is noted; the same command goes on there", 1, true),
+        shown)
       box:clear_faults()
       local said, talk
       status, said, talk = pipe("upload", names[1], names[2], names[3], names[4])
@@ -138,7 +140,8 @@ describe("dpg", function()
       local said
       status, said = pipe("download", id, "--size", "original")
       assert.equal(0, status)
-      assert.equal(box:sha256(id), process.shell("sha256sum " .. folder .. "/" .. said:match "saved\t(%S+)"):match "^%x+")
+      local path = folder .. "/" .. said:match "saved\t(%S+)"
+      assert.equal(box:sha256(id), process.shell("sha256sum " .. path):match "^%x+")
       assert.is_true(box:count { server = "cdn", status = 206 } >= 1)
     end)
 

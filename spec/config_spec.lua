@@ -34,7 +34,6 @@ describe("options", function()
     end, "'deadline' is unknown; here are: on_event, timeout" },
     { "a timeout as text", function() session:me { timeout = "3" } end, "timeout" },
     { "an on_event that is no function", function() dpg.service { token = "t", on_event = {} } end, "on_event" },
-    { "another host", function() dpg.service { token = "t", host = "other" } end, "blocking" },
     { "one key for all writes", function() dpg.service { token = "t", idempotency_key = "k" } end, "idempotency_key" },
     { "a key for a read", function() session.images:list { idempotency_key = "k" } end, "idempotency_key" },
     { "an ETag for a write", function() session.images:update("x", { title = "t" }, { if_none_match = "e" }) end,

@@ -160,7 +160,7 @@ describe("the README's snippets", function()
     local file = assert(io.open "README.md")
     for block in file:read "*a":gmatch "```lua\n(.-)```" do blocks[#blocks + 1] = block end
     file:close()
-    assert.equal(7, #blocks)
+    assert.equal(8, #blocks)
 
     local dpg = require "dpg"
     local person, printed = box.people.omar, {}

@@ -5,8 +5,9 @@ local modules = {
   "dpg.host.loop", "dpg.hub", "dpg.journal", "dpg.json", "dpg.many", "dpg.objects", "dpg.operation", "dpg.page",
   "dpg.resources.archives", "dpg.resources.downloads", "dpg.resources.images", "dpg.resources.keywords",
   "dpg.resources.metadata_profiles", "dpg.resources.operations", "dpg.resources.sets", "dpg.resources.uploads",
-  "dpg.scheduler", "dpg.session", "dpg.sign_in", "dpg.source", "dpg.store", "dpg.stream", "dpg.task", "dpg.transfer",
-  "dpg.upload", "dpg.url", "dpg.user", "dpg.uuid", "dpg.wire",
+  "dpg.scheduler", "dpg.session", "dpg.sign_in", "dpg.source", "dpg.store", "dpg.store.check", "dpg.store.redis",
+  "dpg.store.sealed", "dpg.stream", "dpg.task", "dpg.transfer", "dpg.upload", "dpg.url", "dpg.user", "dpg.uuid",
+  "dpg.wire",
 }
 
 local client = require "support.client"

@@ -3,6 +3,7 @@ local boxes = require "support.box"
 local client = require "support.client"
 local core = require "dpg.core"
 local dpg = require "dpg"
+local hub = require "dpg.hub"
 local socket = require "socket"
 
 local function raised(fn, ...)
@@ -341,6 +342,24 @@ describe("a loop's calls", function()
     loop:close()
     client.nothing_left()
     box:release()
+  end)
+
+  it("are let go of when it is closed between an answer and the task that would have taken it", function()
+    box:fault { path = "/me", hold = true, times = 2 }
+    for _ = 1, 2 do
+      loop:spawn(function()
+        gallery:me()
+        local ends_at = core.now() + 0.06
+        while core.now() < ends_at do end
+      end)
+    end
+    loop:step()
+    assert(box:wait_seen({ path = "/me" }, 2))
+    box:release()
+    while hub.counts().calls > 0 do socket.sleep(0.001) end
+    assert.equal(1, loop:step(0.05)) -- both are answered, one has gone on
+    loop:close()
+    client.nothing_left()
   end)
 
   it("are refused in a coroutine of the program's own within a task, unsent", function()

@@ -90,6 +90,13 @@ describe("the host of nginx", function()
           dpg.spawn(function() error "nobody hears" end)
           ngx.print "fine"
         } }
+        location /wrapped { content_by_lua_block {
+          local function raise() coroutine.wrap(function() error "wrapped" end)() end
+          local _, problem = pcall(dpg.run, raise)
+          local task = dpg.spawn(raise)
+          local ok, again = pcall(task.await, task)
+          ngx.print(problem, tostring(ok), again)
+        } }
         location /left { content_by_lua_block { ngx.print(left()) } }
         location /collect { content_by_lua_block { collectgarbage() collectgarbage() gallery:me() } }
         location /aborted {
@@ -142,6 +149,12 @@ describe("the host of nginx", function()
       assert.equal("falseno morefalse", (select(2, server:get "/stop")))
       box:release()
       nginx.wait_for(function() return select(2, server:get "/left") == "0" end)
+    end)
+
+    it("fails where nginx aborts a task, as it does when coroutine.wrap raises in it", function()
+      local _, body = server:get "/wrapped"
+      assert.truthy(body:find "^nginx has aborted the task.*falsenginx has aborted the task", body)
+      assert.truthy(server:log():find("user thread aborted.-wrapped"))
     end)
 
     it("says what was raised before nginx says that it does not know", function()
@@ -252,6 +265,9 @@ describe("the host of nginx", function()
           local it = session.downloads:chunks(ngx.var.arg_uuid, { version = "thumbnail" })
           assert(it:next())
           it:close()
+          dpg.run(function()
+            for _ = 1, 5 do dpg.spawn(ngx.now) end
+          end)
         } }
         location /kept { content_by_lua_block {
           for _ = 1, 100 do

@@ -1,4 +1,8 @@
--- dpg.store.redis inside a real nginx, over cosockets.
+-- dpg.store.redis inside a real nginx, over cosockets: what a store promises, and one person shared by two nginx
+-- through one Redis, which is restarted in between.
+local boxes = require "support.box"
+local client = require "support.client"
+local dpg = require "dpg"
 local nginx = require "support.nginx"
 local process = require "support.process"
 local redis = require "support.redis"
@@ -60,5 +64,71 @@ describe("dpg.store.redis in nginx", function()
       assert.equal(200, status)
       if said ~= "not installed" then assert(said:match "(%d+) of %1 promises kept$", said) end
     end
+  end)
+
+  it("shares one person between two nginx, also when Redis is restarted, and presents each token once", function()
+    local box = boxes.start { rotation = "strict", access_token_life = 0.3 }
+    local server = redis.start()
+    local webs = {}
+    for i = 1, 2 do
+      webs[i] = nginx.start_lua {
+        workers = 2,
+        init = init:format(server.path) .. ("base_url = %q"):format(box.base_url),
+        server = [[
+          location /me { content_by_lua_block {
+            local err
+            if not user then user, err = dpg.resume { store = store, base_url = base_url } end
+            if user and not account then account = user:account(user.accounts[1].uuid) end
+            local me
+            if account then me, err = account:me() end
+            ngx.status = me and 200 or err.kind == "storage" and 503 or 500
+            ngx.print(me and "ok" or tostring(err))
+          } }
+        ]],
+      }
+    end
+    finally(function()
+      for _, web in ipairs(webs) do web:stop() end
+      client.close()
+      server:stop()
+      box:stop()
+    end)
+    dpg.assert(client.sign_in(box, "solo", {
+      store = dpg.store.redis { key = "dpg:session:jane", connect = function() return server:connect() end },
+    }))
+
+    -- Both serve, until `n` more exchanges have been made.
+    local function serve(n)
+      local wanted = box:exchanges() + n
+      nginx.wait_for(function()
+        for _, web in ipairs(webs) do
+          for _ = 1, 5 do
+            local status, said = web:get "/me"
+            assert.equal(200, status, said)
+          end
+        end
+        return box:exchanges() >= wanted
+      end)
+    end
+
+    serve(6)
+    server:kill()
+    for _, web in ipairs(webs) do
+      nginx.wait_for(function() return web:get "/me" == 503 end)
+    end
+    server:start()
+    for _, web in ipairs(webs) do
+      nginx.wait_for(function()
+        local status, said = web:get "/me"
+        assert(status == 200 or status == 503, said)
+        return status == 200
+      end)
+    end
+    serve(6)
+    local report = box:report()
+    assert.is_true(report.rotations >= 12)
+    assert.same({ 0, 0, 0, 1 }, {
+      report.presented_more_than_once, report.presented_spent, report.families_revoked, report.sign_ins,
+    })
   end)
 end)

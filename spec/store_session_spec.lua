@@ -4,6 +4,7 @@
 local boxes = require "support.box"
 local client = require "support.client"
 local dpg = require "dpg"
+local lates = require "support.late"
 local process = require "support.process"
 local redis = require "support.redis"
 
@@ -183,48 +184,15 @@ describe("a session in Redis", function()
 
   -- --- a process that sleeps past its lease ---
 
-  -- Loaded before all else: whoever asks what time it is hears a minute more once there is a file at $DPG_LATE.
-  local late_c = [[
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
-int clock_gettime(clockid_t id, struct timespec *t)
-{
-    static int (*real)(clockid_t, struct timespec *);
-    if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
-    int result = real(id, t);
-    const char *late = getenv("DPG_LATE");
-    if (result == 0 && late && access(late, F_OK) == 0) t->tv_sec += 60;
-    return result;
-}
-]]
-
-  -- Words for the shell that load it, and the file that makes it later.
-  local function late_clock()
-    local folder = process.folder()
-    process.write_file(folder .. "/late.c", late_c)
-    local said = process.shell(("cc -shared -fPIC -o %s/late.so %s/late.c -ldl && echo made"):format(folder, folder))
-    if not said:find "made$" then return nil end
-    local preload = (os.getenv "LD_PRELOAD" or "") .. " " .. folder .. "/late.so"
-    return ("env LD_PRELOAD='%s' DPG_LATE=%s/late"):format(preload, folder), folder .. "/late"
-  end
-
-  local function wait_until_stopped(pid)
-    assert(process.shell(("n=0; until [ \"$(ps -o state= -p %d)\" = T ]; do n=$((n + 1)); [ $n -lt 3000 ] || exit 1; "
-      .. "sleep 0.01; done; echo stopped"):format(pid)) == "stopped", "the child did not stop")
-  end
-
   for _, case in ipairs(process.is_heavy and {
     { "when it had the lock", "lock", 1 }, { "before its mark was saved", "save", 0 },
     { "when its mark was saved", "save", 1 },
   } or {}) do
     it("is not lost when a process is stopped " .. case[1] .. ", past its lease: it sends nothing #heavy", function()
-      local through, late = late_clock()
-      if not through then pending "there is no C compiler to make a clock that jumps" return end
+      local late, why = lates.new()
+      if not late then return pending(why) end
       dpg.assert(sign_in())
-      local walker = process.start_through(through, beginning .. [[
+      local walker = process.start_through(late.through, beginning .. [[
         local name, after = note, select(4, ...) == "1"
         local kept, stopped = store[name], false
         local function stop()
@@ -241,11 +209,11 @@ int clock_gettime(clockid_t id, struct timespec *t)
         dpg.assert(account():me())
         print "served"
       ]], box.base_url, server.path, case[2], case[3])
-      wait_until_stopped(walker.pid)
+      process.wait_until_stopped(walker.pid)
       assert.equal(0, box:count { path = "/auth/token" })
       assert.equal(1, server:call("DEL", "{" .. KEY .. "}:lock")) -- as it runs out
       assert(account(dpg.assert(resume()), 1):me())
-      process.write_file(late, "")
+      late:add(walker.pid, 60)
       walker:signal "CONT"
       walker:expect "served"
       assert.equal(1, box:count { path = "/auth/token" })

@@ -27,6 +27,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#ifdef _WIN32
+#include "on_windows.h"
+#endif
 
 #ifndef CHECK_SECONDS
 #define CHECK_SECONDS 60 /* a test that takes longer hangs; CHECK_SECONDS in the environment overrules */
@@ -128,10 +131,14 @@ static inline void check_str(const char *file, int line, const char *what, const
 /* Names the test that dies or hangs, with nothing but write(), and lets the signal take its course. */
 static inline void check_died(int sig)
 {
+#ifdef SIGALRM
     const char *parts[3] = {"not ok ", check_running, sig == SIGALRM ? ": hangs\n" : ": died of a signal\n"};
+#else
+    const char *parts[3] = {"not ok ", check_running, ": died of a signal\n"};
+#endif
 
     for (int i = 0; i < 3; i++)
-        if (parts[i] && write(STDOUT_FILENO, parts[i], strlen(parts[i])) < 0) break;
+        if (parts[i] && write(STDOUT_FILENO, parts[i], (unsigned)strlen(parts[i])) < 0) break;
     signal(sig, SIG_DFL);
     raise(sig);
 }
@@ -154,12 +161,18 @@ static inline int check_main(int argc, char **argv)
     const char *limit = getenv("CHECK_SECONDS");
     int passed = 0, failed = 0;
 
+#ifdef SIGALRM
     setvbuf(stdout, NULL, _IOLBF, 0); /* whole lines: a child that a test forks has nothing of ours to repeat */
     signal(SIGALRM, check_died);
+#else
+    setvbuf(stdout, NULL, _IONBF, 0); /* Windows knows no lines */
+#endif
     signal(SIGABRT, check_died);
 #ifndef __SANITIZE_ADDRESS__ /* it reports these itself, with more to say */
     signal(SIGSEGV, check_died);
+#ifdef SIGBUS
     signal(SIGBUS, check_died);
+#endif
     signal(SIGFPE, check_died);
 #endif
     for (struct check_case *c = check_first; c; c = c->next) {

@@ -5,7 +5,9 @@
 #include "check.h"
 #include "world_kit.h"
 
+#ifndef _WIN32
 #include <sys/wait.h>
+#endif
 
 #define SAID_NOTHING ((int64_t)-1)
 
@@ -376,6 +378,7 @@ TEST("does not wait when something has ended at once")
     finish(w);
 }
 
+#ifndef _WIN32
 TEST("refuses all new work once it is closed, and in a process that did not make it")
 {
     world *w = begin();
@@ -406,6 +409,7 @@ TEST("refuses all new work once it is closed, and in a process that did not make
     CHECK_INT(status_of(c, id, 1000), 200);
     finish(w);
 }
+#endif
 
 static dpg_status closing_says[4];
 static size_t closing_calls;

@@ -287,16 +287,19 @@ TEST("a date cut off anywhere is none")
 
 TEST("every day from 1900 to 2200 is where the C library puts it")
 {
+    int days = 0;
     char text[40];
 
     for (int64_t day = -25567; day < 84006; day++) {
         time_t at = (time_t)(day * 86400 + (day & 0x3fff));
         struct tm tm;
 
-        gmtime_r(&at, &tm);
+        if (!gmtime_r(&at, &tm)) continue; /* Windows' begins in 1970 */
+        days++;
         strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
         if (header_date(text) != (int64_t)at) CHECK_FAIL("%s", text);
     }
+    CHECK(days >= 84006);
 }
 
 TEST("reads ISO 8601 with its offset, to the millisecond")

@@ -33,7 +33,7 @@ static void show_value(const dpg_json *json, uint32_t *at, dpg_buf *out)
     case DPG_JSON_ARRAY:
     case DPG_JSON_OBJECT:
         dpg_buf_puts(out, object ? "{" : "[");
-        for (uint32_t i = 0; i < v->count; i++) {
+        for (uint32_t i = 0; i < v->as.of.count; i++) {
             if (i) dpg_buf_puts(out, " ");
             if (object) {
                 show_value(json, at, out);
@@ -246,7 +246,7 @@ TEST("a wide array grows the tape as far as it takes")
     text[2 * n] = ']';
     REQUIRE(dpg_json_read(&json, guarded(text, 2 * n + 1)) == DPG_OK);
     CHECK(tape_ok(&json));
-    CHECK_INT(json.values[0].count, n);
+    CHECK_INT(json.values[0].as.of.count, n);
     CHECK_INT(json.values[n].as.integer, 7);
     CHECK(json.cap <= 2 * n + 1);
     dpg_json_clear(&json);
@@ -709,6 +709,70 @@ TEST("finds a member by its name, escaped or not; the last of several wins")
         CHECK_INT(dpg_json_member(&json, json.count, cases[i].key), 0);
         dpg_json_clear(&json);
     }
+}
+
+TEST("names that come as expected, or not, come out as they are")
+{
+    static const taken cases[] = {
+        {T("[{\"a\":1,\"b\":2},{\"a\":3,\"b\":4},{\"a\":5,\"b\":6}]"),
+         "[{\"a\"=i1 \"b\"=i2} {\"a\"=i3 \"b\"=i4} {\"a\"=i5 \"b\"=i6}]"},
+        {T("[{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5},{\"e\":1},{\"a\":1,\"e\":2},{\"d\":1,\"c\":2}]"),
+         "[{\"a\"=i1 \"b\"=i2 \"c\"=i3 \"d\"=i4 \"e\"=i5} {\"e\"=i1} {\"a\"=i1 \"e\"=i2} {\"d\"=i1 \"c\"=i2}]"},
+        {T("[{\"a\":1},{\"a\":1,\"b\":2,\"c\":3},{\"x\":0,\"a\":1,\"y\":0,\"b\":2},{}, {\"a\":1}]"),
+         "[{\"a\"=i1} {\"a\"=i1 \"b\"=i2 \"c\"=i3} {\"x\"=i0 \"a\"=i1 \"y\"=i0 \"b\"=i2} {} {\"a\"=i1}]"},
+        {T("[{\"a\":[{\"b\":{\"c\":1}},{\"b\":2}]},{\"a\":[{\"b\":{\"c\":3}}]},{\"a\":{\"b\":1}},{\"a\":[]}]"),
+         "[{\"a\"=[{\"b\"={\"c\"=i1}} {\"b\"=i2}]} {\"a\"=[{\"b\"={\"c\"=i3}}]} {\"a\"={\"b\"=i1}} {\"a\"=[]}]"},
+        {T("[{\"name\":1},{\"names\":2},{\"nam\":3},{\"name\" : 4},{ "
+           "\"name\":5},{\"\\u006eame\":6},{\"\\u006eame\":7}]"),
+         "[{\"name\"=i1} {\"names\"=i2} {\"nam\"=i3} {\"name\"=i4} {\"name\"=i5} {\"name\"=i6} {\"name\"=i7}]"},
+        {T("{\"a\":{\"a\":{\"a\":{\"a\":{}}}},\"b\":{\"a\":{\"a\":1}}}"),
+         "{\"a\"={\"a\"={\"a\"={\"a\"={}}}} \"b\"={\"a\"={\"a\"=i1}}}"},
+        {T("[{\"a\":1,\"a\":2},{\"a\":3,\"a\":4,\"a\":5}]"), "[{\"a\"=i1 \"a\"=i2} {\"a\"=i3 \"a\"=i4 \"a\"=i5}]"},
+        {T("[{\"long_name_1\":1},{\"long_name_2\":2},{\"long_name_2\":3}]"),
+         "[{\"long_name_1\"=i1} {\"long_name_2\"=i2} {\"long_name_2\"=i3}]"},
+    };
+    static const refused broken[] = {
+        {T("[{\"a\":1},{\"a\"1}]"), 13, "a colon is expected"},
+        {T("[{\"a\":1},{\"a\""), 13, "the text ends inside an object"},
+        {T("[{\"a\":1},{\"a\" "), 14, "the text ends inside an object"},
+        {T("[{\"a\":1},{\"a"), 12, "the text ends inside a string"},
+        {T("[{\"a\":1,\"b\":2},{\"a\":1,,"), 22, "a name in quotes"},
+        {T("[{\"a\":1,\"b\":2},{\"a\":1,}"), 22, "a name in quotes"},
+        {T("[{\"a\":1},{,\"a\":1}]"), 10, "a name in quotes"},
+        {T("[{\"a\":[1]},{\"a\":[,1]}]"), 17, "a value is expected"},
+    };
+
+    CHECK_TAKEN(cases);
+    CHECK_REFUSED(broken);
+}
+
+TEST("a name that objects share has one number, and there are only so many")
+{
+    const uint32_t n = DPG_JSON_MAX_NAMES + 50;
+    dpg_json json;
+    dpg_buf text;
+
+    REQUIRE(dpg_json_read(&json, guarded_text("[{\"a\":\"a\",\"b\":1},{\"a\":\"b\",\"b\":2},{\"b\":3}]")) == DPG_OK);
+    CHECK(json.values[2].name && json.values[2].name == json.values[7].name);
+    CHECK(json.values[4].name && json.values[4].name == json.values[9].name);
+    CHECK_INT(json.values[12].name, json.values[4].name);
+    CHECK_INT(json.name_count, 2);
+    CHECK_INT(json.values[3].name, 0); /* values have none */
+    dpg_json_clear(&json);
+
+    dpg_buf_init(&text, 1000000);
+    for (uint32_t object = 0; object < 3; object++) {
+        dpg_buf_puts(&text, object ? ",{\"n\":0" : "[{\"n\":0");
+        for (uint32_t i = 0; i < n; i++) dpg_buf_printf(&text, ",\"n%" PRIu32 "\":%" PRIu32, i, i);
+        dpg_buf_puts(&text, "}");
+    }
+    dpg_buf_puts(&text, "]");
+    REQUIRE(dpg_json_read(&json, guarded(dpg_buf_str(&text).ptr, dpg_buf_str(&text).len)) == DPG_OK);
+    CHECK(tape_ok(&json));
+    CHECK_INT(json.name_count, DPG_JSON_MAX_NAMES);
+    CHECK_INT(json.values[dpg_json_member(&json, 1, "n249")].as.integer, 249);
+    dpg_json_clear(&json);
+    dpg_buf_clear(&text);
 }
 
 TEST("gives back the text of any value as it came")

@@ -10,12 +10,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/types.h>
-#include <sys/wait.h>
 #include <unistd.h>
+#ifndef _WIN32
+#include <sys/file.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#endif
 #ifdef __linux__
 #include <linux/fs.h>
 #include <sched.h>
@@ -109,6 +111,7 @@ static void check_loads(const char *file, int line, dpg_store *s, const dpg_buf 
     dpg_buf_clear(&reply.bytes);
 }
 
+#ifndef _WIN32
 /* What can't be tried on this machine is a failure in CI, and said aloud elsewhere. */
 static void missing(const char *what)
 {
@@ -117,6 +120,7 @@ static void missing(const char *what)
     if (ci && strcmp(ci, "true") == 0) CHECK_FAIL("not tried: %s", what);
     else printf("# not tried here: %s\n", what);
 }
+#endif
 
 /* --- both --------------------------------------------------------------------------------------------------------- */
 
@@ -172,6 +176,7 @@ TEST("file: keeps a record, replaces what is expected alone, and is locked by on
     end();
 }
 
+#ifndef _WIN32
 TEST("memory: another process made by fork is refused, and told what to use")
 {
     dpg_store_op ops[] = {DPG_STORE_LOCK, DPG_STORE_LOAD, DPG_STORE_SAVE, DPG_STORE_UNLOCK};
@@ -196,6 +201,7 @@ TEST("memory: another process made by fork is refused, and told what to use")
     CHECK_LOADS(&one);
     end();
 }
+#endif
 
 TEST("a store lives as long as somebody refers to it")
 {
@@ -263,6 +269,7 @@ TEST("file: the longest allowed name works, also when it is damaged")
     end();
 }
 
+#ifndef _WIN32
 TEST("file: nothing is touched until a store is used; then folders are 0700 and files 0600, whatever the umask")
 {
     mode_t mask = umask(0);
@@ -303,6 +310,7 @@ TEST("file: a mark leaves room for a larger successor, which takes it")
     CHECK_INT(files_count(keep(), ""), 2);
     end();
 }
+#endif
 
 TEST("file: a relative path stays where it was when the program changes its folder")
 {
@@ -323,6 +331,7 @@ TEST("file: a relative path stays where it was when the program changes its fold
     end();
 }
 
+#ifndef _WIN32
 TEST("file: two ways to write one path have one identity, before and after its folder exists")
 {
     dpg_store *again;
@@ -675,6 +684,7 @@ TEST("file: a child made by fork has none of its parent's lock, and its own once
     CHECK_LOADS(&three);
     end();
 }
+#endif
 
 TEST("file: a lock file that was removed and made anew does not give two holders")
 {

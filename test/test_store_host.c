@@ -453,6 +453,60 @@ TEST("has no lease to renew where a lock does not run out")
     finish(w);
 }
 
+TEST("gives a lease back by itself that it could not give back")
+{
+    world *w = begin_hosted(true);
+    world_client *c = &w->clients[0];
+
+    host.fail[DPG_STORE_UNLOCK] = 5;
+    CHECK_INT(status_of(c, world_get(c, "a", "/me"), 5000), 200);
+    CHECK(host.owner[0]);
+    world_turn(c, 4000);
+    CHECK(!host.owner[0] && w->now_ms < host.lease_until);
+    CHECK_INT(host.counts[DPG_STORE_UNLOCK], 6);
+    finish(w);
+}
+
+TEST("does not wait for a lease of its own that it could not give back")
+{
+    world *w = begin_hosted(true);
+    world_client *c = &w->clients[0];
+    int64_t begun;
+
+    host.fail[DPG_STORE_UNLOCK] = 3;
+    CHECK_INT(status_of(c, world_get(c, "a", "/me"), 5000), 200);
+    CHECK(host.owner[0]);
+    w->trace[0] = '\0';
+    begun = w->now_ms;
+    CHECK_INT(status_of(c, world_get(c, "b", "/me"), 5000), 200);
+    CHECK_STR(w->trace, "unlock lock load mark exchange save unlock call");
+    CHECK(w->now_ms - begun < 1000);
+    finish(w);
+}
+
+TEST("says so at once when a store still does not take a lease back, and asks no more when it is over")
+{
+    world *w = begin_hosted(true);
+    world_client *c = &w->clients[0];
+    int64_t begun;
+    int asked;
+
+    host.fail[DPG_STORE_UNLOCK] = 1000;
+    CHECK_INT(status_of(c, world_get(c, "a", "/me"), 5000), 200);
+    begun = w->now_ms;
+    expect_error(c, world_get(c, "b", "/me"), 60000, DPG_KIND_STORAGE, "store_gone");
+    CHECK(w->now_ms - begun < 1000);
+    CHECK_INT(status_of(c, world_get(c, "a", "/me"), 5000), 200);
+    world_turn(c, LEASE + 2000);
+    asked = host.counts[DPG_STORE_UNLOCK];
+    CHECK(asked < 100);
+    world_turn(c, LEASE);
+    CHECK_INT(host.counts[DPG_STORE_UNLOCK], asked);
+    host.fail[DPG_STORE_UNLOCK] = 0;
+    CHECK_INT(status_of(c, world_get(c, "b", "/me"), 5000), 200);
+    finish(w);
+}
+
 /* What somebody who slept past his lease, or whose lease we slept past, does while our exchange is out. */
 static world_client *with_exchange_out(world *w, world_reply reply, dpg_id *id)
 {

@@ -7,8 +7,6 @@
 #include "files.h"
 #include "server.h"
 
-#include <dirent.h>
-
 /* --- the world of one test -------------------------------------------------------------------------------------------- */
 
 static server *srv;
@@ -509,16 +507,6 @@ TEST("fetches a file again until its first byte has come, and not after that")
 
 /* --- the end, at any moment ---------------------------------------------------------------------------------------------- */
 
-static int count_descriptors(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    int n = 0;
-
-    while (dir && readdir(dir)) n++;
-    if (dir) closedir(dir);
-    return n;
-}
-
 /* A call with everything: a file, fed bytes, chunks. */
 static dpg_id start_all(dpg_part parts[2])
 {
@@ -546,7 +534,7 @@ TEST("cancelled, abandoned or closed at any moment, leaves nothing behind")
             dpg_id id;
 
             begin_one(script);
-            descriptors = count_descriptors();
+            descriptors = files_descriptors();
             id = start_all(parts);
             for (int i = 0; i < turns; i++) dpg_engine_wait(engine, 1, NULL); /* its notes stay where they are */
             if (how == 0) {
@@ -566,7 +554,7 @@ TEST("cancelled, abandoned or closed at any moment, leaves nothing behind")
                 server_free(srv);
                 files_remove(folder);
             }
-            if (how != 3) CHECK(count_descriptors() <= descriptors); /* a child's connections stay open, as they must */
+            if (how != 3) CHECK(files_descriptors() <= descriptors); /* a child's connections stay open, as they must */
         }
 }
 

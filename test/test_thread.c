@@ -2,6 +2,7 @@
  * An engine with a thread of its own: what a host may do while it turns, and what it is told. How it ends is in
  * test_thread_end.c, what wakes a host elsewhere in test_wake.c.
  */
+#include "engine_internal.h"
 #include "thread_kit.h"
 
 #include <pthread.h>
@@ -431,17 +432,21 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     int64_t ahead_ms, longest_ms; /* how far the clock has jumped; the longest sleep that was asked for */
-    int steps, woken;
-    bool broken;
+    int steps, woken, between;
+    bool broken, beginning, alone, slept_over; /* alone: nobody but the thread itself starts calls */
 } stub = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static dpg_status stub_step(void *self, int64_t timeout_ms, dpg_error *err)
 {
-    bool broken;
+    bool broken, waits;
 
     (void)self;
+    dpg_engine_lock(engine);
+    waits = !dpg_list_empty(&engine->inbox);
+    dpg_engine_unlock(engine);
     pthread_mutex_lock(&stub.lock);
     stub.steps++;
+    if (waits && timeout_ms > 0 && stub.alone) stub.slept_over = true;
     if (timeout_ms > stub.longest_ms) stub.longest_ms = timeout_ms;
     while (timeout_ms > 0 && !stub.woken && !stub.broken) pthread_cond_wait(&stub.changed, &stub.lock);
     stub.woken = 0;
@@ -467,14 +472,27 @@ static void stub_break(bool broken)
     pthread_mutex_unlock(&stub.lock);
 }
 
+static dpg_id timer(int64_t ms);
+
+/* While `between` counts down, a call is started each time that the thread looks at the clock: so in all its moments. */
 static int64_t stub_clock(void *self)
 {
     int64_t ahead;
+    bool begins;
 
     (void)self;
     pthread_mutex_lock(&stub.lock);
     ahead = stub.ahead_ms;
+    begins = stub.between > 0 && !stub.beginning; /* starting one looks at the clock, too */
+    if (begins) stub.between--;
+    stub.beginning = begins || stub.beginning;
     pthread_mutex_unlock(&stub.lock);
+    if (begins) {
+        timer(1);
+        pthread_mutex_lock(&stub.lock);
+        stub.beginning = false;
+        pthread_mutex_unlock(&stub.lock);
+    }
     return now_ms() + ahead;
 }
 
@@ -547,6 +565,30 @@ TEST("looks at the clock every few seconds, and after hours of suspend does once
     pthread_mutex_unlock(&stub.lock);
     for (int i = 0; i < 50; i++) dpg_engine_abandon(engine, ids[i]);
     dpg_engine_free(engine, 0);
+}
+
+TEST("does not sleep over a call that comes in at the very moment that it lies down")
+{
+    int n = 20, ended = 0;
+    dpg_note note;
+
+    begin_stub();
+    timer(3600000); /* so that it looks at the clock before it sleeps */
+    while (dpg_engine_counts(engine).timers < 1) a_moment();
+    pthread_mutex_lock(&stub.lock);
+    stub.between = n;
+    stub.alone = true;
+    pthread_mutex_unlock(&stub.lock);
+    stub_wake(NULL);
+    while (ended < n) { /* each tick lets one sleep pass */
+        stub_wake(NULL);
+        a_moment();
+        dpg_engine_next(engine, &note);
+        ended += note.type == DPG_NOTE_DONE;
+    }
+    dpg_engine_free(engine, 0);
+    CHECK(!stub.slept_over);
+    stub.alone = false;
 }
 
 TEST("says so when its transport can't go on, does not spin, and recovers when that does")

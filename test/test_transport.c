@@ -8,10 +8,12 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <time.h>
+#ifndef _WIN32
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
+#endif
 
 /* --- the world of one test -------------------------------------------------------------------------------------------- */
 
@@ -137,6 +139,7 @@ static void check_failure(dpg_kind kind, const char *code, dpg_sent sent)
     if (strcmp(answer.error.code, code) != 0) printf("# %s\n", answer.error.message);
 }
 
+#ifndef _WIN32
 /* The output of a command, into `big`. */
 static size_t output_of(const char *command)
 {
@@ -148,7 +151,10 @@ static size_t output_of(const char *command)
     CHECK_INT(pclose(pipe), 0);
     return len;
 }
+#endif
 
+#define HUNDRED TWENTY TWENTY TWENTY TWENTY TWENTY
+#define TWENTY "01234567890123456789"
 #define OK_HI "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
 static const server_step hi[] = {READ, SEND(OK_HI), READ, SEND(OK_HI), READ, SEND(OK_HI), HOLD};
@@ -255,7 +261,7 @@ TEST("does not follow a redirect")
 TEST("takes a big body whole, and up to the very limit")
 {
     static const server_step script[] = {READ, SEND("HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n"),
-                                         SEND_TIMES(500000, "0123456789"), HOLD};
+                                         SEND_TIMES(50000, HUNDRED), HOLD};
     dpg_request request;
 
     serve(script);
@@ -288,6 +294,7 @@ TEST("refuses a body beyond the limit, however it is framed")
     done();
 }
 
+#ifndef _WIN32
 static server_step zipped[4];
 
 static void serve_zipped(const char *command)
@@ -322,6 +329,7 @@ TEST("counts decoded bytes against the limit: a gzip bomb is refused")
     check_failure(DPG_KIND_PROTOCOL, "response_too_large", DPG_SENT_MAYBE);
     done();
 }
+#endif
 
 TEST("an answer that is cut is an error, never a short body")
 {
@@ -655,10 +663,16 @@ TEST("nothing left when the other side speaks no TLS, or goes away during the ha
     static const server_step reset[] = {RESET};
     char url[64];
 
+#ifdef _WIN32 /* wine waits for more of what it takes for a TLS record */
+    (void)plain;
+    serve_each((const server_step *[]){gone, reset, NULL});
+    snprintf(url, sizeof url, "https://127.0.0.1:%d/", server_port(srv));
+#else
     serve_each((const server_step *[]){plain, gone, reset, NULL});
     snprintf(url, sizeof url, "https://127.0.0.1:%d/", server_port(srv));
     run(post(url, "x"));
     check_failure(DPG_KIND_TLS, "tls_failed", DPG_SENT_NOT);
+#endif
     for (int i = 0; i < 2; i++) {
         run(post(url, "x"));
         check_failure(DPG_KIND_NETWORK, "connect_failed", DPG_SENT_NOT);
@@ -922,6 +936,7 @@ TEST("a proxy that is no URL is refused, without its password; libcurl would go 
 
 /* --- TLS ------------------------------------------------------------------------------------------------------------------------ */
 
+#ifndef _WIN32
 static char tls_dir[64], tls_ca[96];
 static FILE *tls_server;
 static int tls_port, tls_pid;
@@ -1146,5 +1161,6 @@ TEST("a program that is started from here inherits no connection")
     CHECK(sockets >= 2); /* the connection, and the test's own server */
     done();
 }
+#endif
 
 CHECK_MAIN()

@@ -57,15 +57,28 @@ function core.random_bytes(n) end
 ---@return number seconds  on a clock for short spans, which nobody sets; only differences mean anything
 function core.now() end
 
+---The path as Lua's `io` and `os` take it: another one on Windows, where paths are UTF-8 for us, and in the code page
+---of the system for them.
+---@param path string
+---@return string
+function core.io_path(path) end
+
+---@param path string
+---@return boolean
+function core.is_folder(path) end
+
 ---@return number  another one in a child made by fork
 function core.process() end
 
 ---@param text string
 ---@param null? any  instead of core.null
+---@param wanted? table  { name = true or such a table, … }: objects have only these members; arrays are looked through,
+---  and a table that holds itself says "the same again"
+---@param lists? string[]  in an object, `wanted` counts for the members of these names alone
 ---@return any value  nil when the text is no JSON
 ---@return string? problem
 ---@return integer? at  byte
-function core.decode(text, null) end
+function core.decode(text, null, wanted, lists) end
 
 ---@class dpg.core.Engine
 local engine = {}

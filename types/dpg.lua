@@ -22,11 +22,15 @@
 ---@class dpg.ReadOptions: dpg.CallOptions
 ---@field if_none_match? string  an ETag: unchanged is nil, err with code "not_modified"
 
+---Of what is read whole or in part.
+---@class dpg.GetOptions: dpg.ReadOptions
+---@field fields? string[]  only these become tables, several times faster: "title", "versions.url"; ids always do
+
 ---@class dpg.WriteOptions: dpg.CallOptions
 ---@field idempotency_key? string|fun(): string  by default a new UUID for each call
 
 ---Of a list. Its walk (`each`) takes the same, but for `if_none_match`.
----@class dpg.ListOptions: dpg.ReadOptions
+---@class dpg.ListOptions: dpg.GetOptions
 ---@field limit? integer  items a page, 1 to 200
 ---@field offset? integer
 
@@ -37,7 +41,7 @@
 ---@class dpg.SetListOptions: dpg.ListOptions
 ---@field parent_public_uuid? string  its children; without: the top level
 
----@class dpg.ImageFilters: dpg.ReadOptions
+---@class dpg.ImageFilters: dpg.GetOptions
 ---@field query? string  full text: `+must -not "a phrase" wild*`
 ---@field keyword? string|string[]
 ---@field namespace? string
@@ -105,6 +109,11 @@
 ---@field size? integer  writes in a batch, 1 to 50 (50)
 ---@field wait? number|false  seconds for each Operation to end (120); false: doesn't wait
 
+---Of dpg.loop.
+---@class dpg.LoopOptions
+---@field on_error? fun(problem: any, traceback?: string)  told of what a task raised that nobody awaits; without it,
+---  loop:step() raises that
+
 ---@class dpg.RequestOptions: dpg.CallOptions
 ---@field query? table<string, string|number|boolean|table>
 ---@field body? table|string  a table is sent as JSON
@@ -119,7 +128,6 @@
 ---@field user_agent? string
 ---@field max_connections? integer  16
 ---@field http2? boolean  true
----@field host? "blocking"
 ---@field cache? dpg.Cache  makes repeated reads conditional: dpg.cache.memory { entries = 256, bytes = 16 MiB }
 ---@field idempotency_key? fun(): string  for a whole session a function only: each write has a key of its own
 
@@ -240,7 +248,7 @@
 ---@field rating? integer
 ---@field keywords table[]
 ---@field versions table[]
----@field get fun(self, options?: dpg.ReadOptions): dpg.Image?, dpg.Told  everything about it; lists show less
+---@field get fun(self, options?: dpg.GetOptions): dpg.Image?, dpg.Told  everything about it; lists show less
 ---@field update fun(self, fields: dpg.ImageFields, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
 ---@field delete fun(self, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
 ---@field set_rating fun(self, rating: integer, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
@@ -262,7 +270,7 @@
 ---@field public_uuid string
 ---@field name string
 ---@field children? dpg.Set[]  in the tree
----@field get fun(self, options?: dpg.ReadOptions): dpg.Set?, dpg.Told
+---@field get fun(self, options?: dpg.GetOptions): dpg.Set?, dpg.Told
 ---@field update fun(self, fields: dpg.SetFields, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
 ---@field images fun(self, options?: dpg.ListOptions): dpg.Page?, dpg.Told
 ---@field each_image fun(self, options?: dpg.ListOptions): dpg.Iterator

@@ -17,15 +17,6 @@
 #error "dpg needs Lua 5.1 or newer"
 #endif
 
-/* The visibility of luaopen_*, the one thing that the module shows. */
-#if defined(_WIN32)
-#define DPG_EXPORT __declspec(dllexport)
-#elif defined(__GNUC__)
-#define DPG_EXPORT __attribute__((visibility("default")))
-#else
-#define DPG_EXPORT
-#endif
-
 #if LUA_VERSION_NUM == 501
 
 #undef luaL_newlib

@@ -119,6 +119,25 @@ static int l_process(lua_State *L)
     return 1;
 }
 
+/* core.io_path(path) -> the path as Lua's io and os take it: another one on Windows, when it isn't ASCII */
+static int l_io_path(lua_State *L)
+{
+    size_t len, room;
+    const char *path = luaL_checklstring(L, 1, &len);
+    char *out = lua_newuserdata(L, room = 4 * len + 1);
+
+    dpg_os_io_path(path, out, room);
+    lua_pushstring(L, out);
+    return 1;
+}
+
+/* core.is_folder(path) -> boolean */
+static int l_is_folder(lua_State *L)
+{
+    lua_pushboolean(L, dpg_os_is_folder(luaL_checkstring(L, 1)));
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"engine", dpg_l_engine},
     {"service", dpg_l_service},
@@ -130,10 +149,12 @@ static const luaL_Reg functions[] = {
     {"now", l_now},
     {"process", l_process},
     {"wake", dpg_l_wake},
+    {"io_path", l_io_path},
+    {"is_folder", l_is_folder},
     {NULL, NULL},
 };
 
-DPG_EXPORT int luaopen_dpg_core(lua_State *L);
+DPG_OS_EXPORT int luaopen_dpg_core(lua_State *L);
 
 int luaopen_dpg_core(lua_State *L)
 {

@@ -15,8 +15,10 @@
 
 /*
  * Adds to the table on top of the stack:
- *   decode(text [, null])  what dpg_push_json() says; `null` stands for null, unless it is nil
- *   array_mt               the metatable of empty arrays
+ *   decode(text [, null [, wanted [, lists]]])  what dpg_push_json() says; `null` stands for null, unless it is nil
+ *   array_mt                                    the metatable of empty arrays
+ * With `wanted`, as dpg_push_wanted() takes it, objects have only those members. The whole text is read and checked all
+ * the same. Arrays are looked through: { url = true } of [{…}, {…}] are two tables with a url each.
  * Must have run once in a state before dpg_push_json() does.
  */
 void dpg_open_json(lua_State *L);

@@ -14,7 +14,11 @@
 
 #if defined(__GNUC__)
 #pragma GCC visibility push(hidden)
+#ifdef __clang__
 #define DPG_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#else /* for GCC, "printf" is what the system's C library has; %zu is in every one that we build with */
+#define DPG_PRINTF(text, first) __attribute__((format(gnu_printf, text, first)))
+#endif
 #else
 #define DPG_PRINTF(text, first)
 #endif

@@ -14,6 +14,7 @@
 #define LOCK_AGAIN_MS 200
 #define CHANGED_MOST 3
 #define UNLOCKS_MOST 3
+#define OWED_AGAIN_MS 1000
 
 /* --- states ---------------------------------------------------------------------------------------------------------- */
 
@@ -21,7 +22,7 @@ static const char *const state_names[] = {"idle",     "locking", "loading",    "
                                           "renewing", "saving",  "save_again", "noting",  "unlocking",  "paused"};
 #define BIT(state) (1u << (state))
 static const unsigned may_follow[] = {
-    [DPG_CRED_IDLE] = BIT(DPG_CRED_LOCKING) | BIT(DPG_CRED_PAUSED),
+    [DPG_CRED_IDLE] = BIT(DPG_CRED_LOCKING) | BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_PAUSED),
     [DPG_CRED_LOCKING] = BIT(DPG_CRED_LOADING) | BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_IDLE),
     [DPG_CRED_LOADING] = BIT(DPG_CRED_MARKING) | BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) |
                          BIT(DPG_CRED_NOTING) | BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_EXCHANGING) |
@@ -121,9 +122,20 @@ void dpg_cred_renew(dpg_cred *c, dpg_cred_state what_for, const dpg_moment *now)
 
 /* --- the walk's ends ---------------------------------------------------------------------------------------------------- */
 
+/* Is there a lock of ours that may still be in the store, though nobody wants it? */
+static bool owes_unlock(const dpg_cred *c, const dpg_moment *now)
+{
+    return c->owed_until > now->boot_ms;
+}
+
 static void start_walk(dpg_cred *c, const dpg_moment *now)
 {
     if (c->state == DPG_CRED_PAUSED) dpg_cred_enter(c, DPG_CRED_IDLE);
+    if (owes_unlock(c, now)) { /* or we would wait for ourselves: the next lock has another name */
+        dpg_cred_unlock(c);
+        return;
+    }
+    c->owed_until = 0;
     dpg_cred_enter(c, DPG_CRED_LOCKING);
     ask_for_lock(c, now);
     c->walk_since = now->boot_ms;
@@ -158,6 +170,7 @@ static void refuse_the_impatient(dpg_cred *c, const dpg_moment *now)
 static void rest(dpg_cred *c, const dpg_moment *now)
 {
     dpg_cred_enter(c, DPG_CRED_IDLE);
+    if (owes_unlock(c, now)) c->timer_boot_ms = now->boot_ms + OWED_AGAIN_MS;
     if (!dpg_list_empty(&c->jobs)) {
         start_walk(c, now);
         return;
@@ -198,15 +211,41 @@ static void hand_out(dpg_cred *c, const dpg_moment *now)
     c->fresh_serial = 0;
 }
 
+static bool may_pass(const dpg_error *err)
+{
+    return err->status == DPG_E_NOMEM || (err->kind == DPG_KIND_STORAGE && strcmp(err->code, "store_newer") != 0);
+}
+
+/*
+ * Nobody knows whether the lock was given back. It is asked for again at once, or the siblings would wait for nothing; and
+ * a lease then now and then until it is over, and before the next lock. True: the answer to that is awaited.
+ */
+static bool unlock_again(dpg_cred *c, const dpg_store_reply *reply, const dpg_moment *now)
+{
+    if (!c->owed_until) {
+        if (++c->unlocks < UNLOCKS_MOST) c->op = DPG_OP_UNLOCK;
+        else if (c->lease_ms) c->owed_until = now->boot_ms + c->lease_ms;
+        return c->op == DPG_OP_UNLOCK;
+    }
+    if (!owes_unlock(c, now)) return false;
+    dpg_cred_fail_waiters(c, &reply->error, NULL, now);
+    dpg_cred_fail_jobs(c, &reply->error, !may_pass(&reply->error));
+    if (dpg_list_empty(&c->jobs)) return false;
+    c->timer_boot_ms = now->boot_ms + LOCK_AGAIN_MS;
+    return true;
+}
+
 static void unlocked(dpg_cred *c, const dpg_store_reply *reply, const dpg_moment *now)
 {
+    bool failed = reply->outcome == DPG_STORE_FAILED;
+
     hand_out(c, now);
-    if (reply->outcome == DPG_STORE_FAILED) {
-        if (c->unlocks++ == 0) dpg_cred_say(c, DPG_EVENT_STORAGE, reply->error.code, reply->error.message);
-        if (reply->unsure && c->unlocks < UNLOCKS_MOST) { /* else the siblings would wait for nothing */
-            c->op = DPG_OP_UNLOCK;
-            return;
-        }
+    if (failed && !c->unlocks && !c->owed_until)
+        dpg_cred_say(c, DPG_EVENT_STORAGE, reply->error.code, reply->error.message);
+    if (failed && reply->unsure) {
+        if (unlock_again(c, reply, now)) return;
+    } else {
+        c->owed_until = 0;
     }
     c->unlocks = 0;
     rest(c, now);
@@ -294,11 +333,6 @@ void dpg_cred_load(dpg_cred *c)
     dpg_cred_enter(c, DPG_CRED_LOADING);
     c->op = DPG_OP_LOAD;
     c->reload = false;
-}
-
-static bool may_pass(const dpg_error *err)
-{
-    return err->status == DPG_E_NOMEM || (err->kind == DPG_KIND_STORAGE && strcmp(err->code, "store_newer") != 0);
 }
 
 static void loaded(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
@@ -487,6 +521,10 @@ void dpg_cred_timer(dpg_cred *c, const dpg_moment *now)
     }
     switch (c->state) {
     case DPG_CRED_LOCKING: ask_for_lock(c, now); break;
+    case DPG_CRED_IDLE:
+        if (owes_unlock(c, now)) dpg_cred_unlock(c);
+        break;
+    case DPG_CRED_UNLOCKING: c->op = DPG_OP_UNLOCK; break;
     case DPG_CRED_AGAIN:
         if (now->boot_ms < c->again_at) {
             dpg_cred_renew(c, DPG_CRED_AGAIN, now);

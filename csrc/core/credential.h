@@ -116,6 +116,7 @@ typedef struct dpg_cred {
     bool verifying;                  /* LOADING: … if what is stored is still what we saw or wrote there */
     bool asked;                      /* a store has the last ask, and answers later */
     int tries, changed;              /* sends of this exchange; how often a save met another record */
+    int64_t owed_until;              /* a lease that could not be given back is given back until it is over */
     int unlocks;                     /* how often this lock was given back: a store that fails is asked again */
     int64_t unsent_mark;             /* the id of a mark of ours after which nothing was sent; 0: there is none */
     bool losing;                     /* NOTING: that the session is over, which the waiters have yet to hear */

@@ -18,6 +18,16 @@
 #define DPG_CURL_PREREQ 0
 #endif
 
+/*
+ * 7.70: certificates are checked for having been revoked where somebody can be asked, and taken as they are where not. Of
+ * libcurl's TLS libraries only Windows' own asks at all; by itself it refuses those that name nobody, as a company's own.
+ */
+#if LIBCURL_VERSION_NUM >= 0x074600
+#define DPG_CURL_SSL_OPTIONS ((long)CURLSSLOPT_REVOKE_BEST_EFFORT)
+#else
+#define DPG_CURL_SSL_OPTIONS 0L
+#endif
+
 /* 7.87: ending a transfer does not wait for its resolver thread. */
 #if LIBCURL_VERSION_NUM >= 0x075700
 #define DPG_CURL_QUICK_EXIT 1

@@ -1,6 +1,6 @@
 /*
  * The four doors to the world, each a small table of functions: clock, random, store, transport. The engine knows these
- * alone, so that the simulator can put a world of its own behind them. The real ones: os_posix.c (clock, random),
+ * alone, so that the simulator can put a world of its own behind them. The real ones: os_posix.c and os_windows.c (clock, random),
  * store_memory.c, store_file.c, transport_curl.c.
  */
 #ifndef DPG_DRIVERS_H

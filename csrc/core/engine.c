@@ -353,6 +353,7 @@ dpg_status dpg_engine_turn(dpg_engine *e, int64_t timeout_ms, dpg_error *err)
     int64_t left;
 
     take_in(e);
+    if (e->winding_up && !dpg_engine_must_finish(e)) timeout_ms = 0; /* what has come in was the last of it */
     left = dpg_engine_due_ms(e);
     if (left != INT64_MAX) {
         left -= dpg_engine_now_ms(e);

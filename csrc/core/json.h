@@ -12,6 +12,7 @@
 #endif
 
 #define DPG_JSON_MAX_DEPTH 128
+#define DPG_JSON_MAX_NAMES 200
 
 typedef enum dpg_json_type {
     DPG_JSON_NULL,
@@ -26,18 +27,21 @@ typedef enum dpg_json_type {
 
 /*
  * One value. Values stand in the order of the text: an array is followed by its elements, an object by a STRING (the key)
- * and a value for each member. `next` is the index of the first value behind this one and all that it holds.
+ * and a value for each member.
  */
 typedef struct dpg_json_value {
     uint8_t type;   /* dpg_json_type */
     bool escaped;   /* a string with escapes: dpg_json_unescape() */
-    uint32_t count; /* elements of an array, members of an object */
-    uint32_t next;
-    uint32_t start; /* where in the text: a string's first byte inside its quotes, a number's first byte */
-    uint32_t len;   /* a string's raw length inside its quotes, a number's length */
+    uint16_t name;  /* the number of a member's name, see dpg_json.names; 0: it has none */
+    uint32_t start; /* where in the text: a string's first byte inside its quotes, any other value's first byte */
     union {
         int64_t integer;
         double number;
+        uint32_t len; /* a string's, as it stands inside its quotes */
+        struct {
+            uint32_t count; /* elements of an array, members of an object */
+            uint32_t next;  /* index of the first value behind this one and all that it holds */
+        } of;
     } as;
 } dpg_json_value;
 
@@ -45,6 +49,13 @@ typedef struct dpg_json {
     dpg_str text;           /* borrowed */
     dpg_json_value *values; /* values[0] is the document */
     uint32_t count, cap;
+    uint32_t depth; /* of the deepest container; 0: there is none */
+    /*
+     * Objects repeat their names again and again. The first that are seen to do so have numbers, from 1: all that share a
+     * number have the same bytes, and names[number - 1] is the index of one of them. Others have none, or several.
+     */
+    uint32_t name_count;
+    uint32_t names[DPG_JSON_MAX_NAMES];
     const char *error; /* a static sentence: what is wrong */
     size_t error_at;   /* and at which byte */
 } dpg_json;
@@ -56,8 +67,19 @@ typedef struct dpg_json {
 dpg_status dpg_json_read(dpg_json *json, dpg_str text);
 void dpg_json_clear(dpg_json *json); /* frees the tape; also right for one that was zeroed and never read */
 
+/* The index of the first value behind the one at `index` and all that it holds. */
+static inline uint32_t dpg_json_next(const dpg_json *json, uint32_t index)
+{
+    const dpg_json_value *v = &json->values[index];
+
+    return v->type >= DPG_JSON_ARRAY ? v->as.of.next : index + 1;
+}
+
 /* The member `key` of the object at `object`: its value's index; 0, never a member's, when absent. The last of several wins. */
 uint32_t dpg_json_member(const dpg_json *json, uint32_t object, const char *key);
+
+/* Does the string at `index` say these bytes, once unescaped? */
+bool dpg_json_is(const dpg_json *json, uint32_t index, dpg_str bytes);
 
 /* The bytes of the string at `index`, unescaped into `out` (appended). False without memory or past its maximum. */
 bool dpg_json_unescape(const dpg_json *json, uint32_t index, dpg_buf *out);

@@ -1,13 +1,25 @@
 /*
  * The operating system, as far as the core needs it: which process this is, random bytes, the few file operations that a
- * store stands on, threads and what wakes them. os_posix*.c is the whole of it for Linux, macOS and the BSDs, so that
- * another system is a few more files beside them. No policy here: which file is written when, and why, is store_file.c's. (The clock and the
- * random numbers of the engine are dpg_clock_os and dpg_random_os, in drivers.h.)
+ * store stands on, threads and what wakes them, and what libcurl leaves to its user. os_posix*.c are the whole of it for
+ * Linux, macOS and the BSDs, os_windows*.c for Windows; each compiles to nothing on the other, and nothing else asks which
+ * system it is. No policy here: which file is written when, and why, is store_file.c's. (The clock and the random numbers of
+ * the engine are dpg_clock_os and dpg_random_os, in drivers.h.)
+ *
+ * Paths are UTF-8 with / between their parts; Windows takes \, too, and its own code page where it is no UTF-8. and its own code page where it is no UTF-8.
  */
 #ifndef DPG_OS_H
 #define DPG_OS_H
 
 #include "base.h"
+
+/* The one function that the module shows. */
+#if defined(_WIN32)
+#define DPG_OS_EXPORT __declspec(dllexport)
+#elif defined(__GNUC__)
+#define DPG_OS_EXPORT __attribute__((visibility("default")))
+#else
+#define DPG_OS_EXPORT
+#endif
 
 #if defined(__GNUC__)
 #pragma GCC visibility push(hidden)
@@ -64,6 +76,12 @@ typedef struct dpg_os_folder {
     {                      \
         -1                 \
     }
+
+/* Of a path: what is behind its last separator. */
+dpg_str dpg_os_path_name(dpg_str path);
+
+/* Why a file of ours can't have this name (not empty, without NUL) on this system; NULL: it can. */
+const char *dpg_os_name_objection(dpg_str name);
 
 /*
  * The absolute form of `path`, returned (dpg_free): relative ones start at the current folder. `real` resolves symbolic
@@ -143,6 +161,13 @@ dpg_os_trouble dpg_os_file_cut(const dpg_os_file *file, int64_t size,
 dpg_os_trouble dpg_os_file_sync(const dpg_os_file *file, dpg_os_fault *fault);
 dpg_os_trouble dpg_os_file_close(dpg_os_file *file, dpg_os_fault *fault); /* some disks say only here what went wrong */
 
+/*
+ * The path as fopen() takes it, and so Lua's io and os; `room` is at least 4 times its length, and 1. It is the same one, but
+ * for Windows, where it is in the code page of the system. One that this has no letters for stays as it is, and is not found.
+ */
+void dpg_os_io_path(const char *path, char *out, size_t room);
+bool dpg_os_is_folder(const char *path);
+
 /* Atomically: `to` is now what `from` was, and durably so. */
 dpg_os_trouble dpg_os_file_move(const char *from, const char *to, dpg_os_fault *fault);
 
@@ -167,6 +192,18 @@ dpg_os_trouble dpg_os_lock_take(const dpg_os_folder *folder, const char *name, d
                                 dpg_os_fault *fault);
 void dpg_os_lock_give(dpg_os_lock *lock);          /* fine when not held; a child only drops its copy */
 bool dpg_os_lock_is_held(const dpg_os_lock *lock); /* by this very process */
+
+/* --- what libcurl leaves to its user ------------------------------------------------------------------------------- */
+
+/*
+ * libcurl writes to sockets that may be gone, by write() where OpenSSL does it, and with CURLOPT_NOSIGNAL it leaves
+ * SIGPIPE to us: while it has control, the signal is held off from this thread. What hold() returns goes to release().
+ */
+int dpg_os_pipe_hold(void);
+void dpg_os_pipe_release(int held);
+
+/* A socket that no program we start inherits; -1: there is none to be had. The numbers are the system's own. */
+intptr_t dpg_os_socket(int family, int type, int protocol);
 
 /* --- threads ------------------------------------------------------------------------------------------------------ */
 

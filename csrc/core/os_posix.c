@@ -1,7 +1,10 @@
 /*
  * os.h, and the engine's clock and random numbers, for POSIX systems. Everything of the system that the core touches is
- * called from here and from os_posix_file.c, which has the caller's files (but for libcurl's own calls).
+ * called from here and from the files beside it (but for libcurl's own calls): os_posix_file.c has the caller's files,
+ * os_posix_net.c what libcurl leaves to us.
  */
+#ifndef _WIN32
+
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* CLOCK_BOOTTIME, getrandom, O_NOFOLLOW under -std=c11 */
 #endif
@@ -360,6 +363,19 @@ static int write_at(int fd, const char *bytes, size_t len, size_t at)
 }
 
 /* --- paths -------------------------------------------------------------------------------------------------------- */
+
+dpg_str dpg_os_path_name(dpg_str path)
+{
+    size_t at = path.len;
+
+    while (at && path.ptr[at - 1] != '/') at--;
+    return dpg_str_of(path.ptr + at, path.len - at);
+}
+
+const char *dpg_os_name_objection(dpg_str name)
+{
+    return dpg_str_eq(name, DPG_LIT(".")) || dpg_str_eq(name, DPG_LIT("..")) ? "it names a folder, not a file" : NULL;
+}
 
 char *dpg_os_absolute(const char *path, dpg_os_fault *fault)
 {
@@ -787,3 +803,7 @@ void dpg_os_lock_give(dpg_os_lock *lock)
     lock->handle = -1;
     pthread_mutex_unlock(&locks_mutex);
 }
+
+#else
+#include "os.h" /* a file without a declaration is no C */
+#endif

@@ -1,6 +1,8 @@
 /*
  * The caller's own files, for POSIX systems: what is read while it is uploaded, and what a download is written to.
  */
+#ifndef _WIN32
+
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* O_NOFOLLOW, posix_fadvise under -std=c11 */
 #endif
@@ -112,8 +114,24 @@ dpg_os_trouble dpg_os_file_close(dpg_os_file *file, dpg_os_fault *fault)
     return rc < 0 && errno != EINTR ? dpg_posix_fault(fault, errno) : DPG_OS_FINE;
 }
 
+void dpg_os_io_path(const char *path, char *out, size_t room)
+{
+    snprintf(out, room, "%s", path);
+}
+
+bool dpg_os_is_folder(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 dpg_os_trouble dpg_os_file_move(const char *from, const char *to, dpg_os_fault *fault)
 {
     if (rename(from, to) < 0 || dpg_posix_sync_parent(to) < 0) return dpg_posix_fault(fault, errno);
     return DPG_OS_FINE;
 }
+
+#else
+#include "os.h" /* a file without a declaration is no C */
+#endif

@@ -1,6 +1,8 @@
 /*
  * Threads, monitors, and what wakes an event loop, for POSIX systems: the part of os.h that os_posix.c leaves to this file.
  */
+#ifndef _WIN32
+
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* dladdr, accept4, O_PATH under -std=c11 */
 #endif
@@ -438,3 +440,7 @@ void dpg_os_peer_close(intptr_t peer)
 {
     close_fd(&peer);
 }
+
+#else
+#include "os.h" /* a file without a declaration is no C */
+#endif

@@ -109,12 +109,12 @@ static bool get_text(const dpg_json *j, uint32_t object, const char *key, dpg_js
 
 static bool read_access(const dpg_json *j, uint32_t list, dpg_record *r)
 {
-    uint32_t i = list + 1, n = j->values[list].count;
+    uint32_t i = list + 1, n = j->values[list].as.of.count;
 
     if (n > MAX_ACCESS) n = MAX_ACCESS;
     r->access = dpg_calloc(n, sizeof *r->access);
     if (!r->access) return false;
-    for (; n; n--, i = j->values[i].next) {
+    for (; n; n--, i = dpg_json_next(j, i)) {
         dpg_access *a = &r->access[r->access_count];
 
         if (j->values[i].type != DPG_JSON_OBJECT) continue;
@@ -138,7 +138,7 @@ static bool read_past(const dpg_json *j, uint32_t list, dpg_record *r)
 {
     uint32_t i = list + 1;
 
-    for (uint32_t n = j->values[list].count; n && r->past_count < DPG_RECORD_PAST; n--, i = j->values[i].next) {
+    for (uint32_t n = j->values[list].as.of.count; n && r->past_count < DPG_RECORD_PAST; n--, i = dpg_json_next(j, i)) {
         dpg_past *past = &r->past[r->past_count];
 
         if (j->values[i].type != DPG_JSON_OBJECT) continue;

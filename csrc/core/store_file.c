@@ -99,8 +99,9 @@ static void fail(const file_store *f, dpg_store_reply *reply, const char *doing,
         [DPG_OS_NOT_A_FILE] = {"store_not_a_file", "move it away, or use another path"},
         [DPG_OS_NOT_A_FOLDER] = {"store_not_a_folder", "a part of the path is no folder: use another path"},
         [DPG_OS_NOT_OURS] = {"store_not_ours", "give it to the user that this program runs as, or use another path"},
-        [DPG_OS_OPEN_TO_OTHERS] = {"store_folder_writable_by_others",
-                                   "others could put a file there: chmod go-w it, or use a folder of your own"},
+        [DPG_OS_OPEN_TO_OTHERS] =
+            {"store_folder_writable_by_others",
+             "others could put a file there: let them not write to it, or use a folder of your own"},
         [DPG_OS_NO_MEMORY] = {"out_of_memory", "nothing was changed"},
         [DPG_OS_FAILED] = {"store_io", "check the disk"},
     };
@@ -495,28 +496,30 @@ static char *joined(const char *a, const char *b)
     return text.ptr;
 }
 
-static bool ends_in(dpg_str text, const char *tail)
+/* In any case: many a file system takes session.LOCK for session.lock. */
+static bool ends_in(dpg_str name, const char *tail)
 {
     size_t len = strlen(tail);
 
-    return text.len >= len && memcmp(text.ptr + text.len - len, tail, len) == 0;
+    return name.len >= len && dpg_str_eq_nocase(dpg_str_of(name.ptr + name.len - len, len), dpg_str_of(tail, len));
 }
 
 /* What is wrong with a path, or NULL. */
 static const char *objection(dpg_str path)
 {
-    dpg_str name = path;
+    static const char *const taken[] = {".lock", ".mark", ".spare"};
+    dpg_str name = dpg_os_path_name(path);
+    const char *why;
 
     if (path.len == 0) return "it is empty";
     if (memchr(path.ptr, '\0', path.len)) return "it holds a NUL byte";
     if (path.len > PATH_LONGEST) return "it is too long";
-    if (ends_in(path, "/")) return "it names a folder, not a file";
-    for (size_t i = 0; i < path.len; i++)
-        if (path.ptr[i] == '/') name = dpg_str_of(path.ptr + i + 1, path.len - i - 1);
-    if (dpg_str_eq(name, DPG_LIT(".")) || dpg_str_eq(name, DPG_LIT(".."))) return "it names a folder, not a file";
+    if (name.len == 0) return "it names a folder, not a file";
+    if ((why = dpg_os_name_objection(name)) != NULL) return why;
     if (name.len > NAME_LONGEST) return "the file's name is too long";
-    if (ends_in(name, ".lock") || ends_in(name, ".mark") || ends_in(name, ".spare"))
-        return "names in .lock, .mark and .spare are taken by the files beside a store's own";
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+        if (ends_in(name, taken[i]))
+            return "names in .lock, .mark and .spare are taken by the files beside a store's own";
     return NULL;
 }
 

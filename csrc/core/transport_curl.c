@@ -6,22 +6,12 @@
  * Secrets: what is ours (header lines, heads, bodies, URLs) is wiped before it is freed. libcurl keeps copies of its own
  * (its request buffer, the URL) which can't be reached; they are freed with the handle.
  */
-#if !defined(_GNU_SOURCE)
-#define _GNU_SOURCE
-#endif
-
 #include "transport_curl_internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 enum {
     ROUNDS = 64 /* see transport_step */
@@ -29,59 +19,16 @@ enum {
 
 /* --- libcurl, once for the process --------------------------------------------------------------------------------- */
 
-static pthread_once_t global_once = PTHREAD_ONCE_INIT;
-static CURLcode global_result;
-
-static void global_init(void) /* never undone: other users of libcurl in this process may count on it */
+static CURLcode global_init(void) /* never undone: other users of libcurl in this process may count on it */
 {
-    global_result = curl_global_init(CURL_GLOBAL_DEFAULT);
-}
+    static bool done;
+    static CURLcode result;
 
-/* --- SIGPIPE --------------------------------------------------------------------------------------------------------- */
-
-/*
- * libcurl writes to sockets that may be gone, by write() where OpenSSL does it, and with CURLOPT_NOSIGNAL it leaves the
- * signal to us. It is blocked in this thread while libcurl has control; one that came from there is taken out again.
- */
-typedef struct pipe_hold {
-    sigset_t mask;
-    bool idle; /* nothing to undo: one was pending before */
-} pipe_hold;
-
-static void hold_sigpipe(pipe_hold *hold)
-{
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigpending(&set);
-    hold->idle = sigismember(&set, SIGPIPE) == 1;
-    if (hold->idle) return;
-    sigemptyset(&set);
-    sigaddset(&set, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &set, &hold->mask);
-}
-
-static void release_sigpipe(const pipe_hold *hold)
-{
-    sigset_t set;
-
-    if (hold->idle) return;
-    sigemptyset(&set);
-    sigpending(&set);
-    if (sigismember(&set, SIGPIPE) == 1) {
-        sigemptyset(&set);
-        sigaddset(&set, SIGPIPE);
-#ifdef __APPLE__
-        int sig;
-
-        sigwait(&set, &sig);
-#else
-        static const struct timespec now = {0, 0};
-
-        while (sigtimedwait(&set, NULL, &now) < 0 && errno == EINTR) continue;
-#endif
-    }
-    pthread_sigmask(SIG_SETMASK, &hold->mask, NULL);
+    dpg_os_monitor_lock(dpg_os_global());
+    if (!done) result = curl_global_init(CURL_GLOBAL_DEFAULT);
+    done = true;
+    dpg_os_monitor_unlock(dpg_os_global());
+    return result;
 }
 
 /* --- lists, handles, transfers ----------------------------------------------------------------------------------------- */
@@ -196,7 +143,7 @@ static dpg_status transport_start(void *self, uint64_t id, const dpg_request *re
     dpg_status status = DPG_OK;
     transfer *t = NULL;
     char *text = NULL;
-    pipe_hold hold;
+    int held;
     CURLMcode added;
     dpg_url url;
 
@@ -213,9 +160,9 @@ static dpg_status transport_start(void *self, uint64_t id, const dpg_request *re
     }
     if ((status = dpg_curl_set_options(t, request, text, &url, err)) != DPG_OK) goto fail;
 
-    hold_sigpipe(&hold);
+    held = dpg_os_pipe_hold();
     added = curl_multi_add_handle(c->multi, t->easy);
-    release_sigpipe(&hold);
+    dpg_os_pipe_release(held);
     if (added != CURLM_OK) {
         status = added == CURLM_OUT_OF_MEMORY ? dpg_fail_nomem(err)
                                               : dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_USAGE, "libcurl_refused",
@@ -253,13 +200,13 @@ static dpg_sent transport_abort(void *self, uint64_t id)
     curl_transport *c = self;
     transfer *t = list_find(&c->active, id);
     dpg_sent sent = DPG_SENT_NOT;
-    pipe_hold hold;
+    int held;
 
     if (t) {
         sent = dpg_curl_how_far(t);
-        hold_sigpipe(&hold);
+        held = dpg_os_pipe_hold();
         detach(t);
-        release_sigpipe(&hold);
+        dpg_os_pipe_release(held);
         transfer_free(t);
     } else if ((t = list_find(&c->ended, id)) != NULL) {
         sent = t->response.sent;
@@ -350,10 +297,10 @@ static dpg_status transport_step(void *self, int64_t timeout_ms, dpg_error *err)
 {
     curl_transport *c = self;
     CURLMcode code;
-    pipe_hold hold;
+    int held;
     int ready = 0, running;
 
-    hold_sigpipe(&hold);
+    held = dpg_os_pipe_hold();
     go_on(c);
     if (c->ended.first) timeout_ms = 0; /* somebody has yet to be told */
     if (timeout_ms < 0) timeout_ms = 0;
@@ -370,7 +317,7 @@ static dpg_status transport_step(void *self, int64_t timeout_ms, dpg_error *err)
         if (ready == 0 && due != 0) break;
     }
     collect(c);
-    release_sigpipe(&hold);
+    dpg_os_pipe_release(held);
 
     if (code == CURLM_OK) return DPG_OK;
     if (code == CURLM_OUT_OF_MEMORY) return dpg_fail_nomem(err);
@@ -412,17 +359,17 @@ static void free_own(curl_transport *c)
 static void transport_free(void *self)
 {
     curl_transport *c = self;
-    pipe_hold hold;
+    int held;
 
     if (!c) return;
-    hold_sigpipe(&hold);
+    held = dpg_os_pipe_hold();
     for (transfer *t; (t = c->active.first) != NULL;) {
         detach(t);
         transfer_free(t);
     }
     while (c->pooled) curl_easy_cleanup(c->pool[--c->pooled]);
     if (c->multi) curl_multi_cleanup(c->multi);
-    release_sigpipe(&hold);
+    dpg_os_pipe_release(held);
     free_own(c);
     dpg_free(c->pool);
     dpg_free(c);
@@ -451,18 +398,21 @@ static void transport_forget(void *self)
 /* An unreadable file would be noticed with the first connection, and by libcurl's words then. */
 static dpg_status check_ca_file(const char *path, dpg_error *err)
 {
+    dpg_os_fault fault = {DPG_OS_FAILED, "it is empty"};
+    dpg_os_file file = DPG_OS_FILE_NONE;
+    int64_t size;
+    size_t got = 0;
     char byte;
-    int fd = open(path, O_RDONLY | O_CLOEXEC), problem = errno;
-    ssize_t got = -1;
 
-    if (fd >= 0) {
-        got = read(fd, &byte, 1);
-        problem = errno;
-        close(fd);
+    if (dpg_os_file_open(path, &file, &size, &fault) == DPG_OS_FINE) {
+        dpg_os_fault closing;
+
+        dpg_os_file_read(&file, &byte, 1, 0, &got, &fault);
+        dpg_os_file_close(&file, &closing);
     }
-    if (got > 0) return DPG_OK;
+    if (got) return DPG_OK;
     return dpg_fail(err, DPG_E_INVALID, DPG_KIND_TLS, "ca_file_unreadable", "the ca_file %s can't be read: %s", path,
-                    got == 0 ? "it is empty" : strerror(problem));
+                    fault.text);
 }
 
 static dpg_status copy(char **to, dpg_str from, const char *what, dpg_error *err)
@@ -534,10 +484,12 @@ dpg_status dpg_transport_curl_new(const dpg_transport_options *options, dpg_tran
     const curl_version_info_data *info;
     curl_transport *c = NULL;
     dpg_status status;
+    CURLcode code;
 
-    if (pthread_once(&global_once, global_init) != 0 || global_result != CURLE_OK)
+    code = global_init();
+    if (code != CURLE_OK)
         return dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_USAGE, "libcurl_refused", "libcurl could not be initialised: %s",
-                        curl_easy_strerror(global_result));
+                        curl_easy_strerror(code));
     if (connections > 10000) connections = 10000;
     info = curl_version_info(CURLVERSION_NOW);
 

@@ -1,17 +1,11 @@
 /*
  * From a request to libcurl's options, and the callbacks that these name. Used by transport_curl.c.
  */
-#if !defined(_GNU_SOURCE)
-#define _GNU_SOURCE
-#endif
-
 #include "transport_curl_internal.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
 /* --- the request ----------------------------------------------------------------------------------------------------- */
 
@@ -93,20 +87,14 @@ dpg_status dpg_curl_make_lines(transfer *t, const dpg_request *request, dpg_erro
 
 /* --- libcurl's callbacks: move bytes and count ------------------------------------------------------------------------- */
 
+/* A program that the caller starts has no business on our connections. */
 static curl_socket_t on_socket(void *self, curlsocktype purpose, struct curl_sockaddr *address)
 {
-    int type = address->socktype, fd;
+    intptr_t fd = dpg_os_socket(address->family, address->socktype, address->protocol);
 
     (void)self;
     (void)purpose;
-#ifdef SOCK_CLOEXEC
-    type |= SOCK_CLOEXEC; /* a program that the caller starts has no business on our connections */
-#endif
-    fd = socket(address->family, type, address->protocol);
-#ifndef SOCK_CLOEXEC
-    if (fd >= 0) fcntl(fd, F_SETFD, FD_CLOEXEC);
-#endif
-    return fd < 0 ? CURL_SOCKET_BAD : fd;
+    return fd == -1 ? CURL_SOCKET_BAD : (curl_socket_t)fd;
 }
 
 #if DPG_CURL_PREREQ
@@ -315,6 +303,8 @@ dpg_status dpg_curl_set_options(transfer *t, const dpg_request *request, const c
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    SET_IF_KNOWN(CURLOPT_SSL_OPTIONS, DPG_CURL_SSL_OPTIONS);
+    SET_IF_KNOWN(CURLOPT_PROXY_SSL_OPTIONS, DPG_CURL_SSL_OPTIONS);
     if (c->ca_file) {
         SET(CURLOPT_CAINFO, c->ca_file);
         SET_IF_KNOWN(CURLOPT_CAPATH, NULL);

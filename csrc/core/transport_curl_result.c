@@ -80,6 +80,18 @@ static bool is_refusal(long status)
     return status >= 400 && status < 500 && status != 408 && status != 429;
 }
 
+/* The other side went away during the handshake, in the words of OpenSSL, or of libcurl on Windows: nothing is wrong with its TLS. */
+static bool is_hung_up(const char *says)
+{
+    static const char *const words[] = {
+        "SSL_ERROR_SYSCALL",           "unexpected eof",       "reset by peer", "Broken pipe",
+        "failed to receive handshake", "handshake data: sent", "getpeername()", "Connection was "};
+
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strstr(says, words[i])) return true;
+    return false;
+}
+
 static const verdict *judge(const transfer *t, CURLcode result)
 {
     const char *says = t->says;
@@ -90,9 +102,7 @@ static const verdict *judge(const transfer *t, CURLcode result)
         if (meanings[i].result == result) v = meanings[i].means;
 
     /* where libcurl has one code for several things */
-    if (v == &insecure && (strstr(says, "SSL_ERROR_SYSCALL") || strstr(says, "unexpected eof") ||
-                           strstr(says, "reset by peer") || strstr(says, "Broken pipe")))
-        return &no_connection; /* the other side went away during the handshake; nothing is wrong with its TLS */
+    if (v == &insecure && is_hung_up(says)) return &no_connection;
     if (result == CURLE_UNSUPPORTED_PROTOCOL && !unsent) return &not_http;       /* HTTP/0.9 */
     if (result == CURLE_RECV_ERROR && strstr(says, "chunked")) return &not_http; /* a bad chunk, in 7.88 */
     if (result == CURLE_RECV_ERROR && strstr(says, "response headers")) return &head_too_large; /* its limit: 300 KB */

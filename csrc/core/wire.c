@@ -102,7 +102,7 @@ static bool number_member(const dpg_json *j, const char *key, double *out)
     case DPG_JSON_INTEGER: *out = (double)j->values[i].as.integer; return true;
     case DPG_JSON_NUMBER: *out = j->values[i].as.number; return true;
     case DPG_JSON_STRING:
-        if (!dpg_header_number(dpg_str_of(j->text.ptr + j->values[i].start, j->values[i].len), INT64_MAX / 1000, &n))
+        if (!dpg_header_number(dpg_str_of(j->text.ptr + j->values[i].start, j->values[i].as.len), INT64_MAX / 1000, &n))
             return false;
         *out = (double)n;
         return true;
@@ -124,7 +124,7 @@ static int64_t read_life(const dpg_json *j, const dpg_header *headers, size_t n,
     } else if (number_member(j, "expires_at", &life)) {
         life = life * 1000 - (double)now_unix_ms;
     } else if ((i = string_member(j, 0, "expires_at")) != 0 &&
-               dpg_iso8601(dpg_str_of(j->text.ptr + j->values[i].start, j->values[i].len), &at_ms)) {
+               dpg_iso8601(dpg_str_of(j->text.ptr + j->values[i].start, j->values[i].as.len), &at_ms)) {
         life = (double)at_ms - (double)now_unix_ms;
     } else {
         return DEFAULT_LIFE_MS;

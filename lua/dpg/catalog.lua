@@ -233,6 +233,13 @@ function M.names(row)
   return names
 end
 
+---Can a caller choose which members of the answer become tables (the option `fields`)?
+---@param row table
+---@return boolean
+function M.has_shape(row)
+  return row.method == "GET" and row.result ~= "operation" and row ~= M.me
+end
+
 local function refusal(where, code, field, message)
   return errors.usage(code, where .. ": " .. message, { field = field })
 end

@@ -5,6 +5,7 @@ local cache = require "dpg.cache"
 local compat = require "dpg.compat"
 local core = require "dpg.core"
 local errors = require "dpg.errors"
+local fields = require "dpg.fields"
 local url = require "dpg.url"
 local wire = require "dpg.wire"
 
@@ -82,10 +83,6 @@ local function key(value)
   if type(value) ~= "function" and printable(value) then return "printable text, or a function" end
 end
 
-local function host(value)
-  if value ~= "blocking" then return "\"blocking\"", type(value) == "string" and '"' .. value .. '"' or nil end
-end
-
 -- Said for one call.
 M.CALL = {
   timeout = seconds, deadline = seconds, retry = retry, on_event = M.is "function", max_response_bytes = M.whole,
@@ -99,11 +96,14 @@ end
 M.READ = { if_none_match = etag }
 M.WRITE = { idempotency_key = key }
 
+-- Said for one call that reads objects or lists of them.
+M.SHAPE = { fields = fields.check }
+
 -- Said where a session begins.
 M.SESSION = {
   base_url = M.text, ca_file = M.text, proxy = proxy, user_agent = printable, max_connections = M.whole,
   http2 = M.is "boolean",
-  host = host, cache = function(value)
+  cache = function(value)
     if not cache.is(value) then return "what dpg.cache.memory makes" end
   end, idempotency_key = function(value)
     if type(value) ~= "function" then return "a function that makes a key (the same for all writes is a conflict)" end

@@ -3,6 +3,7 @@
 -- and are asked for anew when they have run out. Contract: section 8. dpg.resources.downloads and archives use it.
 local call = require "dpg.call"
 local compat = require "dpg.compat"
+local disk = require "dpg.disk"
 local errors = require "dpg.errors"
 local filename = require "dpg.filename"
 local json = require "dpg.json"
@@ -126,28 +127,17 @@ end
 
 -- --- beside the target ---------------------------------------------------------------------------------------------
 
-local function size_of(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local size = file:seek("end")
-  file:close()
-  return size
-end
-
 local function is_folder(path)
-  if path:find("[/\\]$") then return true end
-  local file = io.open(path .. "/.", "rb")
-  if file then file:close() end
-  return file ~= nil
+  return path:find "[/\\]$" ~= nil or disk.is_folder(path)
 end
 
 -- What an earlier run has left of this very file.
 local function recall(fetch, part, what)
-  local file = io.open(part .. ".json", "rb")
+  local file = disk.open(part .. ".json", "rb")
   local text = file and file:read("*a")
   if file then file:close() end
   local kept = text and json.decode(text)
-  local size = size_of(part)
+  local size = disk.size(part)
   if type(kept) ~= "table" or kept.dpg_part ~= SIDECAR or kept.what ~= what or not size then return end
   if type(kept.etag) ~= "string" or not kept.etag:match('^"[^%c]*"$') then return end
   if type(kept.length) ~= "number" then kept.length = nil end
@@ -156,7 +146,7 @@ local function recall(fetch, part, what)
 end
 
 local function write_note(part, text)
-  local file = io.open(part .. ".json", "r+b") or io.open(part .. ".json", "wb")
+  local file = disk.open(part .. ".json", "r+b") or disk.open(part .. ".json", "wb")
   if not file then return end
   file:write(text .. (" "):rep(NOTE_BYTES - #text - 1) .. "\n")
   file:close()
@@ -171,7 +161,7 @@ end
 
 -- How much of the part is of the file that we know.
 local function take_stock(fetch, part)
-  fetch.offset = fetch.etag and size_of(part) or 0
+  fetch.offset = fetch.etag and disk.size(part) or 0
   if fetch.offset == 0 then
     fetch:forget()
     write_note(part, "")
@@ -214,12 +204,12 @@ local function fetch_once(fetch, target, part, what, options, meter)
   local info, head = fetch:outcome(stream)
   if info then return info, head end
   if status then remember(fetch, part, what) end
-  return nil, head, fetch.etag ~= nil and (size_of(part) or 0) > begun
+  return nil, head, fetch.etag ~= nil and (disk.size(part) or 0) > begun
 end
 
 -- A note beside nothing is none.
 local function tidy(part)
-  if not size_of(part) then os.remove(part .. ".json") end
+  if not disk.size(part) then disk.remove(part .. ".json") end
 end
 
 local function exists(path)
@@ -234,8 +224,8 @@ local function fetch_all(fetch, path, part, what, options)
   while true do
     local info, head, has_moved, is_final = fetch_once(fetch, path, part, what, options, meter)
     if info then
-      os.remove(part .. ".json")
-      local length = fetch.length or size_of(path)
+      disk.remove(part .. ".json")
+      local length = fetch.length or disk.size(path)
       meter(length, length, true)
       return path, { status = 200, etag = head.etag, attempts = fetch.attempts, length = length,
         filename = fetch.filename, resumed_from = resumed > 0 and resumed or nil }
@@ -268,7 +258,7 @@ function M.save(session, what, ask, target, options, fallback)
     local name = filename.safe(fetch.filename, fallback)
     path = options.choose and options.choose(folder, name) or folder .. "/" .. name
   end
-  if not options.overwrite and size_of(path) then return nil, exists(path) end
+  if not options.overwrite and disk.size(path) then return nil, exists(path) end
   local hub, err = session._connection:open()
   if not hub then return nil, err end
   local part = path .. ".part"

@@ -7,10 +7,10 @@
 --   host:wait(signal) -> true | nil, err
 --                                       Returns once `signal.done`. A signal is a table that one coroutine waits for:
 --                                       a call's entry or a stream's signal, with the `hub` that will tell its end, or
---                                       a task's end, without one. Who sets `done` then calls `waiter:wake(signal)`
---                                       of the signal, if there is a `waiter`: an object of the host's, put there
---                                       before it waits. `waiter:is_blocked_on(signal)` says whether it still does
---                                       (its coroutine may be gone; the hub then drops the call).
+--                                       tasks' ends, with `tasks`, whose keys they are. Who sets `done` then calls
+--                                       `waiter:wake(signal)` of the signal, if there is a `waiter`: an object of the
+--                                       host's, put there before it waits. `waiter:is_blocked_on(signal)` says whether
+--                                       it still does (its coroutine may be gone; the hub then drops the call).
 --   host:start(task, fn, ...)           Runs fn(...) beside everything, in a coroutine that may wait here. At its end,
 --                                       in whatever coroutine, it calls, once, and it never raises: task:ended(true, …)
 --                                       with what fn returned, task:ended(false, problem, traceback) if it raised, or

@@ -99,7 +99,7 @@ end
 ---@return boolean
 function M.is_keeping()
   for _, hub in pairs(hubs) do
-    if next(hub.keeps.held) and hub.engine:is_mine() then return true end
+    if hub.engine:is_mine() and serve.is_keeping(hub.keeps) then return true end
   end
   return false
 end

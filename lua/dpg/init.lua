@@ -11,11 +11,12 @@
 --   dpg.stream      a call whose bytes pass through Lua
 --   dpg.call        starts calls and waits for them              dpg.hub        engines, and pumping their queues
 --   dpg.connection  recipes and handles of credentials           dpg.store      where tokens are kept
+--   dpg.store.*     stores in Lua: redis, sealed; check          dpg.serve      what the core asks of a store in Lua
 --   dpg.task        run, spawn, await                            dpg.scheduler  coroutines that wait
 --   dpg.host        how a program waits: host.blocking, host.loop
 --   dpg.checks      what a field may hold                        dpg.cache      answers that are kept, for polling
 --   dpg.methods     a dot for a colon is told                    dpg.core       the C core (csrc/)
---   dpg.json, dpg.url, dpg.uuid, dpg.compat
+--   dpg.json, dpg.url, dpg.uuid, dpg.disk, dpg.compat
 local cache = require "dpg.cache"
 local check = require "dpg.store.check"
 local config = require "dpg.config"

@@ -1,6 +1,7 @@
 -- What became of each file of a long run, in a file of its own: one line of JSON for each step, appended before the
 -- step is taken, so that a run that was killed goes on without doing anything twice. It holds names, keys and
 -- outcomes; never a ticket, a link or a token. dpg.many uses it.
+local disk = require "dpg.disk"
 local errors = require "dpg.errors"
 local json = require "dpg.json"
 
@@ -48,7 +49,7 @@ end
 ---@return dpg.Error? err  kind "storage": it can't be read or written, or is another file
 function M.open(path, kind)
   local self = setmetatable({ path = path, entries = {} }, Journal)
-  local old = io.open(path, "rb")
+  local old = disk.open(path, "rb")
   local text = ""
   if old then
     text = old:read("*a")
@@ -60,7 +61,7 @@ function M.open(path, kind)
   local ok, err = read(self, text, kind)
   if not ok then return nil, err end
   local problem
-  self._file, problem = io.open(path, text == "" and "wb" or "ab")
+  self._file, problem = disk.open(path, text == "" and "wb" or "ab")
   if not self._file then return nil, failure("journal_unwritable", path, "can't be written: " .. tostring(problem)) end
   self._file:setvbuf("no")
   if self._is_new then

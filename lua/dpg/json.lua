@@ -37,10 +37,12 @@ end
 
 ---Reads JSON text.
 ---@param text string
+---@param wanted? table  { name = true or such a table, … }: objects have only these members; arrays are looked through
+---@param lists? string[]  in an object, `wanted` counts for the members of these names alone
 ---@return any value  null is dpg.null; nil when the text is no JSON
 ---@return string? problem
-function M.decode(text)
-  local value, problem, at = core.decode(text)
+function M.decode(text, wanted, lists)
+  local value, problem, at = core.decode(text, nil, wanted, lists)
   if value == nil then return nil, string.format("%s at byte %d", problem, at) end
   return value
 end

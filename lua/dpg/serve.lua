@@ -20,10 +20,22 @@ local function identity_of(store)
 end
 
 ---What a hub keeps of its stores. `tables`: by identity, those that keep this record, as long as the program has them;
----`held`: the one whose lock is held; `handles`: the core's.
+---`held`: the one whose lock is held; `leases`: how long it was asked for; `owed`: until when the core tries to give
+---one back that it could not give back; `handles`: the core's.
 ---@return table
 function M.new()
-  return { tables = {}, held = {}, handles = setmetatable({}, { __mode = "v" }) }
+  return { tables = {}, held = {}, leases = {}, owed = {}, handles = setmetatable({}, { __mode = "v" }) }
+end
+
+---Is a lock held, or not given back?
+---@param keeps table
+---@return boolean
+function M.is_keeping(keeps)
+  for identity in pairs(keeps.held) do
+    if core.now() < (keeps.owed[identity] or math.huge) then return true end
+    keeps.held[identity], keeps.owed[identity] = nil, nil
+  end
+  return false
 end
 
 ---The core's handle for a store written in Lua: the same for all tables that keep the same record.
@@ -148,8 +160,12 @@ function Ask:ended(ok, outcome, ...)
   else
     self:answer("failed", string.format("%s: %s was stopped", shown(self.store), request.op))
   end
-  if request.op == "unlock" or (request.op == "lock" and outcome == "busy") then
-    hub.keeps.held[request.identity] = nil
+  local keeps, identity = hub.keeps, request.identity
+  if request.op == "lock" then keeps.leases[identity], keeps.owed[identity] = request.ttl, nil end
+  if request.op == "unlock" and outcome ~= "done" and self.store.lease ~= false then
+    keeps.owed[identity] = keeps.owed[identity] or core.now() + (keeps.leases[identity] or 0)
+  elseif request.op == "unlock" or (request.op == "lock" and outcome == "busy") then
+    keeps.held[identity], keeps.owed[identity] = nil, nil
   end
 end
 

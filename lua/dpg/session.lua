@@ -7,6 +7,7 @@ local catalog = require "dpg.catalog"
 local config = require "dpg.config"
 local downloads = require "dpg.resources.downloads"
 local errors = require "dpg.errors"
+local shape = require "dpg.fields"
 local images = require "dpg.resources.images"
 local json = require "dpg.json"
 local keywords = require "dpg.resources.keywords"
@@ -193,7 +194,7 @@ function Session:_read(request, answer, head, body, context)
     context.problem = problem
     return nil, errors.from_response(answer.status, body, context)
   end
-  local value, problem = json.decode(body)
+  local value, problem = json.decode(body, request.wanted, request.result ~= "object" and wire.LISTS or nil)
   if value ~= nil then
     value, problem = readers[request.result](self, value, head, answer, request)
     if value ~= nil then return value, answer end
@@ -220,11 +221,13 @@ end
 -- where the row has `in_options`), all else in `options`.
 function Session:_call(where, row, values, fields, options)
   local more = row.method == "GET" and config.READ or config.WRITE
-  options = config.check(where, options, catalog.names(row), config.CALL, more)
+  local has_shape = catalog.has_shape(row)
+  options = config.check(where, options, catalog.names(row), config.CALL, more, has_shape and config.SHAPE or nil)
   config.check_call_retry(where, options)
   for _, name in ipairs(row.in_options or {}) do fields[name] = options[name] end
   local request, err = catalog.request(where, row, values, fields, options)
   if not request then return nil, err end
+  request.wanted = has_shape and shape.wanted(options.fields, row.of) or nil
   if request.body then
     local problem
     request.body, problem = json.encode(request.body)
@@ -235,7 +238,7 @@ end
 
 -- An iterator over all pages of a row: 200 items a page unless `limit` says otherwise.
 function Session:_each(where, row, values, options)
-  options = config.check(where, options, catalog.names(row), config.CALL)
+  options = config.check(where, options, catalog.names(row), config.CALL, config.SHAPE)
   config.check_call_retry(where, options)
   local all = { limit = 200 }
   for name, value in pairs(options) do all[name] = value end

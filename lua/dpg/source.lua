@@ -1,6 +1,7 @@
 -- What can be uploaded: a path, bytes, or a reader function, each as the same thing to dpg.upload: a name, a size, and
 -- for the engine either a part that it reads itself or a function that gives the bytes.
 local compat = require "dpg.compat"
+local disk = require "dpg.disk"
 local errors = require "dpg.errors"
 local filename = require "dpg.filename"
 
@@ -37,7 +38,7 @@ end
 
 -- The size of a file that can be read; a folder opens, too, on most systems.
 local function size_of(path)
-  local file, problem = io.open(path, "rb")
+  local file, problem = disk.open(path, "rb")
   if not file then return nil, unreadable(path, (tostring(problem):gsub("^.*: ", ""))) end
   local first, why = file:read(1)
   local size = file:seek("end")
@@ -114,7 +115,7 @@ function Source:part(name, is_fed)
 end
 
 local function from_file(path)
-  local file, problem = io.open(path, "rb")
+  local file, problem = disk.open(path, "rb")
   if not file then return nil, unreadable(path, tostring(problem)) end
   return function()
     local piece, why = file:read(PIECE)

@@ -72,7 +72,7 @@ function Task:await()
   local host, err = hosts.prepare()
   if not host then errors.throw(err) end
   if host:running() == self then errors.raise("a task can't wait for itself") end
-  local signal = { done = false }
+  local signal = { done = false, tasks = { [self] = true } }
   self._waiters[#self._waiters + 1] = signal
   local ok
   ok, err = host:wait(signal)
@@ -94,8 +94,9 @@ local function new_task(host, group)
 end
 
 local function new_group(host)
+  local tasks = {}
   local group = setmetatable({
-    _host = host, _tasks = {}, _unfinished = 0, _failed = {}, signal = { done = false },
+    _host = host, _tasks = tasks, _unfinished = 0, _failed = {}, signal = { done = false, tasks = tasks },
   }, Group)
   group._main = new_task(host, group)
   return group
@@ -185,7 +186,7 @@ function M.spawn(fn, ...)
   local me = host:running()
   local group = me and me._group
   if not group and not host.lost then
-    errors.raise("dpg.spawn starts a task within dpg.run(function() … end) only")
+    errors.raise("dpg.spawn starts a task beside another: within dpg.run(function() … end), or a task of a loop")
   end
   local task = new_task(host, group)
   host:start(task, fn, ...)

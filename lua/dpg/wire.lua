@@ -87,13 +87,16 @@ function M.read_error(value)
   }
 end
 
+-- A: the names under which a list may stand, where it is no bare array.
+M.LISTS = { "data", "items" }
+
 ---A list: a bare array, or one under `data` or `items`.
 ---@param value any
 ---@return table?
 function M.list(value)
   if json.is_array(value) then return value end
   if type(value) ~= "table" then return nil end
-  for _, name in ipairs { "data", "items" } do
+  for _, name in ipairs(M.LISTS) do
     if json.is_array(value[name]) then return value[name] end
   end
 end

@@ -42,9 +42,10 @@ openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -set_serial 0x%s -days
 
 ---Makes ca.pem, and cert.pem with key.pem signed by it.
 ---@param folder string
-local function make_certificate(folder)
-  local names = {}
-  for i, name in ipairs(M.NAMES) do names[i] = (name:find "^[%d.]+$" and "IP:" or "DNS:") .. name end
+---@param address? string  another name of it
+local function make_certificate(folder, address)
+  local names = { M.NAMES[1], M.NAMES[2], M.NAMES[3], M.NAMES[4], address }
+  for i, name in ipairs(names) do names[i] = (name:find "^[%d.]+$" and "IP:" or "DNS:") .. name end
   process.write_file(folder .. "/make.cnf", certificate_config:format(table.concat(names, ", ")))
   local serial = ("%x"):format(math.floor(socket.gettime() * 1000))
   local said = process.shell("{ (" .. certificate_script:format(quote(folder), serial) .. ") && echo made; }")
@@ -80,14 +81,14 @@ http {
   proxy_set_header X-Connection $connection;
   proxy_set_header X-Protocol $server_protocol;
   proxy_set_header X-Worker $pid;
-  server { listen 127.0.0.1:%d; return 200 "$pid"; }
+  server { listen %s:%d; return 200 "$pid"; }
 %s
 }
 ]]
 
 local server = [[
   server {
-    listen 127.0.0.1:%d ssl%s;
+    listen %s:%d ssl%s;
     %s
     location / { proxy_pass %s; }
     location /files/ {
@@ -113,6 +114,7 @@ end
 
 ---@class spec.Nginx
 ---@field folder string
+---@field address string  where it listens (127.0.0.1)
 ---@field ca_file string
 ---@field ports table<string, integer>  of each server, by its name
 local Nginx = {}
@@ -139,7 +141,7 @@ end
 local function launch(self, count, write)
   subscribe()
   local said
-  self._command = program() .. " -p " .. quote(self.folder) .. " -c nginx.conf -e error.log"
+  self._command = self._through .. program() .. " -p " .. quote(self.folder) .. " -c nginx.conf -e error.log"
   for _ = 1, 5 do
     local ports = free_ports(count + 1)
     self._status_port = ports[count + 1]
@@ -166,23 +168,26 @@ local function write_config(self, servers, names, ports, upstream)
   local blocks = {}
   for i, name in ipairs(names) do
     local directives = servers[name]
-    blocks[i] = server:format(ports[i], directives.http2 == false and "" or " http2",
+    blocks[i] = server:format(self.address, ports[i], directives.http2 == false and "" or " http2",
       table.concat(directives, " "), upstream, self.folder)
     self.ports[name] = ports[i]
   end
-  process.write_file(self.folder .. "/nginx.conf", config:format(user(), self._status_port, table.concat(blocks)))
+  process.write_file(self.folder .. "/nginx.conf", config:format(user(), self.address, self._status_port,
+    table.concat(blocks)))
 end
 
 ---Starts nginx before a box that speaks plain HTTP.
 ---@param box dpg.sandbox.Box
 ---@param servers table<string, table>  by name: a list of directives; `http2 = false` for HTTP/1.1 alone
+---@param address? string  of ours, where to listen
 ---@return spec.Nginx
-function M.start(box, servers)
+function M.start(box, servers, address)
   local names = {}
   for name in pairs(servers) do names[#names + 1] = name end
   local self = setmetatable({ folder = process.folder(), ports = {} }, Nginx)
+  self.address, self._through = address or "127.0.0.1", ""
   self.ca_file = self.folder .. "/ca.pem"
-  make_certificate(self.folder)
+  make_certificate(self.folder, address)
   process.shell("mkdir " .. quote(self.folder .. "/files"))
   process.write_file(self.folder .. "/files.conf", 'add_header Content-Encoding gzip always;\n')
   local upstream = box.base_url:match "^(http://[^/]+)/"
@@ -190,17 +195,17 @@ function M.start(box, servers)
 end
 
 ---@param name string  one of its servers
----@param host? string  one of M.NAMES (127.0.0.1)
+---@param host? string  one of M.NAMES (where it listens)
 ---@param path? string  before /v1
 ---@return string base_url
 function Nginx:url(name, host, path)
-  return ("https://%s:%d%s/v1"):format(host or "127.0.0.1", self.ports[name], path or "")
+  return ("https://%s:%d%s/v1"):format(host or self.address, self.ports[name], path or "")
 end
 
 ---The process that serves new connections now.
 ---@return integer pid
 function Nginx:worker()
-  local client = assert(socket.connect("127.0.0.1", self._status_port))
+  local client = assert(socket.connect(self.address, self._status_port))
   client:settimeout(10)
   client:send "GET / HTTP/1.0\r\n\r\n"
   local answer = assert(client:receive "*a")
@@ -247,9 +252,9 @@ http {
   lua_package_cpath "%s";
   init_by_lua_block { %s }
   %s
-  server { listen 127.0.0.1:%d; return 200 "$pid"; }
+  server { listen %s:%d; return 200 "$pid"; }
   server {
-    listen 127.0.0.1:%d reuseport;
+    listen %s:%d reuseport;
 %s
   }
 %s
@@ -297,25 +302,30 @@ function M.why_no_lua()
 end
 
 ---Starts nginx with dpg in its workers: `nginx:get(path)` asks it.
----@param options { server: string, tls?: string, init?: string, http?: string, main?: string, workers?: integer }
----  directives (`tls`: of a server for HTTPS), and Lua for init_by_lua
+---@param options { server: string, tls?: string, init?: string, http?: string, main?: string, workers?: integer,
+---  machine?: spec.Machine, through?: string }  directives (`tls`: of a server for HTTPS), and Lua for init_by_lua; on
+---  another machine; words for the shell that start it
 ---@return spec.Nginx
 function M.start_lua(options)
   local self = setmetatable({ folder = process.folder(), ports = {}, workers = options.workers or 1 }, Nginx)
+  local machine = options.machine
+  self.address = machine and machine.address or "127.0.0.1"
+  self._through = (machine and machine.through .. " " or "") .. (options.through and options.through .. " " or "")
   local folder = module_folder()
   if options.tls then make_certificate(self.folder) end
   return launch(self, 2, function(ports)
     self.ports.lua, self.ports.tls = ports[1], ports[2]
     process.write_file(self.folder .. "/nginx.conf", lua_config:format(folder, folder, user(), self.workers,
       options.main or "", absolute(package.path), absolute(luajit_cpath()), options.init or "", options.http or "",
-      self._status_port, ports[1], options.server, options.tls and tls_server:format(ports[2], options.tls) or ""))
+      self.address, self._status_port, self.address, ports[1], options.server,
+      options.tls and tls_server:format(ports[2], options.tls) or ""))
   end)
 end
 
 ---Opens a connection to the server whose workers run dpg.
 ---@return table client
 function Nginx:connect()
-  local client = assert(socket.connect("127.0.0.1", self.ports.lua))
+  local client = assert(socket.connect(self.address, self.ports.lua))
   client:settimeout(30)
   return client
 end
@@ -324,14 +334,21 @@ end
 ---@param path string
 ---@param headers? table<string, string>
 ---@param client? table  the connection
----@return integer? status  nil: it hung up
----@return string|nil body_or_err
----@return table<string, string>? headers
-function Nginx:get(path, headers, client)
+---@return table client  for read
+function Nginx:ask(path, headers, client)
   client = client or self:connect()
   local lines = { "GET " .. path .. " HTTP/1.0", "Host: 127.0.0.1" }
   for name, value in pairs(headers or {}) do lines[#lines + 1] = name .. ": " .. value end
   client:send(table.concat(lines, "\r\n") .. "\r\n\r\n")
+  return client
+end
+
+---Reads what it answers.
+---@param client table
+---@return integer? status  nil: it hung up
+---@return string|nil body_or_err
+---@return table<string, string>? headers
+function M.read(client)
   local answer, err, partial = client:receive "*a"
   client:close()
   answer = answer or partial
@@ -340,6 +357,14 @@ function Nginx:get(path, headers, client)
   local found = {}
   for name, value in head:gmatch "\r\n([^:\r\n]+): ([^\r\n]*)" do found[name:lower()] = value end
   return tonumber(head:match "^HTTP/%S+ (%d+)"), body, found
+end
+
+---Asks it, and reads what it answers.
+---@return integer? status
+---@return string|nil body_or_err
+---@return table<string, string>? headers
+function Nginx:get(path, headers, client)
+  return M.read(self:ask(path, headers, client))
 end
 
 ---The workers that there are, and those that are on their way out.

@@ -78,6 +78,14 @@ function M.shell(command)
   return (text:gsub("\n$", ""))
 end
 
+---Blocks until a process has been stopped by a signal.
+---@param pid integer
+function M.wait_until_stopped(pid)
+  -- ps hangs with a sanitizer in it
+  assert(M.shell(("n=0; export LD_PRELOAD=; until [ \"$(ps -o state= -p %d)\" = T ]; do n=$((n + 1)); "
+    .. "[ $n -lt 3000 ] || exit 1; sleep 0.01; done; echo stopped"):format(pid)) == "stopped", "it did not stop")
+end
+
 -- --- a child -------------------------------------------------------------------------------------------------------
 
 ---@class spec.Child

@@ -1,5 +1,5 @@
--- The command in a real pseudo-terminal, as `script` (bsdutils) makes one, and in pipes. What it shows is read from a file, so
--- that a spec waits for a prompt before it types, as a person does.
+-- The command in a real pseudo-terminal, as `script` (bsdutils) makes one, and in pipes. What it shows is read from a
+-- file, so that a spec waits for a prompt before it types, as a person does.
 local process = require "support.process"
 local socket = require "socket"
 
@@ -64,9 +64,9 @@ function M.start(words, environment)
   process.shell("mkfifo " .. quote(folder .. "/typed"))
   local inside = environment.PWD or "."
   local self = setmetatable({ folder = folder, at = 1 }, Terminal)
-  self.pipe = io.popen("cd " .. quote(inside) .. "; SHELL=/bin/sh script -qefc " .. quote("exec sh " .. folder .. "/command")
-    .. " " .. quote(folder .. "/shown") .. " <" .. quote(folder .. "/typed") .. " >/dev/null 2>&1; echo $? >"
-    .. quote(folder .. "/status"))
+  self.pipe = io.popen("cd " .. quote(inside) .. "; SHELL=/bin/sh script -qefc "
+    .. quote("exec sh " .. folder .. "/command") .. " " .. quote(folder .. "/shown") .. " <"
+    .. quote(folder .. "/typed") .. " >/dev/null 2>&1; echo $? >" .. quote(folder .. "/status"))
   self.keyboard = assert(io.open(folder .. "/typed", "wb"))
   self.keyboard:setvbuf "no"
   return self

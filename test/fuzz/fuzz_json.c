@@ -141,14 +141,14 @@ static void check_string(const dpg_json *json, uint32_t at)
 {
     dpg_buf bytes, written, again;
     dpg_json second;
-    char *to = malloc(json->values[at].len + 1);
+    char *to = malloc(json->values[at].as.len + 1);
 
     dpg_buf_init(&bytes, SIZE_MAX / 2);
     dpg_buf_init(&written, SIZE_MAX / 2);
     dpg_buf_init(&again, SIZE_MAX / 2);
     MUST(to && dpg_json_unescape(json, at, &bytes));
-    MUST(bytes.len <= json->values[at].len);
-    MUST(dpg_json_unescape_to(dpg_str_of(json->text.ptr + json->values[at].start, json->values[at].len), to) ==
+    MUST(bytes.len <= json->values[at].as.len);
+    MUST(dpg_json_unescape_to(dpg_str_of(json->text.ptr + json->values[at].start, json->values[at].as.len), to) ==
          bytes.len);
     MUST(memcmp(to, bytes.ptr, bytes.len) == 0);
     MUST(dpg_buf_put_json(&written, dpg_buf_str(&bytes)));

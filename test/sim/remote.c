@@ -85,6 +85,7 @@ static void load(sim *w, errand *e)
     if (!d->found) return;
     e->bytes = sim_alloc(NULL, d->len + 1, 1);
     memcpy(e->bytes, d->bytes, d->len);
+    e->bytes[d->len] = '\0';
     e->answer.bytes = dpg_str_of(e->bytes, d->len);
 }
 
@@ -218,13 +219,15 @@ static bool send(sim *w, errand *e, int64_t *ms)
 void remote_asked(sim *w, proc *p, dpg_store_asked *asked)
 {
     errand *e = sim_alloc(NULL, 1, sizeof *e);
+    char identity[24];
     int64_t ms;
 
     memset(e, 0, sizeof *e);
     e->p = p;
     e->life = p->life;
     e->asked = asked;
-    if (sscanf(asked->identity.ptr, "person%d", &e->who) != 1 || e->who >= w->person_count) {
+    snprintf(identity, sizeof identity, "%.*s", (int)asked->identity.len, asked->identity.ptr);
+    if (sscanf(identity, "person%d", &e->who) != 1 || e->who >= w->person_count) {
         sim_fail(w, p, "asks a store that nobody made");
         e->who = 0;
     }

@@ -10,19 +10,139 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
+#ifdef _WIN32
+#include <direct.h>
+#include <io.h>
+#include <windows.h>
+
+#include <aclapi.h>
+#else
+#include <ftw.h>
+#include <sys/wait.h>
+#endif
 
 #define PATH_LONGEST 4352
 
 /* Static, so that a child that ends in the middle of a test leaks nothing. */
 static char scratches[4][PATH_LONGEST];
 
+#ifdef _WIN32
+#define O_CLOEXEC (_O_NOINHERIT | _O_BINARY)
+#define fchmod(fd, mode) ((void)(fd), (void)(mode), 0)
+
+char *files_scratch(void)
+{
+    static unsigned count;
+    char *path = NULL, base[MAX_PATH];
+
+    for (int i = 0; i < 4 && !path; i++)
+        if (!scratches[i][0]) path = scratches[i];
+    if (!path || !GetTempPathA(sizeof base, base)) abort();
+    do { /* process ids come round */
+        snprintf(path, PATH_LONGEST, "%sdpg-test-%lu-%u", base, (unsigned long)GetCurrentProcessId(), count++);
+        for (char *c = path; *c; c++)
+            if (*c == '\\') *c = '/';
+        if (_mkdir(path) == 0) return path;
+    } while (errno == EEXIST);
+    perror(path);
+    abort();
+}
+
+char *files_scratch_in_memory(void)
+{
+    return files_scratch();
+}
+
+/* Wide, and with a prefix, since what is tested are also names that are too long for the rest. */
+static bool remove_all(const wchar_t *path)
+{
+    static wchar_t name[PATH_LONGEST]; /* of all levels: what has been removed below is not needed any more */
+    WIN32_FIND_DATAW found;
+    HANDLE search;
+    bool fine = true;
+
+    swprintf(name, PATH_LONGEST, L"%ls\\*", path);
+    search = FindFirstFileW(name, &found);
+    for (bool more = search != INVALID_HANDLE_VALUE; more; more = FindNextFileW(search, &found)) {
+        wchar_t *below;
+
+        if (wcscmp(found.cFileName, L".") == 0 || wcscmp(found.cFileName, L"..") == 0) continue;
+        swprintf(name, PATH_LONGEST, L"%ls\\%ls", path, found.cFileName);
+        below = _wcsdup(name);
+        SetFileAttributesW(below, FILE_ATTRIBUTE_NORMAL);
+        if (!DeleteFileW(below)) fine = remove_all(below) && fine;
+        free(below);
+    }
+    if (search != INVALID_HANDLE_VALUE) FindClose(search);
+    return RemoveDirectoryW(path) && fine;
+}
+
+static wchar_t *wide(const char *path)
+{
+    static wchar_t out[PATH_LONGEST];
+
+    wcscpy(out, L"\\\\?\\");
+    MultiByteToWideChar(CP_UTF8, 0, path, -1, out + 4, PATH_LONGEST - 4);
+    for (wchar_t *c = out; *c; c++)
+        if (*c == L'/') *c = L'\\';
+    return out;
+}
+
+void files_remove(char *scratch)
+{
+    wchar_t *path = _wcsdup(wide(scratch));
+
+    if (!remove_all(path)) printf("# can't remove %s: error %lu\n", scratch, (unsigned long)GetLastError());
+    free(path);
+    scratch[0] = '\0';
+}
+
+/* As much of a mode as there is: may others read or write it? */
+int files_mode(const char *path)
+{
+    DWORD attributes = GetFileAttributesW(wide(path));
+    char room[sizeof(TOKEN_USER) + SECURITY_MAX_SID_SIZE];
+    TOKEN_USER *me = (TOKEN_USER *)(void *)room;
+    PSECURITY_DESCRIPTOR descriptor;
+    HANDLE token;
+    DWORD len;
+    PACL acl;
+    int mode = attributes & FILE_ATTRIBUTE_DIRECTORY ? 0700 : 0600;
+
+    if (attributes == INVALID_FILE_ATTRIBUTES) return -1;
+    if (!OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &token)) abort();
+    if (!GetTokenInformation(token, TokenUser, me, sizeof room, &len)) abort();
+    CloseHandle(token);
+    if (GetNamedSecurityInfoW(wide(path), SE_FILE_OBJECT, DACL_SECURITY_INFORMATION, NULL, NULL, &acl, NULL,
+                              &descriptor))
+        abort();
+    if (!acl) mode |= 066;
+    for (DWORD i = 0; acl && i < acl->AceCount; i++) {
+        void *entry;
+        ACCESS_ALLOWED_ACE *ace;
+
+        if (!GetAce(acl, i, &entry)) abort();
+        ace = entry;
+        if (ace->Header.AceType != ACCESS_ALLOWED_ACE_TYPE || EqualSid(&ace->SidStart, me->User.Sid) ||
+            IsWellKnownSid(&ace->SidStart, WinLocalSystemSid))
+            continue;
+        if (ace->Mask & (FILE_READ_DATA | GENERIC_READ)) mode |= 044;
+        if (ace->Mask & (FILE_WRITE_DATA | GENERIC_WRITE)) mode |= 022;
+    }
+    LocalFree(descriptor);
+    return mode;
+}
+
+int files_descriptors(void)
+{
+    return -1;
+}
+#else
 static char *scratch_in(const char *base)
 {
     char *path = NULL;
@@ -74,6 +194,30 @@ void files_remove(char *scratch)
     scratch[0] = '\0';
 }
 
+int files_descriptors(void)
+{
+    int n = files_count("/proc/self/fd", "");
+
+    return n < 0 ? n : n - 1; /* without the one that looks */
+}
+
+int files_mode(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0 ? (int)(st.st_mode & 07777) : -1;
+}
+
+int files_wait(pid_t child)
+{
+    int status;
+
+    while (waitpid(child, &status, 0) < 0)
+        if (errno != EINTR) return -1000;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+#endif
+
 const char *files_at(const char *folder, const char *name)
 {
     static char paths[12][PATH_LONGEST];
@@ -87,7 +231,7 @@ const char *files_at(const char *folder, const char *name)
 bool files_put(const char *path, const void *bytes, size_t len, int mode)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool fine = fd >= 0 && write(fd, bytes, len) == (ssize_t)len && fchmod(fd, (mode_t)mode) == 0;
+    bool fine = fd >= 0 && write(fd, bytes, (unsigned)len) == (ssize_t)len && fchmod(fd, (mode_t)mode) == 0;
 
     if (fd >= 0) close(fd);
     return fine;
@@ -117,13 +261,6 @@ bool files_is(const char *path, const void *bytes, size_t len)
     return same;
 }
 
-int files_mode(const char *path)
-{
-    struct stat st;
-
-    return lstat(path, &st) == 0 ? (int)(st.st_mode & 07777) : -1;
-}
-
 static int each(const char *folder, const char *part, const char **first)
 {
     DIR *dir = opendir(folder);
@@ -149,13 +286,4 @@ const char *files_find(const char *folder, const char *part)
 
     each(folder, part, &first);
     return first;
-}
-
-int files_wait(pid_t child)
-{
-    int status;
-
-    while (waitpid(child, &status, 0) < 0)
-        if (errno != EINTR) return -1000;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }

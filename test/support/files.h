@@ -26,7 +26,11 @@ int files_mode(const char *path);                                          /* -1
 int files_count(const char *folder, const char *part);                     /* names that hold `part`; "": all */
 const char *files_find(const char *folder, const char *part);              /* the first such name's path, or NULL */
 
+int files_descriptors(void); /* how many are open; -1: no telling here */
+
+#ifndef _WIN32
 /* Waits; how a child ended: its exit code, or -signal. */
 int files_wait(pid_t child);
+#endif
 
 #endif

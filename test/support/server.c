@@ -3,19 +3,16 @@
  */
 #include "server.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "sockets.h"
 
 enum {
     MOST = 256 /* connections, and requests */
@@ -155,7 +152,7 @@ static bool play(connection *c, const server_step *step)
     case SERVER_RESET: {
         struct linger rst = {.l_onoff = 1, .l_linger = 0};
 
-        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &rst, sizeof rst);
+        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, (const char *)&rst, sizeof rst);
         return false;
     }
     case SERVER_END: break;
@@ -175,11 +172,12 @@ static void *serve(void *self)
         char waste[4096];
 
         shutdown(fd, SHUT_WR);
-        while (recv(fd, waste, sizeof waste, MSG_DONTWAIT) > 0) continue;
+        sockets_never_wait(fd);
+        while (recv(fd, waste, sizeof waste, 0) > 0) continue;
     }
     pthread_mutex_lock(&s->lock);
     c->fd = -1;
-    close(fd);
+    sockets_close(fd);
     s->closed++;
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
@@ -192,7 +190,7 @@ static void *accept_all(void *self)
     size_t script = 0;
 
     for (;;) {
-        int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC);
+        int fd = sockets_own(accept(s->listener, NULL, NULL));
         connection *c;
 
         if (fd < 0 && errno == EINTR) continue;
@@ -201,7 +199,7 @@ static void *accept_all(void *self)
         must(s->accepted < MOST, "too many connections");
         if (s->ending) {
             pthread_mutex_unlock(&s->lock);
-            close(fd);
+            sockets_close(fd);
             return NULL;
         }
         c = &s->connections[s->accepted];
@@ -221,10 +219,11 @@ server *server_new(const server_step *const *scripts)
     server *s = calloc(1, sizeof *s);
 
     must(s != NULL, "calloc");
+    sockets_begin();
     s->scripts = scripts;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
-    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    s->listener = sockets_own(socket(AF_INET, SOCK_STREAM, 0));
     must(s->listener >= 0, "socket");
     must(bind(s->listener, (struct sockaddr *)&address, sizeof address) == 0, "bind");
     must(listen(s->listener, MOST) == 0, "listen");
@@ -243,10 +242,10 @@ void server_free(server *s)
         if (s->connections[i].fd >= 0) shutdown(s->connections[i].fd, SHUT_RDWR);
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
-    shutdown(s->listener, SHUT_RDWR);
+    sockets_stop(s->listener);
     pthread_join(s->acceptor, NULL);
     for (int i = 0; i < s->accepted; i++) pthread_join(s->connections[i].thread, NULL);
-    close(s->listener);
+    sockets_close(s->listener);
     for (int i = 0; i < s->seen; i++) free(s->requests[i]);
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);

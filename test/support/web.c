@@ -3,17 +3,14 @@
  */
 #include "web.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "sockets.h"
 
 enum {
     MOST = 512,     /* connections, over all of a test */
@@ -204,7 +201,7 @@ static void *serve(void *arg)
     }
     free(r);
     pthread_mutex_lock(&s->lock);
-    close(p->fd);
+    sockets_close(p->fd);
     p->fd = -1;
     pthread_mutex_unlock(&s->lock);
     return NULL;
@@ -219,7 +216,7 @@ static void *accept_all(void *arg)
         peer *p = &s->peers[s->count];
         int on = 1;
 
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, (const char *)&on, sizeof on);
         must(s->count < MOST, "too many connections");
         p->owner = s;
         p->fd = fd;
@@ -239,9 +236,10 @@ web *web_new(world *w)
 
     must(s && (s->paths = calloc(SEEN, sizeof *s->paths)), "calloc");
     s->w = w;
+    sockets_begin();
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
-    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    s->listener = sockets_own(socket(AF_INET, SOCK_STREAM, 0));
     must(bind(s->listener, (struct sockaddr *)&address, len) == 0 && listen(s->listener, 128) == 0, "listen");
     must(getsockname(s->listener, (struct sockaddr *)&address, &len) == 0, "getsockname");
     snprintf(s->base, sizeof s->base, "http://127.0.0.1:%d/v1", ntohs(address.sin_port));
@@ -255,9 +253,9 @@ void web_free(web *s)
     s->ending = true;
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
-    shutdown(s->listener, SHUT_RDWR);
+    sockets_stop(s->listener);
     pthread_join(s->acceptor, NULL);
-    close(s->listener);
+    sockets_close(s->listener);
     pthread_mutex_lock(&s->lock);
     for (int i = 0; i < s->count; i++)
         if (s->peers[i].fd >= 0) shutdown(s->peers[i].fd, SHUT_RDWR);

@@ -123,6 +123,60 @@ static void goes_on(world *w, dpg_store *store, const life *l, uint64_t n)
     world_client_free(c, 5000);
 }
 
+/* A store that the host keeps, under leases. */
+static struct {
+    char *bytes;
+    size_t len;
+    char owner[160];
+} hosted;
+
+static bool is_stored(dpg_str bytes)
+{
+    return hosted.bytes && dpg_str_eq(dpg_str_of(hosted.bytes, hosted.len), bytes);
+}
+
+static void serve(world_client *c, dpg_store_asked *a)
+{
+    dpg_store_answer answer = {.outcome = DPG_STORE_DONE};
+    char owner[160];
+
+    snprintf(owner, sizeof owner, "%.*s", (int)a->owner.len, a->owner.ptr);
+    if (a->op == DPG_STORE_LOCK) {
+        memcpy(hosted.owner, owner, sizeof owner);
+    } else if (a->op == DPG_STORE_UNLOCK) {
+        if (strcmp(owner, hosted.owner) == 0) hosted.owner[0] = '\0';
+    } else if (a->op == DPG_STORE_LOAD) {
+        answer.found = hosted.bytes != NULL;
+        answer.bytes = dpg_str_of(hosted.bytes, hosted.len);
+    } else if (a->had ? is_stored(a->expected) : !hosted.bytes) {
+        char *copy = malloc(a->bytes.len + 1);
+
+        memcpy(copy, a->bytes.ptr, a->bytes.len);
+        free(hosted.bytes);
+        hosted.bytes = copy;
+        hosted.len = a->bytes.len;
+    } else {
+        answer.outcome = DPG_STORE_CHANGED;
+    }
+    if (dpg_engine_answer(c->engine, a->ask, &answer, NULL) != DPG_OK)
+        CHECK(dpg_engine_answer(c->engine, a->ask, &answer, NULL) == DPG_OK);
+}
+
+static dpg_store *make_hosted(void)
+{
+    dpg_store *store = NULL;
+    dpg_error err = DPG_ERROR_INIT;
+
+    if (dpg_store_host_new(DPG_LIT("hosted"), true, &store, &err) != DPG_OK) CHECK_INT(err.status, DPG_E_NOMEM);
+    return store;
+}
+
+static void unmake_hosted(void)
+{
+    free(hosted.bytes);
+    memset(&hosted, 0, sizeof hosted);
+}
+
 /* One run with allocation `n` failing; false: it had none left to fail. */
 static bool run(uint64_t n, dpg_store *(*make)(void), void (*unmake)(void), void (*end)(world_client *, life *))
 {
@@ -133,6 +187,7 @@ static bool run(uint64_t n, dpg_store *(*make)(void), void (*unmake)(void), void
     life l = {0};
     bool failed;
 
+    w->on_asked = serve;
     dpg_alloc_fail(n);
     if (make && !(store = make())) {
         dpg_alloc_fail(0);
@@ -229,6 +284,11 @@ TEST("signs out through the loss of any one allocation, or says that it did not"
 TEST("hears a refusal through the loss of any one allocation, and presents that token no more")
 {
     all_runs(make_memory, unmake_nothing, be_refused);
+}
+
+TEST("lives through the loss of any one allocation, over a store that the host keeps")
+{
+    all_runs(make_hosted, unmake_hosted, NULL);
 }
 
 TEST("lives through the loss of any one allocation, over a store in a file")

@@ -99,7 +99,7 @@ TEST("each allocation that fails is refused or ends in an error, and names no fi
 {
     char *scratch = files_scratch();
     char bytes[100] = {1};
-    int refused = 0, named = 0;
+    int refused = 0, recovered = 0, named = 0;
 
     folder = scratch;
     in = files_at(folder, "in");
@@ -129,10 +129,11 @@ TEST("each allocation that fails is refused or ends in an error, and names no fi
             CHECK(fine);
             break;
         }
-        CHECK(!fine);
-        refused++;
+        if (fine) recovered++;
+        else refused++;
     }
     CHECK(refused >= 30);
+    CHECK(recovered <= 2); /* the head of each answer, which is shown with the next turn instead */
     CHECK(named > refused / 4);
     files_remove(scratch);
 }

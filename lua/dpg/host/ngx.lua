@@ -3,6 +3,7 @@
 -- worker's, hands out what the engines say. It sleeps on a unix socket that the engines write to.
 local errors = require "dpg.errors"
 local hubs = require "dpg.hub"
+local nginx = require "resty.core.base"
 local semaphore = require "ngx.semaphore"
 
 local ngx = package.loaded.ngx
@@ -157,16 +158,41 @@ function M.prepare()
   return true
 end
 
--- A task's light thread: by its coroutine, and by the task.
-local threads, started = setmetatable({}, { __mode = "k" }), setmetatable({}, { __mode = "k" })
+-- A task's light thread (task._thread) by its coroutine; each has the other, so neither may be kept by this.
+local threads = setmetatable({}, { __mode = "kv" })
 
 local STOPPED = {} -- raised in a task that does not go on
+
+local function ended(thread, ok, ...)
+  if thread.is_over then return end
+  thread.is_over = true
+  if ok then return thread.task:ended(true, ...) end
+  thread.task:ended(false, (...), thread.traceback)
+end
+
+-- Of a request's light threads only itself can be asked: those of others all seem dead to it.
+local function is_aborted(thread, request)
+  if not thread or thread.is_over or not thread.handle or thread.request ~= request then return false end
+  local status = coroutine.status(thread.handle)
+  return status == "zombie" or status == "dead"
+end
+
+-- When a function that coroutine.wrap runs in a light thread raises, nginx aborts the thread, past every pcall, and
+-- tells its log alone (ngx_lua 0.10.23).
+local function end_aborted(tasks)
+  local request, found = nginx.get_request(), {}
+  for task in pairs(tasks) do
+    if is_aborted(task._thread, request) then found[#found + 1] = task._thread end
+  end
+  for _, thread in ipairs(found) do ended(thread, false, "nginx has aborted the task: its log says why") end
+end
 
 local function wait(waiter, signal)
   while not signal.done do
     if signal.hub then ask_for_pump() end
     local alone = signal.hub and pump ~= "running"
-    waiter.semaphore:wait(alone and LOOK_S or 60)
+    waiter.semaphore:wait(alone and LOOK_S or signal.tasks and PATIENCE_S or 60)
+    if signal.tasks and not signal.done then end_aborted(signal.tasks) end
     if alone and pump ~= "running" and not signal.done then
       waiter.is_looking, waiter.has_looked = true, true
       look()
@@ -198,13 +224,6 @@ function M.wait(_, signal)
   return true
 end
 
-local function ended(thread, ok, ...)
-  if thread.is_over then return end
-  thread.is_over = true
-  if ok then return thread.task:ended(true, ...) end
-  thread.task:ended(false, (...), thread.traceback)
-end
-
 local function run(thread, fn, ...)
   threads[coroutine.running()] = thread
   ended(thread, xpcall(fn, function(problem)
@@ -218,15 +237,15 @@ end
 ---@param fn function
 ---@param ... any  its arguments
 function M.start(_, task, fn, ...)
-  local thread = { task = task }
-  started[task] = thread
+  local thread = { task = task, request = nginx.get_request() }
+  task._thread = thread
   thread.handle = ngx.thread.spawn(run, thread, fn, ...)
 end
 
 ---Ends a light thread; where nginx does not let us, it ends when it next waits.
 ---@param task table
 function M.stop(_, task)
-  local thread = started[task]
+  local thread = task._thread
   if not thread or thread.is_over then return end
   thread.is_over = true
   local waiter = thread.waiter

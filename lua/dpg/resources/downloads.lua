@@ -1,6 +1,7 @@
 -- session.downloads: files on their way from DPG. Contract: section 8. How one is fetched is dpg.download's.
 local catalog = require "dpg.catalog"
 local config = require "dpg.config"
+local disk = require "dpg.disk"
 local download = require "dpg.download"
 local errors = require "dpg.errors"
 local filename = require "dpg.filename"
@@ -116,7 +117,7 @@ end
 -- Is what the journal says to be done still there?
 local function recall(entry, what)
   if not entry or entry.step ~= "done" or entry.what ~= what or type(entry.path) ~= "string" then return nil end
-  local file = io.open(entry.path, "rb")
+  local file = disk.open(entry.path, "rb")
   if not file then return nil end
   local size = file:seek("end")
   file:close()

@@ -33,7 +33,7 @@ end
 
 ---Everything about one image: keywords, rating, metadata, sets, versions with their `url`.
 ---@param public_uuid string
----@param options? dpg.ReadOptions
+---@param options? dpg.GetOptions
 ---@return dpg.Image? image
 ---@return dpg.Answer|dpg.Error answer_or_err  code "image_not_found", or "not_modified" with if_none_match
 function Images:get(public_uuid, options)
@@ -42,7 +42,7 @@ end
 
 ---An image's versions alone. Their URLs come from the account's CDN: never build one.
 ---@param public_uuid string
----@param options? dpg.ReadOptions
+---@param options? dpg.GetOptions
 ---@return table[]? versions
 ---@return dpg.Answer|dpg.Error answer_or_err
 function Images:versions(public_uuid, options)

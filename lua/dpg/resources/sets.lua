@@ -31,7 +31,7 @@ function Sets:each(options)
 end
 
 ---All sets at once, each with its `children`.
----@param options? dpg.ReadOptions
+---@param options? dpg.GetOptions
 ---@return table[]? tree
 ---@return dpg.Answer|dpg.Error answer_or_err
 function Sets:tree(options)
@@ -40,7 +40,7 @@ end
 
 ---One set.
 ---@param public_uuid string
----@param options? dpg.ReadOptions
+---@param options? dpg.GetOptions
 ---@return table? set
 ---@return dpg.Answer|dpg.Error answer_or_err
 function Sets:get(public_uuid, options)

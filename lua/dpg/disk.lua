@@ -1,0 +1,34 @@
+-- The caller's own files, as Lua's io and os reach them: by a path in UTF-8, as everywhere in dpg, whatever the code
+-- page of the system is. What is read and written in bulk is the core's.
+local core = require "dpg.core"
+
+local M = {}
+
+---io.open
+---@param path string
+---@param mode string
+---@return file*? file
+---@return string? problem
+function M.open(path, mode)
+  return io.open(core.io_path(path), mode)
+end
+
+---os.remove
+---@param path string
+function M.remove(path)
+  return os.remove(core.io_path(path))
+end
+
+---@param path string
+---@return integer? size  nil: it isn't there, or can't be read
+function M.size(path)
+  local file = M.open(path, "rb")
+  if not file then return nil end
+  local size = file:seek "end"
+  file:close()
+  return size
+end
+
+M.is_folder = core.is_folder
+
+return M

@@ -1,0 +1,33 @@
+-- dpg.disk, and what it asks of the core. What differs on Windows is tried by test/windows/journey.lua.
+describe("dpg.disk", function()
+  local core = require "dpg.core"
+  local disk = require "dpg.disk"
+  local process = require "support.process"
+  local folder
+
+  setup(function() folder = process.folder() end)
+
+  it("opens, measures and removes a file under any name", function()
+    local path = folder .. "/Bühne – 1.jpg"
+    assert.is_nil(disk.size(path))
+    local file = assert(disk.open(path, "wb"))
+    file:write "12345"
+    file:close()
+    assert.equal(5, disk.size(path))
+    assert.is_true(disk.remove(path))
+    assert.is_nil(disk.size(path))
+  end)
+
+  it("knows a folder from a file, and from nothing", function()
+    local file = assert(disk.open(folder .. "/file", "wb"))
+    file:close()
+    assert.is_true(disk.is_folder(folder))
+    assert.is_false(disk.is_folder(folder .. "/file"))
+    assert.is_false(disk.is_folder(folder .. "/none"))
+  end)
+
+  it("takes a path as it is, where the system does", function()
+    for _, path in ipairs { "", "/a", "ä/\255", ("x"):rep(5000) } do assert.equal(path, core.io_path(path)) end
+    assert.has_error(function() core.io_path {} end)
+  end)
+end)
