@@ -273,14 +273,26 @@ int64_t dpg_engine_due_ms(const dpg_engine *e)
     return e->timers.first ? e->timers.first->at_boot_ms : INT64_MAX;
 }
 
+/* One that nobody has, and that is doing nothing. Found under the lock, since hosts put theirs in the list at any time. */
+static dpg_credential *find_unused(dpg_engine *e)
+{
+    dpg_credential *unused = NULL;
+
+    dpg_engine_lock(e);
+    for (dpg_list *node = e->credentials.next; node != &e->credentials && !unused; node = node->next) {
+        dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, link);
+
+        if (!c->refs && dpg_credential_is_idle(c)) unused = c;
+    }
+    dpg_engine_unlock(e);
+    return unused;
+}
+
 static void free_unused(dpg_engine *e)
 {
-    dpg_list *node, *next;
+    dpg_credential *c;
 
-    for (node = e->credentials.next; node != &e->credentials; node = next) {
-        next = node->next;
-        dpg_credential_free_unused(DPG_LIST_ITEM(node, dpg_credential, link));
-    }
+    while ((c = find_unused(e)) != NULL) dpg_credential_free_unused(c); /* unless somebody has just taken it up again */
 }
 
 /* One thing that the host has asked for. False: there is none. */

@@ -322,10 +322,11 @@ void dpg_credential_exchange_late(dpg_engine *e, void *credential); /* … */
 void dpg_credential_store_late(dpg_engine *e, void *credential);    /* … */
 
 /* credential_handle.c */
-void dpg_credential_let_go(dpg_credential *c);      /* the owner's reference; takes NULL */
-void dpg_credential_free_unused(dpg_credential *c); /* if nobody has it and nothing is under way */
-void dpg_credential_destroy(dpg_credential *c);     /* whatever it is doing; its memory only; it is in no list */
-void dpg_credential_show(dpg_credential *c);        /* a new snapshot, if something has moved */
+void dpg_credential_let_go(dpg_credential *c);        /* the owner's reference; takes NULL */
+bool dpg_credential_is_idle(const dpg_credential *c); /* nothing of it is under way */
+void dpg_credential_free_unused(dpg_credential *c);   /* if nobody has it and nothing is under way */
+void dpg_credential_destroy(dpg_credential *c);       /* whatever it is doing; its memory only; it is in no list */
+void dpg_credential_show(dpg_credential *c);          /* a new snapshot, if something has moved */
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop
