@@ -12,7 +12,7 @@ local task = require "dpg.task"
 
 local M = {}
 
-local BUDGET_S = 0.0005
+local BUDGET_S = 0.00025
 
 -- All of this Lua state: they share what wakes them.
 local loops = setmetatable({}, { __mode = "k" })
@@ -92,7 +92,7 @@ end
 
 ---Hands out what has come, and lets tasks go on that can. Never blocks; ends after `budget`, or after the one task that
 ---is running then.
----@param budget? number  seconds (0.0005)
+---@param budget? number  seconds (0.00025)
 ---@return integer unfinished  how many tasks have not ended
 function Loop:step(budget)
   local ends_at = core.now() + (budget or BUDGET_S)
