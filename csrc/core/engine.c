@@ -365,7 +365,6 @@ dpg_status dpg_engine_turn(dpg_engine *e, int64_t timeout_ms, dpg_error *err)
     int64_t left;
 
     take_in(e);
-    if (e->winding_up && !dpg_engine_must_finish(e)) timeout_ms = 0; /* what has come in was the last of it */
     left = dpg_engine_due_ms(e);
     if (left != INT64_MAX) {
         left -= dpg_engine_now_ms(e);
@@ -377,6 +376,8 @@ dpg_status dpg_engine_turn(dpg_engine *e, int64_t timeout_ms, dpg_error *err)
     e->again = false;
     dpg_engine_announce(e); /* what has just come to its end is not told only after a sleep */
     if (!dpg_engine_may_sleep(e)) timeout_ms = 0;
+    /* what has come in was the last of it; after the line above, so that who gives it up from now on wakes us */
+    if (e->winding_up && !dpg_engine_must_finish(e)) timeout_ms = 0;
     status = t->step(t->self, timeout_ms, err);
     dpg_engine_is_awake(e);
     while (t->next(t->self, &response)) deliver(e, &response);

@@ -194,6 +194,8 @@ struct dpg_credential {
     dpg_timer exchange_timer; /* one exchange's time limit */
     dpg_timer ask_timer;      /* one ask's */
     uint64_t exchange_id;     /* of the transfer; 0: none */
+    uint64_t lock_period;     /* store_host.c: which of its locks this is … */
+    bool lock_given_back;     /* … and whether the next one is another */
     dpg_buf exchange_url, exchange_body;
     int64_t begun_boot_ms, begun_unix_ms;
 };
