@@ -262,7 +262,7 @@ end
 describe("core.decode beside lua-cjson, page by page:", function()
   local part = process.is_heavy and 1 or 3
 
-  it("the same values for 1500 pages", function()
+  it("the same values for 1500 pages #heavy", function()
     local press = new_press(SEED)
     for i = 1, 1500 / part do check(i, press.page(), "same") end
   end)
