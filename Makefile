@@ -287,12 +287,12 @@ install-library: library ## libdpg, dpg.h and libdpg.pc below PREFIX
 
 TARBALL = $(BUILD)/dist/dpg-$(VERSION).tar.gz
 dist: ## the sources of the last commit, which build without git, and a source rock of each package: build/dist
-	@BUILD='$(BUILD)' TARBALL='$(TARBALL)' VERSION='$(VERSION)' LUA='$(LUA)' tools/dist
+	@BUILD='$(BUILD)' TARBALL='$(TARBALL)' VERSION='$(VERSION)' tools/dist
 
 deb: ## Debian packages of the last commit: build/deb
 	@BUILD='$(BUILD)' TARBALL='$(TARBALL)' VERSION='$(VERSION)' tools/deb
 
-deb-try: deb ## those packages in a bare Debian of their own (as root; some minutes)
+deb-try: deb ## those packages in a bare Debian of their own (as root)
 	@BUILD='$(BUILD)' tools/deb_try
 
 installed: ## rocks and libdpg, installed from build/dist into fresh folders, run the quickstart on every Lua (LUA=: on one)
