@@ -35,12 +35,15 @@ describe("a shared session", function()
     return #tokens
   end
 
-  local expiries = process.is_heavy and 50 or 12
+  -- `DPG_PROCESSES=64 DPG_EXPIRIES=500` takes some minutes.
+  local processes = tonumber(os.getenv "DPG_PROCESSES") or 2
+  local expiries = tonumber(os.getenv "DPG_EXPIRIES") or process.is_heavy and 50 or 12
+  local tasks = processes > 8 and 2 or 8
 
-  -- Eight coroutines that call until there is a file `stop`, half of them for the person's second account.
+  -- Tasks that call until there is a file `stop`, half of them for the person's second account.
   local workers = [[
     local dpg = require "dpg"
-    local base_url, path, stop = ...
+    local base_url, path, stop, tasks = ...
     local user = dpg.assert(dpg.resume{ base_url = base_url, store = dpg.store.file(path) })
     local calls, failed, why = 0, 0, ""
     local function is_to_stop()
@@ -49,7 +52,7 @@ describe("a shared session", function()
       return file ~= nil
     end
     dpg.run(function()
-      for i = 1, 8 do
+      for i = 1, tonumber(tasks) do
         local session = dpg.assert(user:account(user.accounts[i % 2 + 1].uuid))
         dpg.spawn(function()
           while not is_to_stop() do
@@ -64,15 +67,15 @@ describe("a shared session", function()
     print(failed .. " failed " .. why)
   ]]
 
-  it(("goes through %d expiries in two processes of eight coroutines; each refresh token is presented once #heavy")
-    :format(expiries), function()
-    sandbox:set { access_token_life = 0.4 }
-    sandbox:fault { path = "/me", delay = 0.02, times = "always" } -- the work of a server that is busy
+  it(("goes through %d expiries in %d processes of %d tasks; each refresh token is presented once #heavy")
+    :format(expiries, processes, tasks), function()
+    sandbox:set { access_token_life = processes > 8 and 1 or 0.4 }
+    sandbox:fault { path = "/me", delay = 0.01 * processes, times = "always" } -- the work of a server that is busy
     sign_in()
     local stop = path .. ".stop"
     local children = {}
-    for i = 1, 2 do children[i] = process.start(workers, sandbox.base_url, path, stop) end
-    assert(sandbox:wait_seen({ path = "/auth/token" }, expiries, 60))
+    for i = 1, processes do children[i] = process.start(workers, sandbox.base_url, path, stop, tasks) end
+    assert(sandbox:wait_seen({ path = "/auth/token" }, expiries, 60 + 2 * expiries))
     process.write_file(stop, "")
     for _, child in ipairs(children) do
       local status, lines = child:wait()

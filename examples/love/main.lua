@@ -9,6 +9,7 @@ package.cpath = package.cpath .. (";%s/?.so;%s/?.dll;%s/build/luajit/?.so"):form
 
 local gallery = require "gallery"
 local look = require "look"
+local pictures = require "pictures"
 
 local SCREENS = { sign_in = require "sign_in", picker = require "picker", show = require "show" }
 
@@ -72,4 +73,5 @@ end
 -- Calls that are under way may be left: an exchange of tokens among them is finished and saved before the process ends.
 function love.quit()
   if app.screen.leave then app.screen:leave() end
+  pictures.wait_for_threads()
 end

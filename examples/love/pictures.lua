@@ -19,14 +19,26 @@ while true do
 end
 ]]
 
+-- Those that may not have ended. LÖVE (11.4) crashes when it lets go of a thread that has not taken its first step, as
+-- when the program quits right after: so they are held here until they have ended.
+local threads = {}
+
+local function forget_ended()
+  for i = #threads, 1, -1 do
+    if not threads[i]:isRunning() then table.remove(threads, i) end
+  end
+end
+
 ---@param fetch fun(key: string, done: fun(found: { bytes: string, image: table }?, words: string?))
 function M.new(fetch)
   local self = setmetatable({
     fetch = fetch, entries = {}, wanted = {}, fetching = 0, jobs = love.thread.newChannel(),
     results = love.thread.newChannel(),
   }, Pictures)
-  self.thread = love.thread.newThread(DECODER)
-  self.thread:start(self.jobs, self.results)
+  local thread = love.thread.newThread(DECODER)
+  thread:start(self.jobs, self.results)
+  forget_ended()
+  threads[#threads + 1] = thread
   return self
 end
 
@@ -97,6 +109,11 @@ function Pictures:get(key)
   if not entry then return nil end
   if entry.texture then return entry.texture, entry.image end
   return nil, entry.words
+end
+
+---Before the program ends, and after each has been closed.
+function M.wait_for_threads()
+  for _, thread in ipairs(threads) do thread:wait() end
 end
 
 ---Lets all go and ends the thread.
