@@ -49,6 +49,9 @@ CURL_LIBS   := $(shell pkg-config --libs libcurl 2>/dev/null || echo -lcurl)
 # Short lines while it builds; `make V=1` shows the commands.
 Q   = $(if $(V),,@)
 say = $(if $(V),,@echo '  $(1)')
+# LDFLAGS: what a distribution adds when it links. LUA_INCDIR: where lua.h is, if pkg-config is not to be asked; LuaRocks says it.
+LDFLAGS    =
+LUA_INCDIR =
 COMPILE = $(CC) $(FLAGS) $(CURL_CFLAGS) $(CFLAGS) $(EXTRA) -MMD -MP
 
 ifeq ($(shell uname -s),Darwin)
@@ -66,7 +69,7 @@ CORE_O = $(call obj,$(CORE_C))
 # Changed flags rebuild, as changed sources do.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(COMPILE)' | cmp -s - $@ || echo '$(COMPILE)' >$@
+	@echo '$(COMPILE) $(LUA_INCDIR)' | cmp -s - $@ || echo '$(COMPILE) $(LUA_INCDIR)' >$@
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -102,14 +105,44 @@ define lua_rules
 $(BUILD)/$(1)/obj/%.o: csrc/binding/%.c $(BUILD)/flags
 	@mkdir -p $$(@D)
 	$$(call say,cc $$< ($(1)))
-	$$(Q)$$(COMPILE) $$$$(pkg-config --cflags $(1)) -c -o $$@ $$<
+	$$(Q)$$(COMPILE) $$(if $$(LUA_INCDIR),-I'$$(LUA_INCDIR)',$$$$(pkg-config --cflags $(1))) -c -o $$@ $$<
 
 $(BUILD)/$(1)/dpg/core.so: $(patsubst csrc/binding/%.c,$(BUILD)/$(1)/obj/%.o,$(BINDING_C)) $(CORE_O)
 	@mkdir -p $$(@D)
 	$$(call say,link $$@)
-	$$(Q)$$(CC) $$(SHARED) -pthread $$(EXTRA) -o $$@ $$^ $$(CURL_LIBS)
+	$$(Q)$$(CC) $$(SHARED) -pthread $$(EXTRA) $$(LDFLAGS) -o $$@ $$^ $$(CURL_LIBS)
 endef
 $(foreach l,$(sort $(LUAS) $(LUA)),$(eval $(call lua_rules,$(l))))
+
+# libdpg for those who write C: the core alone, which then shows what dpg.h declares. Until 1.0 a minor version may change
+# its structs, so the name that programs look for holds both numbers.
+VERSION  := $(shell sed -n 's/^.define DPG_VERSION "\(.*\)"/\1/p' csrc/core/dpg.h)
+SO_MINOR  = $(firstword $(subst ., ,$(VERSION))).$(word 2,$(subst ., ,$(VERSION)))
+LIBRARY   = $(BUILD)/lib
+LIBRARY_O = $(patsubst csrc/core/%.c,$(LIBRARY)/obj/%.o,$(CORE_C))
+ifeq ($(shell uname -s),Darwin)
+SONAME    = libdpg.$(SO_MINOR).dylib
+SO_LINK   = libdpg.dylib
+SO_FLAGS  = -dynamiclib -install_name $(LIBDIR)/$(SONAME)
+else
+SONAME    = libdpg.so.$(SO_MINOR)
+SO_LINK   = libdpg.so
+SO_FLAGS  = $(SHARED) -Wl,-soname,$(SONAME)
+endif
+
+$(LIBRARY)/obj/%.o: csrc/core/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,cc $< (libdpg))
+	$(Q)$(COMPILE) -DDPG_LIBRARY -c -o $@ $<
+
+$(LIBRARY)/libdpg.a: $(LIBRARY_O)
+	$(call say,ar $@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(LIBRARY)/$(SONAME): $(LIBRARY_O)
+	$(call say,link $@)
+	$(Q)$(CC) $(SO_FLAGS) -pthread $(EXTRA) $(LDFLAGS) -o $@ $^ $(CURL_LIBS)
+	$(Q)ln -sf $(SONAME) $(LIBRARY)/$(SO_LINK)
 
 -include $(shell test -d $(BUILD) && find $(BUILD) -path $(BUILD)/windows -prune -o -name '*.d' -print)
 
@@ -215,16 +248,64 @@ coverage: ## lines of the core and the binding that the tests reach
 	@lcov -q -r build/cov/all.info '*/test/*' -o build/cov/dpg.info && lcov --list build/cov/dpg.info
 
 windows: ## the module and the tests for Windows, cross-built and run under wine (doc/windows.md)
-	@BUILD='$(BUILD)' MAKE='$(MAKE)' tools/windows/run
+	+@BUILD='$(BUILD)' MAKE='$(MAKE)' tools/windows/run
 
 format: ## lay the C files out as .clang-format says
 	$(FORMAT) -i $(C_FILES)
 
-VERSION = $(shell sed -n 's/^.define DPG_VERSION "\(.*\)"/\1/p' csrc/core/dpg.h 2>/dev/null)
-dist: ## build/dist/dpg-VERSION.tar.gz from the last commit
-	@test -n '$(VERSION)' || { echo 'csrc/core/dpg.h has no DPG_VERSION' >&2; exit 1; }
-	@mkdir -p build/dist
-	git archive --prefix=dpg-$(VERSION)/ -o build/dist/dpg-$(VERSION).tar.gz HEAD
+library: $(LIBRARY)/libdpg.a $(LIBRARY)/$(SONAME) ## libdpg, the core for C programs: build/lib/libdpg.a and .so
+
+# ---- packages (doc/packaging.md) ----------------------------------------------------------------------------------
+
+PREFIX  = /usr/local
+LIBDIR  = $(PREFIX)/lib
+DESTDIR =
+# Lua's own number, and where that Lua looks for modules below a prefix.
+luaver  = $(shell $(LUA) -e 'io.write((_VERSION:gsub("Lua ", "")))')
+LUA_SHARE = $(PREFIX)/share/lua/$(luaver)
+LUA_LIB   = $(LIBDIR)/lua/$(luaver)
+# The command and the sandbox are packages of their own, as they are rocks of their own.
+CLIENT_LUA  = $(shell find lua/dpg -name '*.lua' ! -path 'lua/dpg/sandbox*' ! -path 'lua/dpg/cli*')
+SANDBOX_LUA = $(shell find lua/dpg -name '*.lua' -path 'lua/dpg/sandbox*')
+CLI_LUA     = $(shell find lua/dpg -name '*.lua' -path 'lua/dpg/cli*')
+copy = mkdir -p "$$(dirname '$(DESTDIR)$(3)')" && install -m $(1) $(2) '$(DESTDIR)$(3)'
+copy_lua = @for f in $(1); do \
+  to='$(DESTDIR)$(LUA_SHARE)'/$${f\#lua/}; mkdir -p "$${to%/*}" && install -m 644 $$f "$$to" || exit 1; done
+
+install: $(MODULE) ## the client for LUA below PREFIX (/usr/local); DESTDIR=, LIBDIR=, LUA_SHARE= and LUA_LIB= as usual
+	$(call copy_lua,$(CLIENT_LUA))
+	$(call copy,755,$(MODULE),$(LUA_LIB)/dpg/core.so)
+
+install-sandbox: ## the sandbox for LUA, and bin/dpg-sandbox
+	$(call copy_lua,$(SANDBOX_LUA))
+	$(call copy,755,bin/dpg-sandbox,$(PREFIX)/bin/dpg-sandbox)
+
+install-cli: ## the command for LUA, and bin/dpg
+	$(call copy_lua,$(CLI_LUA))
+	$(call copy,755,bin/dpg,$(PREFIX)/bin/dpg)
+
+install-library: library ## libdpg, dpg.h and libdpg.pc below PREFIX
+	mkdir -p '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(PREFIX)/include'
+	install -m 644 csrc/core/dpg.h '$(DESTDIR)$(PREFIX)/include/dpg.h'
+	install -m 644 $(LIBRARY)/libdpg.a '$(DESTDIR)$(LIBDIR)/libdpg.a'
+	install -m 755 $(LIBRARY)/$(SONAME) '$(DESTDIR)$(LIBDIR)/$(SONAME)'
+	ln -sf $(SONAME) '$(DESTDIR)$(LIBDIR)/$(SO_LINK)'
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' csrc/libdpg.pc.in \
+	  >'$(DESTDIR)$(LIBDIR)/pkgconfig/libdpg.pc'
+
+TARBALL = $(BUILD)/dist/dpg-$(VERSION).tar.gz
+dist: ## the sources of the last commit, which build without git, and a source rock of each package: build/dist
+	@BUILD='$(BUILD)' TARBALL='$(TARBALL)' VERSION='$(VERSION)' tools/dist
+
+deb: ## Debian packages of the last commit: build/deb
+	@BUILD='$(BUILD)' TARBALL='$(TARBALL)' VERSION='$(VERSION)' tools/deb
+
+deb-try: deb ## those packages in a bare Debian of their own (as root)
+	@BUILD='$(BUILD)' tools/deb_try
+
+installed: ## rocks and libdpg, installed from build/dist into fresh folders, run the quickstart on every Lua (LUA=: on one)
+	@$(MAKE) BUILD='$(BUILD)' dist
+	@BUILD='$(BUILD)' TARBALL='$(TARBALL)' VERSION='$(VERSION)' LUAS='$(call have,$(SPEC_LUAS))' tools/installed
 
 demo: $(MODULE) ## the story, in a screenful
 	@LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/$(LUA)/?.so;;' $(LUA) examples/demo.lua
@@ -237,4 +318,4 @@ help: ## this list
 
 FORCE:
 .PHONY: module modules bench bench-json wanted test test-c spec hosts sim check asan tsan valgrind checked torture tortured fuzz fuzzed \
-  coverage windows format dist demo clean help FORCE
+  coverage windows format library install install-sandbox install-cli install-library dist deb deb-try installed demo clean help FORCE

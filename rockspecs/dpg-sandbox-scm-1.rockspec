@@ -3,7 +3,7 @@ package = "dpg-sandbox"
 version = "scm-1"
 
 source = {
-  url = "git+file://.", -- built from a checkout, as `luarocks make` does; a release will name its archive,
+  url = "git+file://.", -- built from a checkout, as `luarocks make` does, which fetches nothing
 }
 
 description = {

@@ -2,6 +2,7 @@
 -- folder.
 local boxes = require "support.box"
 local client = require "support.client"
+local core = require "dpg.core"
 local dpg = require "dpg"
 local process = require "support.process"
 local sandbox = require "dpg.sandbox"
@@ -84,12 +85,12 @@ describe("downloads", function()
     it("tells of progress", function()
       local uuid = blob(1000000)
       box:fault { server = "cdn", send_rate = 4e6 }
-      local told = {}
+      local told, begun = {}, core.now()
       dpg.assert(gallery.downloads:save(uuid, folder, { on_progress = function(received, total)
         told[#told + 1] = received
         assert.equal(1000000, total)
       end }))
-      assert.is_true(#told >= 3 and #told < 12, tostring(#told))
+      assert.is_true(#told >= 3 and #told <= (core.now() - begun) * 20 + 2, tostring(#told))
       for i = 2, #told do assert.is_true(told[i] > told[i - 1]) end
       assert.equal(1000000, told[#told])
     end)
@@ -650,9 +651,8 @@ describe("downloads", function()
       dpg.assert(chunks:next())
       chunks:close()
       chunks:close()
-      chunks = gallery.downloads:chunks(uuid)
-      dpg.assert(chunks:next())
-      chunks = nil -- luacheck: ignore
+      local function drop() dpg.assert(gallery.downloads:chunks(uuid):next()) end -- no stack of ours holds it any more
+      drop()
       collectgarbage()
       collectgarbage()
       gallery:me()

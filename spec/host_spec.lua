@@ -28,7 +28,7 @@ describe("dpg.run", function()
   end)
 end)
 
-describe("nothing is left behind by", function()
+describe("nothing is left behind #heavy by", function()
   local box, uuid, kept
 
   setup(function()

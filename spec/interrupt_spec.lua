@@ -2,7 +2,9 @@
 local boxes = require "support.box"
 local call = require "dpg.call"
 local client = require "support.client"
+local core = require "dpg.core"
 local dpg = require "dpg"
+local hub = require "dpg.hub"
 
 -- Raises an error inside the code that runs, some instructions from now, as lua's handler for SIGINT does.
 local function interrupt_after(count)
@@ -87,11 +89,37 @@ describe("an interrupted wait", function()
     assert.is_table(dpg.run(function() return dpg.assert(gallery:me()) end))
   end)
 
+  it("in a step ends the loop's tasks, and it goes on with others", function()
+    local loop = dpg.assert(dpg.loop())
+    for count = 5, 900, 5 do
+      loop:spawn(function() gallery:me() end)
+      loop:spawn(coroutine.yield)
+      pcall(function()
+        interrupt_after(count)
+        while true do loop:step() end
+      end)
+    end
+    local name
+    loop:spawn(function() name = dpg.assert(gallery:me()).account.name end)
+    local ends_at = core.now() + 10
+    while not name do
+      pcall(loop.step, loop) -- some failures are still to be told of
+      assert(core.now() < ends_at, "its tasks do not go on")
+    end
+    -- those that were interrupted before anybody knew their number end by themselves, in a step
+    while hub.counts().calls > 0 or hub.counts().untaken > 0 do
+      loop:step()
+      assert(core.now() < ends_at, "calls are left")
+    end
+    loop:close()
+  end)
+
   it("of a script ends it within a moment after SIGINT", function()
     box:fault { path = "/me", hold = true, times = "always" }
     local note = os.tmpname()
     local pipe = client.child(string.format([[
       local dpg = require "dpg"
+local hub = require "dpg.hub"
       dpg.assert(dpg.service { token = %q, base_url = %q }:me { deadline = 60, timeout = 60 })
     ]], box.token, box.base_url), note)
     assert(box:wait_seen({ path = "/me" }, 1, 20))

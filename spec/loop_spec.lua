@@ -3,6 +3,7 @@ local boxes = require "support.box"
 local client = require "support.client"
 local core = require "dpg.core"
 local dpg = require "dpg"
+local hub = require "dpg.hub"
 local socket = require "socket"
 
 local function raised(fn, ...)
@@ -15,13 +16,13 @@ end
 local function step_until(loop, done)
   local ends_at = core.now() + 10
   while not done() do
-    loop:step()
+    loop:step(1)
     assert(core.now() < ends_at, "it never came")
   end
 end
 
 local function finish(loop)
-  step_until(loop, function() return loop:step() == 0 end)
+  step_until(loop, function() return loop:step(1) == 0 end)
 end
 
 describe("a loop", function()
@@ -37,14 +38,14 @@ describe("a loop", function()
     local ran = false
     loop:spawn(function() ran = true end)
     assert.is_false(ran)
-    assert.equal(0, loop:step())
+    assert.equal(0, loop:step(1))
     assert.is_true(ran)
   end)
 
   it("gives a task its arguments", function()
     local got
     loop:spawn(function(...) got = { n = select("#", ...), ... } end, 1, nil, 3)
-    loop:step()
+    loop:step(1)
     assert.same({ n = 3, 1, nil, 3 }, got)
   end)
 
@@ -55,7 +56,7 @@ describe("a loop", function()
       end)
     end
     local left = {}
-    for i = 1, 4 do left[i] = loop:step() end
+    for i = 1, 4 do left[i] = loop:step(1) end
     assert.same({ 3, 2, 1, 0 }, left)
   end)
 
@@ -67,7 +68,7 @@ describe("a loop", function()
         steps = steps + 1
       end
     end)
-    for _ = 1, 5 do loop:step() end
+    for _ = 1, 5 do loop:step(1) end
     assert.equal(4, steps)
   end)
 
@@ -112,24 +113,24 @@ describe("a loop", function()
         coroutine.yield()
         went_on = true
       end)
-      local problem = raised(loop.step, loop)
+      local problem = raised(loop.step, loop, 1)
       assert.truthy(problem:find("loop_spec.lua:%d+: broken\ntraceback of the task:"))
-      assert.equal(0, loop:step())
+      assert.equal(0, loop:step(1))
       assert.is_true(went_on)
     end)
 
     it("raises an error object as it is", function()
       local problem = { kind = "mine" }
       loop:spawn(error, problem)
-      assert.equal(problem, raised(loop.step, loop))
+      assert.equal(problem, raised(loop.step, loop, 1))
     end)
 
     it("raises each failure, one in a step", function()
       loop:spawn(error, "one", 0)
       loop:spawn(error, "two", 0)
-      assert.truthy(raised(loop.step, loop):find "^one\n")
-      assert.truthy(raised(loop.step, loop):find "^two\n")
-      assert.equal(0, loop:step())
+      assert.truthy(raised(loop.step, loop, 1):find "^one\n")
+      assert.truthy(raised(loop.step, loop, 1):find "^two\n")
+      assert.equal(0, loop:step(1))
     end)
 
     it("leaves it to who awaits it", function()
@@ -143,7 +144,7 @@ describe("a loop", function()
       assert.truthy(problem:find "^heard\n")
       assert.is_true(other:has_failed())
       loop:spawn(function() heard = raised(task.await, task) end)
-      assert.equal(0, loop:step())
+      assert.equal(0, loop:step(1))
       assert.equal("heard", heard)
     end)
 
@@ -156,9 +157,9 @@ describe("a loop", function()
         end)
         error("stop", 0)
       end)
-      raised(loop.step, loop)
-      loop:step()
-      loop:step()
+      raised(loop.step, loop, 1)
+      loop:step(1)
+      loop:step(1)
       assert.is_false(went_on)
     end)
 
@@ -172,7 +173,7 @@ describe("a loop", function()
         coroutine.yield()
         coroutine.yield()
       end)
-      quiet:step()
+      quiet:step(1)
       assert.same({}, told)
       finish(quiet)
       assert.equal(1, #told)
@@ -198,12 +199,12 @@ describe("a loop", function()
       end)
       local steps = 0
       while is_readable() do
-        loop:step()
+        loop:step(1)
         steps = steps + 1
         assert(steps < 100, "it is readable for ever")
       end
       assert.equal("dpg.Task (done)", tostring(task))
-      assert.equal(0, loop:step())
+      assert.equal(0, loop:step(1))
     end)
 
     it("is readable for tasks that the budget had no time for", function()
@@ -216,9 +217,9 @@ describe("a loop", function()
 
     it("is readable as long as a failure has not been raised", function()
       for _ = 1, 2 do loop:spawn(error, "x", 0) end
-      raised(loop.step, loop)
+      raised(loop.step, loop, 1)
       assert.is_true(is_readable())
-      raised(loop.step, loop)
+      raised(loop.step, loop, 1)
       assert.is_false(is_readable())
     end)
 
@@ -228,10 +229,10 @@ describe("a loop", function()
       local ran = {}
       loop:spawn(function() ran[#ran + 1] = "one" end)
       other:spawn(function() ran[#ran + 1] = "other" end)
-      other:step()
+      other:step(1)
       assert.same({ "other" }, ran)
       assert.is_true(is_readable())
-      loop:step()
+      loop:step(1)
       assert.same({ "other", "one" }, ran)
       other:close()
     end)
@@ -243,14 +244,14 @@ describe("a loop", function()
       local name
       loop:spawn(function() name = dpg.assert(gallery:me()).account.name end)
       while box:count { path = "/me" } == 0 do
-        if is_readable(0.01) then loop:step() end
+        if is_readable(0.01) then loop:step(1) end
       end
-      while is_readable() do loop:step() end
+      while is_readable() do loop:step(1) end
       assert.is_false(is_readable(0.2))
       box:release()
       while not name do
         assert.is_true(is_readable(10))
-        loop:step()
+        loop:step(1)
       end
       assert.equal("Northlight Festival", name)
       box:stop()
@@ -259,10 +260,10 @@ describe("a loop", function()
 
   it("can't be stepped by a task, nor be asked for a step in the middle of dpg.run", function()
     local problem
-    loop:spawn(function() problem = raised(loop.step, loop) end)
-    loop:step()
+    loop:spawn(function() problem = raised(loop.step, loop, 1) end)
+    loop:step(1)
     assert.truthy(problem:find("within a task", 1, true))
-    dpg.run(function() assert.truthy(raised(loop.step, loop):find("within a task", 1, true)) end)
+    dpg.run(function() assert.truthy(raised(loop.step, loop, 1):find("within a task", 1, true)) end)
   end)
 
   it("tells of a slip at the line that made it", function()
@@ -277,10 +278,10 @@ describe("a loop", function()
       coroutine.yield()
       went_on = true
     end)
-    loop:step()
+    loop:step(1)
     loop:close()
     loop:close()
-    assert.equal(0, loop:step())
+    assert.equal(0, loop:step(1))
     assert.is_false(went_on)
     local _, err = task:await()
     assert.equal("cancelled", err.kind)
@@ -297,8 +298,8 @@ describe("a loop", function()
       coroutine.yield()
       seen.went_on = true
     end)
-    loop:step()
-    loop:step()
+    loop:step(1)
+    loop:step(1)
     assert.same({ spawned = "dpg.Task (cancelled)", run = "cancelled" }, seen)
     assert.equal("dpg.Task (cancelled)", tostring(task))
   end)
@@ -328,7 +329,7 @@ describe("a loop's calls", function()
       return box:count { path = "/me" } == 4
     end)
     assert.is_true(frames > 1)
-    assert.equal(4, loop:step())
+    assert.equal(4, loop:step(1))
     box:release()
     finish(loop)
     assert.equal(4, #names)
@@ -343,6 +344,23 @@ describe("a loop's calls", function()
     box:release()
   end)
 
+  it("are let go of when it is closed between an answer and the task that would have taken it", function()
+    box:fault { path = "/me", hold = true, times = 2 }
+    for _ = 1, 2 do
+      loop:spawn(function()
+        gallery:me()
+        local ends_at = core.now() + 0.06
+        while core.now() < ends_at do end
+      end)
+    end
+    step_until(loop, function() return box:count { path = "/me" } == 2 end)
+    box:release()
+    while hub.counts().calls > 0 do socket.sleep(0.001) end
+    assert.equal(1, loop:step(0.05)) -- both are answered, one has gone on
+    loop:close()
+    client.nothing_left()
+  end)
+
   it("are refused in a coroutine of the program's own within a task, unsent", function()
     local me, err
     loop:spawn(function() me, err = coroutine.wrap(function() return gallery:me() end)() end)
@@ -354,7 +372,7 @@ describe("a loop's calls", function()
   it("block outside of its tasks, where a script may want that, and its tasks go on in the next step", function()
     local name
     loop:spawn(function() name = dpg.assert(gallery:me()).account.name end)
-    loop:step()
+    loop:step(1)
     assert.equal(2, #dpg.assert(gallery.images:list { limit = 2 }).items)
     finish(loop)
     assert.equal("Northlight Festival", name)

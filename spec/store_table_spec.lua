@@ -95,7 +95,7 @@ describe("a table as a store", function()
       end
       dpg.assert(client.sign_in(sandbox, "jane", { store = store }))
     end
-    assert.is_truthy(owners[1]:find("^process %d+.*, %x+%-%d+$"), owners[1])
+    assert.is_truthy(owners[1]:find("^process %d+.*, %x+%-%d+%-%d+$"), owners[1])
     assert.is_true(#owners[1] <= 120)
     assert.are_not.equal(owners[1]:match ", (%x+)", owners[2]:match ", (%x+)")
   end)

@@ -140,8 +140,17 @@ static void later(rig *r, int64_t ms)
     dpg_cred_timer(&r->c, &r->now);
 }
 
+/* What the flow does with those who have their verdict. */
+static void collect(rig *r)
+{
+    dpg_list *node;
+
+    while ((node = dpg_list_first(&r->c.settled)) != NULL) dpg_list_remove(node);
+}
+
 static dpg_waiter *want(rig *r, dpg_waiter *w, const char *account, uint64_t rejected)
 {
+    collect(r);
     memset(w, 0, sizeof *w);
     w->account = dpg_cstr(account);
     w->rejected = rejected;
@@ -958,6 +967,7 @@ static void begin_ahead(rig *r)
     want(r, &w, "a", 0);
     walk(r, "Ldu-");
     check_bearer(r, &w, "at-1");
+    collect(r);
     later(r, 870000);
 }
 

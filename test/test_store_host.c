@@ -185,6 +185,41 @@ TEST("takes another name for each lock that is a lease, and one for all that are
     }
 }
 
+/* "/v1" and "/v2" of one API, or one host spelled in two ways: two credentials with one store, in one engine. */
+TEST("is two holders for two credentials that share it, so that one of them waits")
+{
+    for (int leases = 0; leases < 2; leases++) {
+        world *w = begin_hosted(leases);
+        world_client *c = &w->clients[0];
+        world_reply late = {.how = WORLD_SERVE, .after_ms = 1000};
+        dpg_credential *other = NULL;
+        dpg_error err = DPG_ERROR_INIT;
+        dpg_id call, load;
+
+        REQUIRE(dpg_credential_person(c->engine, DPG_LIT(WORLD_BASE "/v2"), c->store, NULL, &other, &err) == DPG_OK);
+        REQUIRE(other != c->person);
+        world_will(w, "/auth/token", late);
+        call = world_get(c, "a", "/me");
+        world_turn(c, 500);
+        CHECK_STR(w->trace, "lock load mark exchange");
+        CHECK(dpg_credential_load(other, 0, &load, &err) == DPG_OK);
+        world_turn(c, 300);
+        CHECK(host.counts[DPG_STORE_LOCK] > 1);
+        CHECK_INT(host.counts[DPG_STORE_LOAD], 1); /* it does not go on under the other's lock … */
+        CHECK_INT(status_of(c, call, 5000), 200);
+        { /* … but after it */
+            dpg_completion done = take(c, load, 5000);
+
+            CHECK_INT(done.error.kind, DPG_KIND_NONE);
+            dpg_completion_clear(&done);
+        }
+        CHECK(!host.owner[0]);
+        CHECK_INT(world_count(w, "/auth/token"), 1);
+        dpg_credential_free(other);
+        finish(w);
+    }
+}
+
 TEST("names who has the lock, for people")
 {
     world *w = begin_hosted(true);

@@ -434,7 +434,7 @@ static struct {
     int64_t ahead_ms, longest_ms; /* how far the clock has jumped; the longest sleep that was asked for */
     int steps, woken, between;
     bool broken, beginning, alone, slept_over; /* alone: nobody but the thread itself starts calls */
-} stub = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+} played = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static dpg_status stub_step(void *self, int64_t timeout_ms, dpg_error *err)
 {
@@ -444,32 +444,32 @@ static dpg_status stub_step(void *self, int64_t timeout_ms, dpg_error *err)
     dpg_engine_lock(engine);
     waits = !dpg_list_empty(&engine->inbox);
     dpg_engine_unlock(engine);
-    pthread_mutex_lock(&stub.lock);
-    stub.steps++;
-    if (waits && timeout_ms > 0 && stub.alone) stub.slept_over = true;
-    if (timeout_ms > stub.longest_ms) stub.longest_ms = timeout_ms;
-    while (timeout_ms > 0 && !stub.woken && !stub.broken) pthread_cond_wait(&stub.changed, &stub.lock);
-    stub.woken = 0;
-    broken = stub.broken;
-    pthread_mutex_unlock(&stub.lock);
+    pthread_mutex_lock(&played.lock);
+    played.steps++;
+    if (waits && timeout_ms > 0 && played.alone) played.slept_over = true;
+    if (timeout_ms > played.longest_ms) played.longest_ms = timeout_ms;
+    while (timeout_ms > 0 && !played.woken && !played.broken) pthread_cond_wait(&played.changed, &played.lock);
+    played.woken = 0;
+    broken = played.broken;
+    pthread_mutex_unlock(&played.lock);
     return broken ? dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_NETWORK, "libcurl_refused", "it can't go on") : DPG_OK;
 }
 
 static void stub_wake(void *self)
 {
     (void)self;
-    pthread_mutex_lock(&stub.lock);
-    stub.woken = 1;
-    pthread_cond_broadcast(&stub.changed);
-    pthread_mutex_unlock(&stub.lock);
+    pthread_mutex_lock(&played.lock);
+    played.woken = 1;
+    pthread_cond_broadcast(&played.changed);
+    pthread_mutex_unlock(&played.lock);
 }
 
 static void stub_break(bool broken)
 {
-    pthread_mutex_lock(&stub.lock);
-    stub.broken = broken;
-    pthread_cond_broadcast(&stub.changed);
-    pthread_mutex_unlock(&stub.lock);
+    pthread_mutex_lock(&played.lock);
+    played.broken = broken;
+    pthread_cond_broadcast(&played.changed);
+    pthread_mutex_unlock(&played.lock);
 }
 
 static dpg_id timer(int64_t ms);
@@ -481,17 +481,17 @@ static int64_t stub_clock(void *self)
     bool begins;
 
     (void)self;
-    pthread_mutex_lock(&stub.lock);
-    ahead = stub.ahead_ms;
-    begins = stub.between > 0 && !stub.beginning; /* starting one looks at the clock, too */
-    if (begins) stub.between--;
-    stub.beginning = begins || stub.beginning;
-    pthread_mutex_unlock(&stub.lock);
+    pthread_mutex_lock(&played.lock);
+    ahead = played.ahead_ms;
+    begins = played.between > 0 && !played.beginning; /* starting one looks at the clock, too */
+    if (begins) played.between--;
+    played.beginning = begins || played.beginning;
+    pthread_mutex_unlock(&played.lock);
     if (begins) {
         timer(1);
-        pthread_mutex_lock(&stub.lock);
-        stub.beginning = false;
-        pthread_mutex_unlock(&stub.lock);
+        pthread_mutex_lock(&played.lock);
+        played.beginning = false;
+        pthread_mutex_unlock(&played.lock);
     }
     return now_ms() + ahead;
 }
@@ -512,8 +512,8 @@ static void begin_stub(void)
     dpg_engine_options options = DPG_ENGINE_OPTIONS_INIT;
     dpg_drivers drivers = {.clock = dpg_clock_os, .random = dpg_random_os};
 
-    stub.steps = stub.woken = 0;
-    stub.ahead_ms = stub.longest_ms = 0;
+    played.steps = played.woken = 0;
+    played.ahead_ms = played.longest_ms = 0;
     drivers.clock.boot_ms = stub_clock;
     drivers.transport = (dpg_transport){
         .step = stub_step, .next = stub_next, .wakeup = stub_wake, .free = stub_free, .forget = stub_free};
@@ -525,9 +525,9 @@ static int64_t longest_sleep(void)
 {
     int64_t longest;
 
-    pthread_mutex_lock(&stub.lock);
-    longest = stub.longest_ms;
-    pthread_mutex_unlock(&stub.lock);
+    pthread_mutex_lock(&played.lock);
+    longest = played.longest_ms;
+    pthread_mutex_unlock(&played.lock);
     return longest;
 }
 
@@ -548,21 +548,21 @@ TEST("looks at the clock every few seconds, and after hours of suspend does once
     begin_stub();
     for (int i = 0; i < 50; i++) ids[i] = timer(3600000 + i * 1000);
     while (dpg_engine_counts(engine).timers < 50) a_moment();
-    pthread_mutex_lock(&stub.lock);
-    stub.longest_ms = 0; /* there was no timer at first */
-    pthread_mutex_unlock(&stub.lock);
+    pthread_mutex_lock(&played.lock);
+    played.longest_ms = 0; /* there was no timer at first */
+    pthread_mutex_unlock(&played.lock);
     for (; longest_sleep() == 0; a_moment()) stub_wake(NULL);
     CHECK(longest_sleep() <= 10000);
-    pthread_mutex_lock(&stub.lock);
-    stub.ahead_ms = 8 * 3600000; /* the lid was shut */
-    steps = stub.steps;
-    pthread_mutex_unlock(&stub.lock);
+    pthread_mutex_lock(&played.lock);
+    played.ahead_ms = 8 * 3600000; /* the lid was shut */
+    steps = played.steps;
+    pthread_mutex_unlock(&played.lock);
     stub_wake(NULL); /* those seconds have passed */
     while (ended < 50 && (note = next_note()).type == DPG_NOTE_DONE) ended++;
     CHECK_INT(ended, 50);
-    pthread_mutex_lock(&stub.lock);
-    CHECK(stub.steps - steps < 10); /* no storm */
-    pthread_mutex_unlock(&stub.lock);
+    pthread_mutex_lock(&played.lock);
+    CHECK(played.steps - steps < 10); /* no storm */
+    pthread_mutex_unlock(&played.lock);
     for (int i = 0; i < 50; i++) dpg_engine_abandon(engine, ids[i]);
     dpg_engine_free(engine, 0);
 }
@@ -575,10 +575,10 @@ TEST("does not sleep over a call that comes in at the very moment that it lies d
     begin_stub();
     timer(3600000); /* so that it looks at the clock before it sleeps */
     while (dpg_engine_counts(engine).timers < 1) a_moment();
-    pthread_mutex_lock(&stub.lock);
-    stub.between = n;
-    stub.alone = true;
-    pthread_mutex_unlock(&stub.lock);
+    pthread_mutex_lock(&played.lock);
+    played.between = n;
+    played.alone = true;
+    pthread_mutex_unlock(&played.lock);
     stub_wake(NULL);
     while (ended < n) { /* each tick lets one sleep pass */
         stub_wake(NULL);
@@ -587,8 +587,8 @@ TEST("does not sleep over a call that comes in at the very moment that it lies d
         ended += note.type == DPG_NOTE_DONE;
     }
     dpg_engine_free(engine, 0);
-    CHECK(!stub.slept_over);
-    stub.alone = false;
+    CHECK(!played.slept_over);
+    played.alone = false;
 }
 
 TEST("says so when its transport can't go on, does not spin, and recovers when that does")
@@ -601,14 +601,14 @@ TEST("says so when its transport can't go on, does not spin, and recovers when t
     stub_break(true);
     while (dpg_engine_wait(engine, 30000, &err) == DPG_OK) continue;
     CHECK_STR(err.code, "libcurl_refused");
-    pthread_mutex_lock(&stub.lock);
-    steps = stub.steps;
-    pthread_mutex_unlock(&stub.lock);
+    pthread_mutex_lock(&played.lock);
+    steps = played.steps;
+    pthread_mutex_unlock(&played.lock);
     dpg_engine_counts(engine);
     nanosleep(&(struct timespec){0, 250000000}, NULL);
-    pthread_mutex_lock(&stub.lock);
-    CHECK(stub.steps - steps <= 4);
-    pthread_mutex_unlock(&stub.lock);
+    pthread_mutex_lock(&played.lock);
+    CHECK(played.steps - steps <= 4);
+    pthread_mutex_unlock(&played.lock);
     stub_break(false);
     id = timer(1);
     stub_wake(NULL);

@@ -1,139 +1,96 @@
--- Compares the rockspecs' lists with the tree, for `make check`: every C file of the core and the binding is a source
--- of dpg.core, every Lua module under lua/ is in exactly one rock, and every file that a rock lists is there.
--- `lua tools/rockspec.lua --write` rewrites the lists of dpg-scm-1.rockspec. Run from the top of the tree.
+-- Writes what can be told from the tree into the rockspecs, or, for `make check`, says where they differ from it:
+-- every Lua module under lua/ is in the list of exactly one rock, and each rock has, beside its rockspec for a checkout
+-- (scm), one for the release that csrc/core/dpg.h names, which differs by version and source alone.
+--
+--   lua tools/rockspec.lua [--write]
+--
+-- Rockspecs of earlier releases stay as they are. Run from the top of the tree.
 
-local MAIN = "dpg-scm-1.rockspec"
+-- Which rock a Lua file belongs to: the first whose pattern fits.
+local ROCKS = {
+  { name = "dpg-sandbox", path = "rockspecs/dpg-sandbox-scm-1.rockspec", owns = "^lua/dpg/sandbox" },
+  { name = "dpg-cli", path = "rockspecs/dpg-cli-scm-1.rockspec", owns = "^lua/dpg/cli" },
+  { name = "dpg", path = "dpg-scm-1.rockspec", owns = "^lua/" },
+}
 
-local function files(command)
-  local list = {}
-  for name in assert(io.popen(command .. " 2>/dev/null")):lines() do
-    list[#list + 1] = name
-  end
-  table.sort(list)
-  return list
-end
+local RELEASE_SOURCE = [[
+
+source = {
+  url = "%s", -- what `make dist` makes; it has no public address yet, and comes along in the source rock
+  dir = "%s",
+}
+]]
 
 local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local text = file:read "*a"
   file:close()
   return text
 end
 
--- A rockspec is Lua that sets globals, and sees none.
-local function load_rockspec(path)
-  local env = {}
-  local chunk
-  if rawget(_G, "setfenv") then
-    chunk = rawget(_G, "setfenv")(assert(loadfile(path)), env)
-  else
-    chunk = assert(loadfile(path, "t", env))
-  end
-  chunk()
-  return env
+local function lua_files()
+  local list = {}
+  for path in assert(io.popen "find lua -name '*.lua'"):lines() do list[#list + 1] = path end
+  table.sort(list)
+  return list
 end
 
 local function module_name(path)
   return (path:gsub("^lua/", ""):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", "."))
 end
 
-local c_files = files("find csrc -name '*.c'")
-local lua_files = files("find lua -name '*.lua'")
-local others = files("find rockspecs -name '*-scm-*.rockspec'")
-
-local problems = {}
-local function problem(...)
-  problems[#problems + 1] = table.concat({ ... })
-end
-
--- ---- the rocks beside the main one ---------------------------------------------------------------------------------
-
-local owner = {} -- path of a Lua file -> the rockspec that lists it
-
-local function claim(rockspec, build)
-  for name, path in pairs(build.install and build.install.bin or {}) do
-    if not io.open(path) then
-      problem(rockspec, " installs ", path, " as ", name, ", which is not there")
-    end
-  end
-  for name, module in pairs(build.modules or {}) do
-    if type(module) == "string" then
-      if owner[module] then
-        problem(rockspec, " and ", owner[module], " both list ", module)
-      end
-      owner[module] = rockspec
-      if module:match("^lua/") and module_name(module) ~= name then
-        problem(rockspec, ": ", module, " is listed as ", name, ", but is ", module_name(module))
-      end
-      local file = io.open(module)
-      if file then
-        file:close()
-      else
-        problem(rockspec, " lists ", module, ", which is not there")
-      end
-    end
+local function owner_of(path)
+  for _, rock in ipairs(ROCKS) do
+    if path:find(rock.owns) then return rock end
   end
 end
 
-for _, path in ipairs(others) do
-  claim(path, load_rockspec(path).build)
+-- The text with the part that a pattern finds (between two captures) replaced; it must be there once.
+local function replaced(text, pattern, new, what)
+  local head, tail
+  local count = select(2, text:gsub(pattern, function(before, after) head, tail = before, after end))
+  if count ~= 1 then error(("%s: %d places to write to"):format(what, count), 0) end
+  local from, to = text:find(pattern)
+  return text:sub(1, from - 1) .. head .. new .. tail .. text:sub(to + 1)
 end
 
--- ---- --write: put the lists of the tree into the main rockspec ------------------------------------------------------
+local version = assert(read "csrc/core/dpg.h"):match '#define DPG_VERSION "([^"]+)"'
+local wanted = {} -- path -> what the file should hold
 
-if arg[1] == "--write" then
-  local sources, modules = {}, {}
-  for _, path in ipairs(c_files) do
-    sources[#sources + 1] = ('        "%s",\n'):format(path)
-  end
-  for _, path in ipairs(lua_files) do
-    if not owner[path] and not path:match("^lua/dpg/sandbox") and not path:match("^lua/dpg/cli") then
-      modules[#modules + 1] = ('    ["%s"] = "%s",\n'):format(module_name(path), path)
-    end
-  end
-  local text = read(MAIN)
-  text = text:gsub("(sources = {\n).-(\n?      },)", function(head, tail)
-    return head .. table.concat(sources) .. tail:gsub("^\n", "")
-  end, 1)
-  text = text:gsub('\n    %["dpg[%w_.]*"%] = "[^\n]*', "")
-  text = text:gsub('(libraries = [^\n]*\n    },\n)', function(head)
-    return head .. table.concat(modules)
-  end, 1)
-  local file = assert(io.open(MAIN, "wb"))
-  file:write(text)
-  file:close()
-  return
+for _, path in ipairs(lua_files()) do
+  local rock = owner_of(path)
+  rock.modules = rock.modules or {}
+  table.insert(rock.modules, ('  ["%s"] = "%s",\n'):format(module_name(path), path))
 end
 
--- ---- the comparison ------------------------------------------------------------------------------------------------
-
-local build = load_rockspec(MAIN).build
-claim(MAIN, build)
-for _, path in ipairs(lua_files) do
-  if not owner[path] then
-    problem(path, " is in no rockspec")
+for _, rock in ipairs(ROCKS) do
+  local text = read(rock.path)
+  if rock.modules and not text then error(rock.path .. " is not there, but " .. rock.modules[1] .. " is", 0) end
+  if text then
+    text = replaced(text, "(\nlocal modules = {\n).-(}\n)", table.concat(rock.modules or {}), rock.path)
+    wanted[rock.path] = text
+    local top = "dpg-" .. version
+    text = replaced(text, '(\nversion = ")scm%-1(")', version .. "-1", rock.path)
+    text = replaced(text, "(\n)\nsource = %b{}\n(\n)", RELEASE_SOURCE:format(top .. ".tar.gz", top), rock.path)
+    wanted[("rockspecs/%s-%s-1.rockspec"):format(rock.name, version)] = text
   end
 end
 
-local listed = {}
-for _, path in ipairs(build.modules["dpg.core"].sources) do
-  listed[path] = true
+local wrong = {}
+for path, text in pairs(wanted) do
+  if read(path) ~= text then wrong[#wrong + 1] = path end
 end
-for _, path in ipairs(c_files) do
-  if not listed[path] then
-    problem(MAIN, " does not list ", path)
+table.sort(wrong)
+for _, path in ipairs(wrong) do
+  if arg[1] == "--write" then
+    local file = assert(io.open(path, "wb"))
+    assert(file:write(wanted[path]) and file:close())
+  else
+    print(path .. " is not what the tree says")
   end
-  listed[path] = nil
 end
-for path in pairs(listed) do
-  problem(MAIN, " lists ", path, ", which is not there")
-end
-
-table.sort(problems)
-for _, text in ipairs(problems) do
-  print(text)
-end
-if #problems > 0 then
-  print("lua tools/rockspec.lua --write  puts the lists of " .. MAIN .. " right")
+if #wrong > 0 and arg[1] ~= "--write" then
+  print "lua tools/rockspec.lua --write  puts them right"
   os.exit(1)
 end

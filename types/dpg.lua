@@ -175,6 +175,7 @@
 ---@field attempts integer
 ---@field retry_after? number  seconds
 ---@field idempotency_key? string
+---@field date? string  when the server answered, by its clock (RFC 9110 section 5.6.7)
 ---@field cached? boolean  true: the server said that it has not changed, and the body is from the session's cache
 
 ---The second result of a call: of its answer, or what went wrong.

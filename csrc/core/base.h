@@ -5,12 +5,26 @@
 #ifndef DPG_BASE_H
 #define DPG_BASE_H
 
-#include "dpg.h"
-
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/*
+ * Inside a Lua module or a program, dpg.h's functions are that one's own, so that two versions in one process never meet. Of
+ * libdpg, which is built with DPG_LIBRARY, they are what others see. All else is always hidden.
+ */
+#if defined(__GNUC__)
+#ifdef DPG_LIBRARY
+#pragma GCC visibility push(default)
+#else
+#pragma GCC visibility push(hidden)
+#endif
+#endif
+#include "dpg.h"
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 
 #if defined(__GNUC__)
 #pragma GCC visibility push(hidden)

@@ -33,13 +33,17 @@ void dpg_credential_destroy(dpg_credential *c)
     dpg_free(c);
 }
 
+bool dpg_credential_is_idle(const dpg_credential *c)
+{
+    return !c->pumping && (!c->person || c->cred.state == DPG_CRED_IDLE || c->cred.state == DPG_CRED_PAUSED);
+}
+
 void dpg_credential_free_unused(dpg_credential *c)
 {
     dpg_engine *e = c->engine;
     bool used;
 
-    if (c->pumping) return;
-    if (c->person && c->cred.state != DPG_CRED_IDLE && c->cred.state != DPG_CRED_PAUSED) return;
+    if (!dpg_credential_is_idle(c)) return;
     dpg_engine_lock(e);
     used = c->refs > 0;
     if (!used) { /* from here on no host finds it */

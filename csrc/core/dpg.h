@@ -13,8 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(__GNUC__)
-#pragma GCC visibility push(hidden)
+#ifdef __cplusplus
+extern "C" {
 #endif
 
 /* The version of the whole project, which the rockspec and dpg._VERSION repeat (`make check` compares them). */
@@ -479,8 +479,8 @@ typedef struct dpg_credential_info {
 dpg_credential_info dpg_credential_get_info(const dpg_credential *credential);
 void dpg_credential_info_clear(dpg_credential_info *info);
 
-#if defined(__GNUC__)
-#pragma GCC visibility pop
+#ifdef __cplusplus
+}
 #endif
 
 #endif

@@ -273,14 +273,26 @@ int64_t dpg_engine_due_ms(const dpg_engine *e)
     return e->timers.first ? e->timers.first->at_boot_ms : INT64_MAX;
 }
 
+/* One that nobody has, and that is doing nothing. Found under the lock, since hosts put theirs in the list at any time. */
+static dpg_credential *find_unused(dpg_engine *e)
+{
+    dpg_credential *unused = NULL;
+
+    dpg_engine_lock(e);
+    for (dpg_list *node = e->credentials.next; node != &e->credentials && !unused; node = node->next) {
+        dpg_credential *c = DPG_LIST_ITEM(node, dpg_credential, link);
+
+        if (!c->refs && dpg_credential_is_idle(c)) unused = c;
+    }
+    dpg_engine_unlock(e);
+    return unused;
+}
+
 static void free_unused(dpg_engine *e)
 {
-    dpg_list *node, *next;
+    dpg_credential *c;
 
-    for (node = e->credentials.next; node != &e->credentials; node = next) {
-        next = node->next;
-        dpg_credential_free_unused(DPG_LIST_ITEM(node, dpg_credential, link));
-    }
+    while ((c = find_unused(e)) != NULL) dpg_credential_free_unused(c); /* unless somebody has just taken it up again */
 }
 
 /* One thing that the host has asked for. False: there is none. */
@@ -353,7 +365,6 @@ dpg_status dpg_engine_turn(dpg_engine *e, int64_t timeout_ms, dpg_error *err)
     int64_t left;
 
     take_in(e);
-    if (e->winding_up && !dpg_engine_must_finish(e)) timeout_ms = 0; /* what has come in was the last of it */
     left = dpg_engine_due_ms(e);
     if (left != INT64_MAX) {
         left -= dpg_engine_now_ms(e);
@@ -365,6 +376,8 @@ dpg_status dpg_engine_turn(dpg_engine *e, int64_t timeout_ms, dpg_error *err)
     e->again = false;
     dpg_engine_announce(e); /* what has just come to its end is not told only after a sleep */
     if (!dpg_engine_may_sleep(e)) timeout_ms = 0;
+    /* what has come in was the last of it; after the line above, so that who gives it up from now on wakes us */
+    if (e->winding_up && !dpg_engine_must_finish(e)) timeout_ms = 0;
     status = t->step(t->self, timeout_ms, err);
     dpg_engine_is_awake(e);
     while (t->next(t->self, &response)) deliver(e, &response);

@@ -194,6 +194,8 @@ struct dpg_credential {
     dpg_timer exchange_timer; /* one exchange's time limit */
     dpg_timer ask_timer;      /* one ask's */
     uint64_t exchange_id;     /* of the transfer; 0: none */
+    uint64_t lock_period;     /* store_host.c: which of its locks this is … */
+    bool lock_given_back;     /* … and whether the next one is another */
     dpg_buf exchange_url, exchange_body;
     int64_t begun_boot_ms, begun_unix_ms;
 };
@@ -322,10 +324,11 @@ void dpg_credential_exchange_late(dpg_engine *e, void *credential); /* … */
 void dpg_credential_store_late(dpg_engine *e, void *credential);    /* … */
 
 /* credential_handle.c */
-void dpg_credential_let_go(dpg_credential *c);      /* the owner's reference; takes NULL */
-void dpg_credential_free_unused(dpg_credential *c); /* if nobody has it and nothing is under way */
-void dpg_credential_destroy(dpg_credential *c);     /* whatever it is doing; its memory only; it is in no list */
-void dpg_credential_show(dpg_credential *c);        /* a new snapshot, if something has moved */
+void dpg_credential_let_go(dpg_credential *c);        /* the owner's reference; takes NULL */
+bool dpg_credential_is_idle(const dpg_credential *c); /* nothing of it is under way */
+void dpg_credential_free_unused(dpg_credential *c);   /* if nobody has it and nothing is under way */
+void dpg_credential_destroy(dpg_credential *c);       /* whatever it is doing; its memory only; it is in no list */
+void dpg_credential_show(dpg_credential *c);          /* a new snapshot, if something has moved */
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

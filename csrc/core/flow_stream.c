@@ -188,31 +188,49 @@ dpg_status dpg_engine_feed(dpg_engine *e, dpg_id id, dpg_str bytes, size_t *take
     return DPG_OK;
 }
 
-/* What is to be shown of its head; the host alone touches it from here on. */
-static void put_head(dpg_engine *e, dpg_flow *f, bool ended, dpg_chunk *out)
+/* What is to be shown of its head. */
+static void put_head(dpg_flow *f, bool ended, dpg_chunk *out)
 {
-    dpg_head *before = NULL;
-
     if (ended) {
         if (f->response.status != 200 && f->response.status != 206) return;
         out->status = f->response.status;
         out->headers = f->response.headers;
         out->header_count = f->response.header_count;
-        return;
+    } else if (f->head) {
+        out->status = f->head->status;
+        out->headers = f->head->headers;
+        out->header_count = f->head->count;
     }
+}
+
+/* The newest head becomes the host's, who alone touches it from here on. The one before it is returned. */
+static dpg_head *take_head_locked(dpg_flow *f)
+{
+    dpg_head *before = f->head;
+
+    if (!f->is_fresh) return NULL;
+    f->head = f->fresh;
+    f->fresh = NULL;
+    f->is_fresh = false;
+    return before;
+}
+
+/*
+ * Its head and its bytes are looked at in one, and what is not there yet is asked for in the same moment: so what comes
+ * after this look is told, and bytes that came before their head was shown come with it.
+ */
+static void look_in(dpg_engine *e, dpg_flow *f, bool ended, dpg_chunk *out)
+{
+    dpg_head *before = NULL;
+
     dpg_engine_lock(e);
-    if (f->is_fresh) {
-        before = f->head;
-        f->head = f->fresh;
-        f->fresh = NULL;
-        f->is_fresh = false;
-    }
+    if (!ended) before = take_head_locked(f);
+    put_head(f, ended, out);
+    out->bytes = dpg_pipe_front(&f->chunks);
+    if (!out->status && !ended) out->bytes.len = 0;
+    if (!out->bytes.len) f->data_waits = true;
     dpg_engine_unlock(e);
     dpg_head_free(before);
-    if (!f->head) return;
-    out->status = f->head->status;
-    out->headers = f->head->headers;
-    out->header_count = f->head->count;
 }
 
 dpg_status dpg_engine_read(dpg_engine *e, dpg_id id, size_t most, dpg_chunk *out, dpg_error *err)
@@ -222,12 +240,7 @@ dpg_status dpg_engine_read(dpg_engine *e, dpg_id id, size_t most, dpg_chunk *out
 
     if (!f || (most && !f->chunks.bytes)) return unknown(err, "is read in chunks, or it was taken");
     memset(out, 0, sizeof *out);
-    put_head(e, f, ended, out);
-    dpg_engine_lock(e);
-    out->bytes = dpg_pipe_front(&f->chunks);
-    if (!out->status && !ended) out->bytes.len = 0; /* bytes that came before their head was shown: told when it is */
-    if (!out->bytes.len) f->data_waits = true;      /* in one with the look: what comes after it is told */
-    dpg_engine_unlock(e);
+    look_in(e, f, ended, out);
     if (!out->bytes.len) {
         out->state = ended ? DPG_READ_END : DPG_READ_LATER;
         return DPG_OK;

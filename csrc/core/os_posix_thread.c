@@ -136,6 +136,11 @@ static void after_fork_in_child(void)
 
 static void make_global(void)
 {
+    /*
+     * Its handlers are registered first, so that a fork takes this lock before that of the files' locks: whoever holds this
+     * one may wait for a thread that wants the other.
+     */
+    dpg_os_process();
     if (!monitor_init(&global) || pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) != 0) {
         fputs("dpg: out of memory while the first lock was made\n", stderr);
         abort();

@@ -17,10 +17,7 @@
 
 typedef struct host_store {
     dpg_store base;
-    char who[96]; /* for people, and then random: no other holder has this name … */
-    uint64_t
-        period; /* … with this number, of a lease one higher after an unlock: one that comes late frees no later lock */
-    bool given_back;
+    char who[96]; /* for people, and then random: no other process's or engine's holder has this name */
 } host_store;
 
 #define PREFIX "host:" /* of an identity: no host's store is a file */
@@ -49,15 +46,24 @@ static dpg_str keep(char **at, dpg_str s)
     return kept;
 }
 
+/*
+ * Two credentials can have this store (base URLs that differ), and each is a holder of its own. Of a lease the last number
+ * is one higher after an unlock: one that comes late frees no later lock.
+ */
+static void name_owner(const host_store *h, const dpg_credential *from, char *out, size_t size)
+{
+    snprintf(out, size, "%s-%" PRIu64 "-%" PRIu64, h->who, from->number, from->lock_period);
+}
+
 static dpg_store_asked *copy_request(const host_store *h, const dpg_store_request *r)
 {
-    char owner[sizeof h->who + 24], *at;
+    char owner[sizeof h->who + 48], *at;
     bool names = r->op == DPG_STORE_LOCK || r->op == DPG_STORE_UNLOCK;
     dpg_str identity = dpg_cstr(h->base.identity + strlen(PREFIX));
     size_t size;
     owned_ask *block;
 
-    snprintf(owner, sizeof owner, "%s-%" PRIu64, h->who, h->period);
+    name_owner(h, r->from, owner, sizeof owner);
     size = sizeof *block + identity.len + (names ? strlen(owner) : 0) + r->bytes.len + r->expected.len;
     block = dpg_calloc(1, size);
     if (!block) return NULL;
@@ -77,12 +83,12 @@ static dpg_store_asked *copy_request(const host_store *h, const dpg_store_reques
 
 static bool host_ask(dpg_store *store, const dpg_store_request *request, dpg_store_reply *reply)
 {
-    host_store *h = (host_store *)store;
+    dpg_credential *from = request->from;
     dpg_outgoing *out = dpg_calloc(1, sizeof *out);
     dpg_store_asked *asked;
 
-    if (h->given_back && request->op == DPG_STORE_LOCK && store->lease) h->period++;
-    asked = out ? copy_request(h, request) : NULL;
+    if (from->lock_given_back && request->op == DPG_STORE_LOCK && store->lease) from->lock_period++;
+    asked = out ? copy_request((const host_store *)store, request) : NULL;
     if (!asked) {
         dpg_free(out);
         dpg_fail_nomem(&reply->error);
@@ -90,11 +96,11 @@ static bool host_ask(dpg_store *store, const dpg_store_request *request, dpg_sto
         reply->outcome = DPG_STORE_FAILED;
         return true;
     }
-    h->given_back = request->op == DPG_STORE_UNLOCK;
+    from->lock_given_back = request->op == DPG_STORE_UNLOCK;
     out->note.type = DPG_NOTE_STORE;
     out->note.asked = asked;
-    out->from = request->from;
-    dpg_engine_put_ask(request->from->engine, out);
+    out->from = from;
+    dpg_engine_put_ask(from->engine, out);
     return false;
 }
 

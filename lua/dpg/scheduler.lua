@@ -58,8 +58,10 @@ function Scheduler.wait(_, signal)
     return nil, errors.usage("cannot_wait_here", "on Lua 5.1 a task can't wait inside pcall, table.sort and other "
       .. "functions written in C; call it directly, and look at its second result, the error")
   end
-  signal.waiter = resuming
+  local thread = resuming
+  signal.waiter, thread._waited = thread, signal
   coroutine.yield(YIELD, signal)
+  if not signal.id then thread._waited = nil end
   return true
 end
 
@@ -89,17 +91,24 @@ function Scheduler.running()
   return resuming and resuming._task
 end
 
-function Scheduler:_end(thread, ...)
+-- What it waits for, or a call that it has not taken: it was stopped, or an interrupt (Ctrl-C) came in between.
+local function let_go(thread)
+  local waited = thread._waited
+  if waited and waited.hub then waited.hub:drop(waited) end
+end
+
+function Scheduler:_end(thread, ok, ...)
   thread._is_over = true
+  if not ok then let_go(thread) end
   self._threads[thread._task] = nil
   self._unfinished = self._unfinished - 1
-  thread._task:ended(...)
+  thread._task:ended(ok, ...)
 end
 
 function Scheduler:_unblock(thread)
   local hub = thread._signal.hub
   if hub then
-    local n = self.hubs[hub] - 1
+    local n = (self.hubs[hub] or 1) - 1 -- an interrupt may have come before it was counted
     self.hubs[hub] = n > 0 and n or nil
   end
   thread._signal = nil
@@ -108,11 +117,7 @@ end
 function Scheduler:stop(task)
   local thread = self._threads[task]
   if not thread then return end
-  local signal = thread._signal
-  if signal then
-    self:_unblock(thread)
-    if signal.hub then signal.hub:drop(signal) end
-  end
+  if thread._signal then self:_unblock(thread) end
   self:_end(thread, nil)
 end
 
@@ -201,7 +206,7 @@ function Scheduler:unfinished()
   return self._unfinished
 end
 
----An interrupt (Ctrl-C) has left a thread in the middle: none is being resumed any more.
+---An interrupt (Ctrl-C) came between two instructions of ours: no thread is being resumed any more.
 function M.interrupted()
   resuming = nil
 end

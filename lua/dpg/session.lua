@@ -134,7 +134,7 @@ function Session:_send(request, options)
   if status < 200 or status > 299 then return nil, errors.from_response(status, body, context) end
   return {
     status = status, etag = head.etag, request_id = context.request_id, attempts = info.attempts,
-    retry_after = info.retry_after, idempotency_key = key, cached = is_hit or nil,
+    retry_after = info.retry_after, idempotency_key = key, cached = is_hit or nil, date = head.date,
   }, head, body, context
 end
 

@@ -186,7 +186,7 @@ function M.spawn(fn, ...)
   local me = host:running()
   local group = me and me._group
   if not group and not host.lost then
-    errors.raise("dpg.spawn starts a task within dpg.run(function() … end) only")
+    errors.raise("dpg.spawn starts a task beside another: within dpg.run(function() … end), or a task of a loop")
   end
   local task = new_task(host, group)
   host:start(task, fn, ...)

@@ -10,10 +10,16 @@
 #include <lua.h>
 #include <lualib.h>
 
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#if defined(__GLIBC__) && (__GLIBC__ > 2 || __GLIBC_MINOR__ >= 33)
+#include <malloc.h>
+#define MALLOCED (mallinfo2().uordblks + mallinfo2().hblkhd)
+#else
+#define MALLOCED ((size_t)0) /* only Lua's own memory is looked at */
+#endif
 
 typedef struct heap {
     size_t in_use;
@@ -39,11 +45,6 @@ static void *alloc(void *ud, void *block, size_t old, size_t size)
     }
     if ((p = realloc(block, size)) != NULL) h->in_use += size - old;
     return p;
-}
-
-static size_t malloced(void)
-{
-    return mallinfo2().uordblks + mallinfo2().hblkhd;
 }
 
 static const char script[] = "local text, wanted = ...\n"
@@ -81,7 +82,7 @@ static int torture(lua_State *L, heap *h)
     }
     collect(L);
     lua_bytes = h->in_use;
-    all_bytes = malloced();
+    all_bytes = MALLOCED;
     for (long n = 0; n < 100000; n++) {
         int status, failed;
 
@@ -97,7 +98,7 @@ static int torture(lua_State *L, heap *h)
         lua_pop(L, 1);
         collect(L);
         if (h->in_use > lua_bytes + 4096) return fail("Lua's memory grows", n, NULL);
-        if (malloced() > all_bytes + 16384) return fail("C's memory grows", n, NULL);
+        if (MALLOCED > all_bytes + 16384) return fail("C's memory grows", n, NULL);
         if (!failed) {
             printf("%ld allocations\n", n);
             return 0;

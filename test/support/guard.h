@@ -5,7 +5,7 @@
 #ifndef DPG_GUARD_H
 #define DPG_GUARD_H
 
-#include "dpg.h"
+#include "base.h"
 
 #include <stdlib.h>
 #include <string.h>

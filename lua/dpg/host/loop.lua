@@ -12,7 +12,7 @@ local task = require "dpg.task"
 
 local M = {}
 
-local BUDGET_S = 0.0005
+local BUDGET_S = 0.00025
 
 -- All of this Lua state: they share what wakes them.
 local loops = setmetatable({}, { __mode = "k" })
@@ -83,9 +83,16 @@ local function go_on(tasks, ends_at)
   end
 end
 
+local function work(self, ends_at)
+  self._wake:lower()
+  local is_drained = hubs.pump_all(self._tasks, ends_at)
+  go_on(self._tasks, ends_at)
+  return is_drained
+end
+
 ---Hands out what has come, and lets tasks go on that can. Never blocks; ends after `budget`, or after the one task that
 ---is running then.
----@param budget? number  seconds (0.0005)
+---@param budget? number  seconds (0.00025)
 ---@return integer unfinished  how many tasks have not ended
 function Loop:step(budget)
   local ends_at = core.now() + (budget or BUDGET_S)
@@ -95,9 +102,12 @@ function Loop:step(budget)
   if scheduler.current() or hubs.is_emitting then
     errors.raise("loop:step can't be called within a task, nor by on_event: call it in the program's own loop")
   end
-  self._wake:lower()
-  local is_drained = hubs.pump_all(tasks, ends_at)
-  go_on(tasks, ends_at)
+  local ok, is_drained = pcall(work, self, ends_at)
+  if not ok then -- Ctrl-C, between two instructions of ours: as in dpg.run the tasks end
+    scheduler.interrupted()
+    tasks:stop_all()
+    error(is_drained, 0)
+  end
   local failed = table.remove(self._failed, 1)
   if not is_drained or is_due() then self._wake:raise() end
   if failed then

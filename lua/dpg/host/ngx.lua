@@ -46,7 +46,7 @@ end
 
 ---@class dpg.ngx.Waiter
 ---@field semaphore table
----@field signal? table  what it waits for now
+---@field signal? table  what it is waiting for
 ---@field is_looking? boolean  it looks for itself what the engines say
 ---@field has_looked? boolean
 local Waiter = {}

@@ -1,0 +1,79 @@
+-- dpg api: any request that the API takes, for what has no command.
+local dpg = require "dpg"
+local failure = require "dpg.cli.failure"
+local json = require "dpg.json"
+local out = require "dpg.cli.out"
+local session = require "dpg.cli.session"
+
+local M = {}
+
+local METHODS = { GET = true, HEAD = true, POST = true, PUT = true, PATCH = true, DELETE = true, OPTIONS = true }
+
+-- k=text or k:=JSON; a name that comes twice is a list.
+local function read_fields(words)
+  local fields, count = {}, {}
+  for _, word in ipairs(words) do
+    local name, is_json, text = word:match "^([^=:]+)(:?)=(.*)$"
+    if not name then failure.usage "a field is name=text or name:=JSON" end
+    local value = text
+    if is_json == ":" then
+      local problem
+      value, problem = json.decode(text)
+      if value == nil then failure.usage("the field %s is no JSON: %s", out.plain(name), out.plain(problem)) end
+    end
+    count[name] = (count[name] or 0) + 1
+    if count[name] == 1 then
+      fields[name] = value
+    else
+      if count[name] == 2 then fields[name] = dpg.array { fields[name] } end
+      table.insert(fields[name], value)
+    end
+  end
+  return fields
+end
+
+local function read_input(path)
+  local text
+  if path == "-" then
+    text = io.read "*a"
+  else
+    local file = io.open(path, "rb")
+    if not file then failure.usage("%s can't be read: is it there?", out.plain(path)) end
+    text = file:read "*a"
+    file:close()
+  end
+  local value, problem = json.decode(text)
+  if value == nil then failure.usage("the body is no JSON: %s", out.plain(problem)) end
+  return text
+end
+
+local function api(args)
+  local method = args.method:upper()
+  if not METHODS[method] then failure.usage "the method is GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS" end
+  local has_body = method ~= "GET" and method ~= "HEAD" and method ~= "OPTIONS"
+  local fields, options = #args.field > 0 and read_fields(args.field) or nil, {}
+  if args.input then
+    if fields and has_body then failure.usage "a body is --field or --input, not both" end
+    if not has_body then failure.usage("a %s has no body: leave --input out", method) end
+    options.body = read_input(args.input)
+  end
+  if fields then options[has_body and "body" or "query"] = fields end
+  local value = dpg.assert(session.open(args):request(method, args.path, options))
+  if value == true then return end
+  if type(value) == "string" then return out.line(value) end
+  out.json(value)
+end
+
+function M.add(parser)
+  local command = parser:command "api":summary "Send any request, for what has no command"
+    :description("Sends a request and prints the JSON that it is answered with. A write carries an "
+      .. "Idempotency-Key, and is answered with an Operation: dpg api GET /operations/UUID shows it.")
+  command:argument "method":argname "METHOD":description "GET, POST …"
+  command:argument "path":argname "PATH":description "behind the base URL: /facets"
+  command:option "-f --field":argname "NAME=TEXT":count "*":description("a field of the query (GET) or of the "
+    .. "JSON body; NAME:=JSON for what is no text")
+  command:option "--input":argname "FILE":description "the JSON body; - for the standard input"
+  command:action(function(args) args.run = api end)
+end
+
+return M

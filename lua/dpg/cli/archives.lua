@@ -1,0 +1,87 @@
+-- dpg archive: many images in one file.
+local dpg = require "dpg"
+local edit = require "dpg.cli.edit"
+local failure = require "dpg.cli.failure"
+local images = require "dpg.cli.images"
+local out = require "dpg.cli.out"
+local progress = require "dpg.cli.progress"
+local session = require "dpg.cli.session"
+local system = require "dpg.cli.system"
+
+local M = {}
+
+local function size_of(archive)
+  local bytes = tonumber(archive.bytes or archive.size)
+  return bytes and out.size(bytes) or ""
+end
+
+local function list(args)
+  local items, rows = {}, {}
+  for archive in session.open(args).archives:each() do
+    items[#items + 1] = archive
+    rows[#rows + 1] = { archive.uuid, archive.image_count, size_of(archive), archive.expires_at, archive.filename }
+  end
+  if args.json then return out.json(dpg.array(items)) end
+  out.table({ "ARCHIVE", "IMAGES", "SIZE", "UNTIL", "NAME" }, rows)
+end
+
+local function check_folder(folder)
+  if not system.is_folder(folder) then
+    failure.usage("%s is no folder: make it first, or name another with -o", out.plain(folder))
+  end
+end
+
+-- Into its `.part`, which a later run goes on with.
+local function save(args, gallery, archive, folder)
+  local bar = progress.new(1, args.quiet)
+  local ok, path, err = pcall(gallery.archives.save, gallery.archives, archive, folder .. "/", {
+    overwrite = args.overwrite or false, on_progress = function(done, total) bar:moved(done, total, "archive") end,
+  })
+  bar:clear()
+  if not ok and failure.describe(path) == failure.INTERRUPTED then
+    failure.raise(failure.INTERRUPTED, "interrupted: what has come is kept; dpg archive download goes on there")
+  end
+  if not ok then error(path, 0) end
+  out.line(out.plain(dpg.assert(path, err)))
+end
+
+local function create(args)
+  local ids, gallery = images.ids(args.images), session.open(args)
+  if args.output then check_folder(args.output) end
+  local operation = edit.done(gallery.archives:create { image_public_uuids = ids, filename = args.name })
+  if args.output then return save(args, gallery, operation, args.output) end
+  out.say "ready: dpg archive ls shows it, dpg archive download fetches it"
+end
+
+local function download(args)
+  local folder = args.output or "."
+  check_folder(folder)
+  local gallery = session.open(args)
+  for archive in gallery.archives:each() do
+    if archive.uuid == args.archive then return save(args, gallery, archive, folder) end
+  end
+  failure.raise(failure.FAILED, "there is no such archive, or no longer: dpg archive ls shows those that are ready")
+end
+
+function M.add(parser)
+  local archive = parser:command "archive":summary "Make, list and fetch archives of images":require_command(true)
+
+  local command = archive:command "create":summary "Make an archive of images, and wait until it is ready"
+  command:argument "images":argname "UUID":args "+":description "images, or - for the lines of the standard input"
+  command:option "--name":argname "FILE":description "the archive's file name"
+  command:option "-o --output":argname "DIR":description "fetch it, too, into this folder"
+  command:flag "--overwrite":description "replace a file that is there"
+  command:action(function(args) args.run = create end)
+
+  command = archive:command "ls":summary "List the archives that are ready"
+  command:flag "--json":description "as a JSON array"
+  command:action(function(args) args.run = list end)
+
+  command = archive:command "download":summary "Fetch an archive"
+  command:argument "archive":argname "ARCHIVE":description "of dpg archive ls"
+  command:option "-o --output":argname "DIR":description "the folder (the current one)"
+  command:flag "--overwrite":description "replace a file that is there"
+  command:action(function(args) args.run = download end)
+end
+
+return M

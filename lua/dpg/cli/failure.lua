@@ -1,0 +1,86 @@
+-- How things end: exit codes, and an error as one line for people: what happened, what to do.
+local out = require "dpg.cli.out"
+
+local M = {}
+
+M.OK, M.FAILED, M.USAGE, M.AUTH, M.NETWORK, M.INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+local STATUS = { usage = M.USAGE, auth = M.AUTH, network = M.NETWORK, timeout = M.NETWORK, tls = M.NETWORK }
+
+-- A failure of the command itself.
+local Failure = {}
+Failure.__index = Failure
+function Failure:__tostring() return self.message end
+
+---Ends the command.
+---@param status integer
+---@param message string  what happened: what to do
+function M.raise(status, message)
+  error(setmetatable({ status = status, message = message }, Failure), 0)
+end
+
+function M.usage(message, ...)
+  M.raise(M.USAGE, select("#", ...) > 0 and message:format(...) or message)
+end
+
+-- What to do, by the error's code, else by its kind.
+local ADVICE = {
+  sign_in_required = "sign in with dpg login",
+  unauthorized = "is DPG_TOKEN right, and not revoked? Else sign in with dpg login",
+  mfa_required = "sign in at a terminal, where the code can be asked for",
+  api_not_enabled = "an administrator of the account has to turn API access on",
+  forbidden = "ask for a token with that scope; dpg whoami shows what this one may do",
+  store_busy = "another dpg has the session: wait for it, or look at dpg doctor",
+  image_not_found = "look for it with dpg search",
+  upload_outcome_unknown = "look for it with dpg search; --resend sends it again",
+  operation_timeout = "it goes on at DPG: look later",
+  exists = "--overwrite replaces it",
+  no_space = "make room on the disk",
+  journal_busy = "another dpg does the same: wait for it",
+  network = "is this machine online? dpg doctor looks at the line",
+  timeout = "try again later; dpg doctor looks at the line",
+  tls = "dpg doctor looks at the certificate",
+  protocol = "is it DPG that answers, or a proxy or a portal? dpg doctor looks",
+  storage = "look at the disk and the modes: dpg doctor",
+}
+
+---@param err dpg.Error
+---@return string
+function M.text(err)
+  local message = err.message or "something went wrong"
+  if err.detail and err.detail ~= err.message then message = message:gsub("%.$", "") .. ": " .. err.detail end
+  local advice = ADVICE[err.code] or ADVICE[err.kind]
+  if err.retry_after then advice = ("try again in %d s"):format(math.ceil(err.retry_after)) end
+  if err.request_id then message = message .. " (request " .. err.request_id .. ")" end
+  return out.plain(message .. (advice and ": " .. advice or ""))
+end
+
+---@param err any
+---@return boolean
+function M.is_library_error(err)
+  return type(err) == "table" and type(err.kind) == "string" and type(err.code) == "string"
+end
+
+---What the program ends with after `err` was raised.
+---@param err any
+---@return integer status
+---@return string message
+function M.describe(err)
+  if getmetatable(err) == Failure then return err.status, err.message end
+  if M.is_library_error(err) then return STATUS[err.kind] or M.FAILED, M.text(err) end
+  if tostring(err):find("interrupted!", 1, true) then return M.INTERRUPTED, "interrupted" end
+  return M.FAILED, tostring(err)
+end
+
+---The status that reports with such errors end with: the first that is more than "failed", as it concerns all.
+---@param errs dpg.Error[]
+---@return integer
+function M.status_of(errs)
+  for _, err in ipairs(errs) do
+    local status = STATUS[err.kind]
+    if status and status ~= M.USAGE then return status end
+  end
+  return M.FAILED
+end
+
+return M

@@ -1,0 +1,156 @@
+-- dpg upload, download: files on their way. A run that was cut leaves a journal and .part files; the same command
+-- goes on there.
+local dpg = require "dpg"
+local failure = require "dpg.cli.failure"
+local images = require "dpg.cli.images"
+local out = require "dpg.cli.out"
+local progress = require "dpg.cli.progress"
+local session = require "dpg.cli.session"
+local system = require "dpg.cli.system"
+
+local M = {}
+
+---Runs `move(options)`, with a bar and a line for each file. Whatever ends it, the bar goes first.
+---@param args table
+---@param count integer
+---@param journal string
+---@param row fun(result: dpg.FileResult): any[]  what is printed of a file that has arrived
+---@param move fun(options: table): table?, dpg.Error?
+---@return dpg.FileResult[] results
+function M.run(args, count, journal, row, move)
+  local bar = progress.new(count, args.quiet)
+  local ok, report, err = pcall(move, {
+    journal = journal,
+    on_progress = function(done, total, file) bar:moved(done, total, file) end,
+    on_file = function(result)
+      bar:finished(result.file)
+      if result.error then
+        out.warn(result.file .. ": " .. failure.text(result.error))
+      else
+        local words = {}
+        for i, word in ipairs(row(result)) do words[i] = out.plain(word) end
+        out.line(table.concat(words, "\t"))
+        io.stdout:flush()
+      end
+      bar:draw()
+    end,
+  })
+  bar:clear()
+  if not ok then
+    local status = failure.describe(report)
+    if status == failure.INTERRUPTED then
+      failure.raise(status, "interrupted: what has arrived is noted; the same command goes on there")
+    end
+    error(report, 0)
+  end
+  dpg.assert(report, err)
+  return report.files
+end
+
+---Says how it went; ends the command where something failed. The journal of a run that is whole is of no more use.
+---@param results dpg.FileResult[]
+---@param journal string
+function M.conclude(results, journal)
+  local errs = {}
+  for _, result in ipairs(results) do errs[#errs + 1] = result.error end
+  if #errs == 0 then
+    os.remove(journal)
+    return
+  end
+  failure.raise(failure.status_of(errs), ("%d of %d files failed: the same command tries these "
+    .. "again"):format(#errs, #results))
+end
+
+-- --- upload --------------------------------------------------------------------------------------------------------
+
+local function check_files(paths)
+  local seen = {}
+  for _, path in ipairs(paths) do
+    if seen[path] then failure.usage("the file %s is named twice", out.plain(path)) end
+    seen[path] = true
+    if system.is_folder(path) then failure.usage("%s is a folder: name its files, as in "
+      .. "%s/*", out.plain(path), out.plain(path)) end
+    if not system.size(path) then failure.usage("%s can't be read: is it there?", out.plain(path)) end
+  end
+end
+
+local function upload(args)
+  check_files(args.files)
+  if #args.files > 1 and args.title then failure.usage "--title is for one file: leave it out, or upload one by one" end
+  local gallery = session.open(args)
+  local fields = {
+    title = args.title, description = args.description, creation_date = args.taken,
+    keywords = #args.keyword > 0 and args.keyword or nil,
+    set_public_uuid = args.set and images.set(gallery, args.set),
+    read_metadata = args.read_metadata or nil,
+  }
+  local words = { "upload", args.title or "", args.description or "", args.taken or "", args.set or "" }
+  for _, list in ipairs { args.keyword, args.files } do
+    words[#words + 1] = "--"
+    for _, word in ipairs(list) do words[#words + 1] = word end
+  end
+  local journal = session.journal(args, words)
+  local results = M.run(args, #args.files, journal, function(result)
+    return { result.image_public_uuid, result.status == "already" and "already there" or "sent", result.file }
+  end, function(options)
+    options.fields, options.resend_unknown, options.concurrency = fields, args.resend or false, args.concurrency
+    return gallery.uploads:send_many(args.files, options)
+  end)
+  M.conclude(results, journal)
+  out.say(#results == 1 and "1 file is there" or #results .. " files are there")
+end
+
+-- --- download ------------------------------------------------------------------------------------------------------
+
+local function download(args)
+  local ids, folder = images.ids(args.images), args.output or "."
+  if not system.is_folder(folder) then failure.usage("%s is no folder: make it first, or name another with "
+    .. "-o", out.plain(folder)) end
+  local gallery = session.open(args)
+  local words = { "download", folder, args.version or "" }
+  for _, id in ipairs(ids) do words[#words + 1] = id end
+  local journal = session.journal(args, words)
+  local results = M.run(args, #ids, journal, function(result)
+    return { result.file, result.status == "already" and "already there" or "saved", result.path }
+  end, function(options)
+    options.version, options.overwrite, options.concurrency = args.version, args.overwrite or false, args.concurrency
+    return gallery.downloads:save_many(ids, folder, options)
+  end)
+  M.conclude(results, journal)
+  out.say(#results == 1 and "1 file is here" or #results .. " files are here")
+end
+
+local function whole(text)
+  local number = tonumber(text)
+  if not number or number < 1 or number > 16 or number ~= math.floor(number) then return nil, "1 to 16 expected" end
+  return number
+end
+
+function M.add(parser)
+  local command = parser:command "upload":summary "Send files"
+    :description("Sends files, each once. Prints a line for each: the image's UUID, what was done, the file. "
+      .. "After Ctrl-C or a failure the same command goes on where it was.")
+  command:argument "files":argname "FILE":args "+":description "files"
+  command:option "-s --set":argname "SET":description "into this set: its UUID, name, or path in the tree"
+  command:option "-k --keyword":argname "KEYWORD":count "*":description "with this keyword (several times: with each)"
+  command:option "--title":argname "TEXT":description "the title, of one file"
+  command:option "--description":argname "TEXT":description "the description"
+  command:option "--taken":argname "DATE":description "when it was taken; else as the file says"
+  command:flag "--read-metadata":description "take caption, keywords and date from the file"
+  command:flag "--resend":description "send again what may have been taken when an earlier run was cut"
+  command:option "--concurrency":argname "N":convert(whole):description "files at a time (4)"
+  command:action(function(args) args.run = upload end)
+
+  command = parser:command "download":summary "Fetch files"
+    :description("Fetches images' files into a folder. Prints a line for each: the image's UUID, what was done, "
+      .. "the file. After Ctrl-C or a failure the same command goes on where it was, within a file too.")
+  command:argument "images":argname "UUID":args "+":description "images, or - for the lines of the standard input"
+  command:option "-o --output":argname "DIR":description "the folder (the current one)"
+  command:option "--size":target "version":argname "VERSION":description("original, large, preview, thumbnail "
+    .. "…; else the largest")
+  command:flag "--overwrite":description "replace files that are there"
+  command:option "--concurrency":argname "N":convert(whole):description "files at a time (4)"
+  command:action(function(args) args.run = download end)
+end
+
+return M

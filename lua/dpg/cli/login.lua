@@ -1,0 +1,106 @@
+-- dpg login, logout, whoami: who acts.
+local dpg = require "dpg"
+local failure = require "dpg.cli.failure"
+local out = require "dpg.cli.out"
+local prompt = require "dpg.cli.prompt"
+local session = require "dpg.cli.session"
+local system = require "dpg.cli.system"
+
+local M = {}
+
+local function device()
+  local host = system.read "uname -n 2>/dev/null"
+  if host == "" then host = "unknown" end
+  local platform = system.read("uname -s 2>/dev/null"):lower()
+  return { identifier = "dpg-cli-" .. host, name = "dpg on " .. host, platform = platform ~= "" and platform or "unix" }
+end
+
+local function ask(question, is_secret)
+  local answer = prompt.ask(question, is_secret)
+  if not answer or answer == "" then
+    failure.raise(failure.AUTH, "nobody has answered '" .. question .. "': run dpg login at a terminal, or give "
+      .. "a line for each answer")
+  end
+  return answer
+end
+
+local function sign_in(args, settings)
+  settings.login = args.login or ask "Login"
+  settings.password = ask("Password", true)
+  settings.device = device()
+  settings.mfa = function(try)
+    return ask(try == 1 and "Two-factor code" or "That was not it. Two-factor code", true)
+  end
+  local user, err = dpg.sign_in(settings)
+  if user then return user end
+  if err.kind == "auth" then
+    failure.raise(failure.AUTH, failure.text(err):match "^[^:]*" .. ": look at the login, the password and the "
+      .. "code, and try again")
+  end
+  dpg.assert(nil, err)
+end
+
+-- The account that later commands are for, where there is a choice.
+local function remember_account(args, user)
+  local path = session.path(args) .. ".account"
+  if not args.account then return os.remove(path) end
+  local account = session.account(user, args)
+  local written, problem = system.write_file(path, account.uuid)
+  if not written then failure.raise(failure.FAILED, "the account can't be noted: " .. tostring(problem)) end
+end
+
+local function login(args)
+  session.profile(args)
+  if not system.make_private_folder(session.folder()) then
+    failure.raise(failure.FAILED, "the folder " .. session.folder() .. " can't be made: look at the modes of "
+      .. "those above it")
+  end
+  local settings = session.settings(args)
+  settings.store = session.store(args)
+  local user, err = dpg.resume(settings)
+  if user and not args.again then
+    out.say("signed in already; --again signs in anew")
+  elseif user or err.code == "sign_in_required" then
+    user = sign_in(args, settings)
+    out.say "signed in"
+  else
+    dpg.assert(nil, err)
+  end
+  remember_account(args, user)
+  local rows = {}
+  for i, account in ipairs(user.accounts) do rows[i] = { account.unique_id, account.name } end
+  out.table({ "ACCOUNT", "NAME" }, rows)
+end
+
+local function logout(args)
+  dpg.assert(session.user(args):sign_out())
+  os.remove(session.path(args) .. ".account")
+  out.say "signed out"
+end
+
+local function whoami(args)
+  local me = dpg.assert(session.open(args):me())
+  if args.json then return out.json(me) end
+  local who = me.user or me.service_token or {}
+  out.table({ "WHAT", "WHO" }, {
+    { me.user and "person" or "service token", who.name },
+    { "account", me.account and me.account.name },
+    { "capabilities", table.concat(me.capabilities, " ") },
+  })
+end
+
+function M.add(parser)
+  local command = parser:command "login":summary "Sign in, and keep the session for later commands"
+    :description("Signs a person in: login, password (not shown) and the two-factor code where it is on. The "
+      .. "session is kept; later commands ask for nothing. Where the input is no terminal, each answer is a "
+        .. "line of it.")
+  command:argument "login":args "?":description "the login; else it is asked for"
+  command:flag "--again":description "sign in anew, also where a session is kept"
+  command:action(function(args) args.run = login end)
+  parser:command "logout":summary "Forget the session":action(function(args) args.run = logout end)
+  command = parser:command "whoami":summary "Show who is signed in, and what they may do"
+  command:flag "--json":description "as JSON"
+  command:action(function(args) args.run = whoami end)
+end
+
+return M

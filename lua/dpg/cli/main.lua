@@ -1,0 +1,86 @@
+-- The command: reads the command line, runs what it names, and ends with a status. Each subcommand has a file beside
+-- this one, which adds itself to the parser.
+local argparse = require "argparse"
+local dpg = require "dpg"
+local failure = require "dpg.cli.failure"
+local out = require "dpg.cli.out"
+
+local M = {}
+
+local PARTS = {}
+for i, name in ipairs { "login", "images", "files", "edit", "keywords", "sets", "archives", "sync", "api", "doctor" } do
+  PARTS[i] = require("dpg.cli." .. name)
+end
+
+local SHELLS = { bash = "get_bash_complete", zsh = "get_zsh_complete", fish = "get_fish_complete" }
+
+local function add_completion(parser)
+  local command = parser:command "completion":summary "Print what a shell completes dpg with"
+    :description "Prints a script for a shell: eval \"$(dpg completion bash)\" in ~/.bashrc."
+  command:argument "shell":choices { "bash", "zsh", "fish" }
+  command:action(function(args)
+    args.run = function() out.line((parser[SHELLS[args.shell]](parser))) end
+  end)
+end
+
+---The whole command line.
+---@return table parser  argparse's
+function M.parser()
+  local parser = argparse "dpg"
+    :description "Digital Photo Gallery from a terminal. Data goes to the standard output, talk to the standard error."
+    :epilog ("Who acts: DPG_TOKEN, or the profile that dpg login made. Exit status: 0 done, 1 failed, 2 wrong "
+      .. "usage, 3 sign in, "
+      .. "4 network or timeout, 130 interrupted.")
+    :help_max_width(100)
+    :require_command(true)
+  parser:option "-p --profile":argname "NAME":description "whose session (DPG_PROFILE, else default)"
+  parser:option "--account":argname "NAME":description "which of the person's accounts (DPG_ACCOUNT)"
+  parser:flag "-q --quiet":description "no talk, errors alone"
+  parser:flag "-v --verbose":description "tell each request, without secrets"
+  parser:flag "--version":description "print the version":action(function()
+    out.line("dpg " .. dpg._VERSION)
+    os.exit(failure.OK, true)
+  end)
+  for _, part in ipairs(PARTS) do part.add(parser) end
+  add_completion(parser)
+  parser:add_help_command()
+  return parser
+end
+
+-- What others on the machine could read in the list of processes, and a shell keeps in its history. It is not repeated.
+local SECRETS = { "dpg_%a[%a_]*_%w%w%w%w%w%w%w%w", "[Bb]earer%s+%S", "eyJ[%w_-]+%.eyJ[%w_-]+%." }
+
+local function refuse_secrets(words)
+  for _, word in ipairs(words) do
+    local is_secret = word:match "^%-%-token" or word:match "^%-%-password"
+    for _, pattern in ipairs(SECRETS) do is_secret = is_secret or word:match(pattern) end
+    if is_secret then
+      failure.usage("what looks like a token or a password is on the command line, where others can read it: "
+        .. "set DPG_TOKEN, "
+        .. "or sign in with dpg login")
+    end
+  end
+end
+
+local function run(words)
+  refuse_secrets(words)
+  local parser = M.parser()
+  local ok, args = parser:pparse(words)
+  if not ok then failure.usage("%s: see dpg help", out.plain(args)) end
+  out.set_quiet(args.quiet)
+  args.run(args)
+end
+
+---Runs a command line; the status that the process is to end with.
+---@param words string[]
+---@return integer status
+function M.main(words)
+  local ok, err = pcall(run, words)
+  io.stdout:flush()
+  if ok then return failure.OK end
+  local status, message = failure.describe(err)
+  out.warn(message)
+  return status
+end
+
+return M

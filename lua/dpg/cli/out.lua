@@ -1,0 +1,131 @@
+-- What the command says: data to the standard output, talk to the standard error. A table for a terminal, lines with
+-- tabs for a pipe, JSON where it is asked for. Nothing that a server sent moves the cursor or colours the screen.
+local json = require "dpg.json"
+local system = require "dpg.cli.system"
+
+local M = {}
+
+local is_quiet = false
+
+---@param quiet boolean
+function M.set_quiet(quiet) is_quiet = quiet end
+
+---Text as it may be shown: no control characters, neither of ASCII nor of Latin 1 (as UTF-8), nor what turns the
+---direction of writing.
+---@param value any
+---@return string
+function M.plain(value)
+  if value == nil or value == json.null then return "" end
+  if type(value) == "number" and value == math.floor(value) then value = ("%d"):format(value) end
+  local text = tostring(value)
+  text = text:gsub("\194[\128-\159]", " "):gsub("\226\128[\170-\174]", " "):gsub("\226\129[\166-\169]", " ")
+  return (text:gsub("%c", " "))
+end
+
+---Are colours wanted here? (https://no-color.org)
+---@param descriptor integer
+---@return boolean
+function M.has_colour(descriptor)
+  return (os.getenv "NO_COLOR" or "") == "" and os.getenv "TERM" ~= "dumb" and system.is_terminal(descriptor)
+end
+
+local function paint(text, code, descriptor)
+  return M.has_colour(descriptor) and "\27[" .. code .. "m" .. text .. "\27[0m" or text
+end
+
+function M.bold(text) return paint(text, "1", 1) end
+function M.green(text) return paint(text, "32", 1) end
+function M.red(text) return paint(text, "31", 1) end
+
+-- Whoever reads us may have gone (`| head`): there is nobody left to say it to.
+local function write(text)
+  if not io.stdout:write(text) then os.exit(1, true) end
+end
+
+---A line of data.
+function M.line(text) write(text .. "\n") end
+
+---A line of talk, which --quiet leaves out.
+function M.say(text)
+  if not is_quiet then io.stderr:write(M.plain(text), "\n") end
+end
+
+---A line that is said in any case.
+function M.warn(text) io.stderr:write("dpg: ", M.plain(text), "\n") end
+
+---@param value any
+function M.json(value) write(assert(json.encode(value)) .. "\n") end
+
+---An array, item by item.
+---@param items fun(): any
+function M.json_array(items)
+  local before = "["
+  for item in items do
+    write(before .. assert(json.encode(item)))
+    before = ",\n"
+  end
+  write((before == "[" and "[" or "") .. "]\n")
+end
+
+-- Characters, not bytes, each taken for one column.
+local function length(text)
+  return select(2, text:gsub("[^\128-\191]", ""))
+end
+
+local function cut(text, most)
+  if length(text) <= most then return text end
+  local kept, count = {}, 0
+  for character in text:gmatch "[^\128-\191][\128-\191]*" do
+    count = count + 1
+    if count >= most then break end
+    kept[count] = character
+  end
+  return table.concat(kept) .. "…"
+end
+
+local function columns_of(rows, heads)
+  local widths = {}
+  for i, head in ipairs(heads) do widths[i] = length(head) end
+  for _, row in ipairs(rows) do
+    for i = 1, #heads do widths[i] = math.max(widths[i], length(row[i])) end
+  end
+  return widths
+end
+
+---Rows of values: a table with heads on a terminal, where the last column is cut to what is left; else lines with tabs.
+---@param heads string[]
+---@param rows any[][]
+function M.table(heads, rows)
+  local shown = {}
+  for i, row in ipairs(rows) do
+    shown[i] = {}
+    for k = 1, #heads do shown[i][k] = M.plain(row[k]) end
+  end
+  if not system.is_terminal(1) then
+    for _, row in ipairs(shown) do M.line(table.concat(row, "\t")) end
+    return
+  end
+  local widths, left = columns_of(shown, heads), system.columns()
+  for i = 1, #heads - 1 do left = left - widths[i] - 2 end
+  local function aligned(row)
+    local words = {}
+    for i = 1, #heads - 1 do words[i] = row[i] .. (" "):rep(widths[i] - length(row[i])) end
+    words[#heads] = cut(row[#heads], math.max(left, 10))
+    return (table.concat(words, "  "):gsub("%s+$", ""))
+  end
+  if #shown > 0 then M.line(M.bold(aligned(heads))) end
+  for _, row in ipairs(shown) do M.line(aligned(row)) end
+end
+
+---Bytes for people.
+---@param bytes number
+---@return string
+function M.size(bytes)
+  if bytes < 1000 then return ("%d B"):format(bytes) end
+  for _, unit in ipairs { "kB", "MB", "GB" } do
+    bytes = bytes / 1000
+    if bytes < 999.95 or unit == "GB" then return ("%.1f %s"):format(bytes, unit) end
+  end
+end
+
+return M

@@ -1,0 +1,348 @@
+-- The subcommands that read and change a library, in a pipe and at a terminal; the command line itself.
+local boxes = require "support.box"
+local json = require "dpg.json"
+local process = require "support.process"
+local terminal = require "support.terminal"
+
+if process.name ~= "lua5.4" or (os.getenv "CHECKER" or "") ~= "" then return end -- Lua alone: one says it all
+
+describe("dpg", function()
+  local box, environment, id, other
+
+  setup(function()
+    box = boxes.start { images = 60, operation_polls = 0 }
+    environment = { DPG_BASE_URL = box.base_url, XDG_STATE_HOME = process.folder(), DPG_TOKEN = box.token }
+    id, other = select(2, terminal.pipe({ "ls", "-n", "2" }, environment)):match "^(%S+)[^\n]*\n(%S+)"
+  end)
+  teardown(function() box:stop() end)
+
+  local function pipe(...) return terminal.pipe({ ... }, environment) end
+  local function fine(...)
+    local status, said, talk = terminal.pipe({ ... }, environment)
+    assert.equal(0, status, talk)
+    return said, talk
+  end
+  local function image(which) return json.decode((fine("show", "--json", which or id))) end
+  local function at_terminal(words)
+    if not terminal.is_there() then pending "there is no `script` (bsdutils) to make a terminal" end
+    return terminal.start(words, environment):wait()
+  end
+  local function count_lines(text) return select(2, text:gsub("\n", "")) end
+
+  describe("ls and search", function()
+    it("print lines with tabs in a pipe: 50 at most, --limit or --all", function()
+      local said, talk = fine "ls"
+      assert.equal(50, count_lines(said))
+      assert.truthy(said:find("^[%x-]+\t%d%d%d%d%-%d%d%-%d%d\t[0-5]\t[^\t\n]+\n"))
+      assert.equal("there are more: --limit N, or --all\n", talk)
+      assert.equal(3, count_lines((fine("ls", "-n", "3"))))
+      said, talk = fine("ls", "--all")
+      assert.equal(60, count_lines(said))
+      assert.equal("", talk)
+    end)
+
+    it("print a table with heads at a terminal, in colour unless NO_COLOR is set", function()
+      local status, shown = at_terminal { "ls", "-n", "2" }
+      assert.equal(0, status)
+      assert.truthy(shown:find("\27[1mUUID", 1, true))
+      assert.is_nil(shown:find("\t", 1, true))
+      environment.NO_COLOR = "1"
+      status, shown = at_terminal { "ls", "-n", "2" }
+      environment.NO_COLOR = nil
+      assert.equal(0, status)
+      assert.truthy(shown:find("TITLE", 1, true))
+      assert.is_nil(shown:find("\27", 1, true))
+    end)
+
+    it("take the API's filters, and print JSON", function()
+      for title in fine("search", "sunset", "--all"):gmatch "\t([^\t\n]+)\n" do assert.truthy(#title > 0) end
+      for stars in fine("ls", "--min-rating", "4", "--all"):gmatch "\t([0-5])\t" do
+        assert.is_true(tonumber(stars) >= 4)
+      end
+      local list = json.decode((fine("ls", "--json", "--rating", "3", "-n", "2")))
+      assert.equal(2, #list)
+      assert.equal(3, list[1].rating)
+      assert.equal("[]\n", (fine("search", "nothing-is-called-so", "--json")))
+      assert.equal("", (fine("search", "nothing-is-called-so")))
+    end)
+
+    it("let a broken pipe end them", function()
+      local said = process.shell("env " .. "DPG_BASE_URL='" .. box.base_url .. "' DPG_TOKEN='" .. box.token
+        .. "' LUA_PATH='" .. package.path .. "' LUA_CPATH='" .. package.cpath .. "' " .. process.lua
+        .. " bin/dpg ls --all | head -n 1 | wc -l")
+      assert.equal("1", said:match "%d+$")
+    end)
+
+    it("show what the server sent without letting it steer the terminal", function()
+      assert.equal(0, (pipe("caption", other, "--title", "red\27[31m\tand\194\155 more")))
+      for _, line in ipairs { fine("search", "red"), fine("show", other) } do
+        assert.is_nil(line:find("\27", 1, true))
+        assert.is_nil(line:find("\194\155", 1, true))
+      end
+      assert.truthy(fine("search", "red"):find("red [31m and  more", 1, true))
+    end)
+  end)
+
+  it("show prints what is known, and takes ids from a pipe", function()
+    local said = fine("show", id)
+    assert.truthy(said:find("uuid\t" .. id .. "\n", 1, true))
+    assert.truthy(said:find("\nversions\t", 1, true))
+    local status, all = terminal.pipe({ "show", "-" }, environment, id .. "\t2025\n" .. other .. "\n" .. id .. "\n")
+    assert.equal(0, status)
+    assert.equal(2, select(2, all:gsub("uuid\t", "")))
+    assert.equal(1, (pipe("show", "00000000-0000-4000-8000-000000000000")))
+  end)
+
+  it("rate gives stars, to one and to many", function()
+    fine("rate", "5", id)
+    fine("rate", "1", other, id)
+    assert.equal(1, image().rating)
+    assert.equal(1, image(other).rating)
+    assert.equal(2, (pipe("rate", "6", id)))
+  end)
+
+  it("rate ends with 1 and names the image that is not there", function()
+    local status, _, talk = pipe("rate", "2", id, "00000000-0000-4000-8000-000000000000")
+    assert.equal(1, status)
+    assert.truthy(talk:find("dpg: ", 1, true))
+  end)
+
+  it("caption sets a title, a description and an alt text, and empties them", function()
+    fine("caption", id, "--title", "Main Stage", "--description", "At night", "--alt", "A stage")
+    local now = image()
+    assert.same({ "Main Stage", "At night", "A stage" }, { now.title, now.description, now.alt_text })
+    fine("caption", id, "--alt", "")
+    assert.equal(json.null, image().alt_text)
+    assert.equal(2, (pipe("caption", id)))
+    local status, _, talk = pipe("caption", id, "--title", ("x"):rep(192))
+    assert.equal(2, status)
+    assert.truthy(talk:find("191", 1, true))
+  end)
+
+  it("keyword adds, lists, renames and removes", function()
+    fine("keyword", "add", id, other, "-k", "spec:one", "-k", "spec two")
+    assert.truthy(fine("keyword", "ls", "--namespace", "spec"):find("spec:one\t2\n", 1, true))
+    fine("keyword", "rename", "spec:one", "spec:three")
+    assert.equal(2, count_lines((fine("ls", "-k", "spec:three"))))
+    fine("keyword", "rename", "spec:three", "spec:four", other)
+    assert.equal(1, count_lines((fine("ls", "-k", "spec:three"))))
+    fine("keyword", "rm", id, other, "-k", "spec two")
+    assert.equal(0, count_lines((fine("ls", "-k", "spec two"))))
+    assert.equal(1, (pipe("keyword", "rename", "nobody-has-it", "x")))
+    assert.truthy(json.decode((fine("keyword", "ls", "--json")))[1])
+    assert.equal(2, (pipe "keyword"))
+  end)
+
+  describe("set", function()
+    it("tree shows the tree to people, and paths to a pipe", function()
+      assert.truthy(fine("set", "tree"):find("\tNorthlight 2025/Friday\n", 1, true))
+      local _, shown = at_terminal { "set", "tree" }
+      assert.truthy(shown:find("    Friday\n", 1, true))
+      assert.truthy(json.decode((fine("set", "tree", "--json")))[1].children)
+    end)
+
+    it("makes, fills, orders, renames and restores one", function()
+      fine("set", "create", "Evening", "--parent", "Northlight 2025", "--description", "After dark")
+      local set = fine("set", "tree"):match "(%S+)\t0\tNorthlight 2025/Evening\n"
+      fine("set", "add", set, id, other)
+      fine("set", "order", "Evening", other)
+      local first, second = fine("set", "images", "Evening"):match "^(%S+)[^\n]*\n(%S+)"
+      assert.same({ other, id }, { first, second })
+      fine("set", "rm", "Northlight 2025/Evening", other)
+      assert.equal(1, count_lines((fine("set", "images", set))))
+      local snapshots = fine("set", "snapshots", set)
+      fine("set", "restore", set, snapshots:match "^%S+")
+      assert.equal(2, count_lines((fine("set", "images", set))))
+      fine("set", "rename", set, "Night")
+      assert.equal(1, (pipe("set", "images", "Evening")))
+      assert.equal(2, (pipe("set", "order", set, "00000000-0000-4000-8000-000000000000")))
+    end)
+
+    it("embargoes, hides and publishes: all of it, or some", function()
+      local function hidden(set)
+        local count = 0
+        for _, one in ipairs(json.decode((fine("set", "images", set, "--json", "--all")))) do
+          if one.hidden then count = count + 1 end
+        end
+        return count
+      end
+      local _, talk = fine("set", "embargo", "Press kit", "2035-07-01T18:00:00+02:00")
+      assert.truthy(talk:find("hidden until 2035-07-01T18:00:00+02:00: ", 1, true))
+      local all = hidden "Press kit"
+      assert.is_true(all > 1)
+      fine("set", "publish", "Press kit", fine("set", "images", "Press kit"):match "^%S+")
+      assert.equal(all - 1, hidden "Press kit")
+      fine("set", "publish", "Press kit")
+      assert.equal(0, hidden "Press kit")
+      fine("set", "hide", "Press kit")
+      assert.equal(all, hidden "Press kit")
+      assert.equal(2, (pipe("set", "embargo", "Press kit", "tomorrow")))
+    end)
+
+    it("asks which, where two have the same name", function()
+      fine("set", "create", "Friday")
+      local status, _, talk = pipe("set", "images", "Friday")
+      assert.equal(0, status, talk) -- the whole path is "Friday", which goes before a name further down
+      fine("set", "create", "Twins", "--parent", "Landscapes")
+      fine("set", "create", "Twins", "--parent", "Portfolio")
+      status, _, talk = pipe("set", "images", "Twins")
+      assert.equal(2, status)
+      assert.truthy(talk:find("Landscapes/Twins", 1, true))
+    end)
+  end)
+
+  describe("api", function()
+    it("sends fields as a query or a body, and prints JSON", function()
+      assert.equal(2, #json.decode((fine("api", "get", "/images", "-f", "limit=2"))))
+      local operation = json.decode((fine("api", "PUT", "/images/" .. id .. "/rating", "-f", "rating:=4")))
+      assert.truthy(operation.uuid)
+      assert.equal(4, image().rating)
+    end)
+
+    it("takes a body from the standard input", function()
+      local status = terminal.pipe({ "api", "PATCH", "/images/" .. id, "--input", "-" }, environment, '{"title":"Raw"}')
+      assert.equal(0, status)
+      assert.equal("Raw", image().title)
+      assert.equal(2, (terminal.pipe({ "api", "PATCH", "/images/" .. id, "--input", "-" }, environment, "{")))
+      assert.equal(2, (pipe("api", "GET", "/images", "--input", "x")))
+      assert.equal(2, (pipe("api", "BREW", "/coffee")))
+      assert.equal(2, (pipe("api", "GET", "images")))
+    end)
+  end)
+
+  describe("the command line", function()
+    it("refuses what looks like a token or a password, and never repeats it", function()
+      for _, word in ipairs { box.token, "--token=abc", "--token", "--password", "Bearer abcdef", "x=" .. box.token } do
+        local status, said, talk = pipe("api", "GET", "/me", word)
+        assert.equal(2, status)
+        assert.equal("", said)
+        assert.truthy(talk:find("others can read it", 1, true))
+        assert.is_nil(talk:find("abc", 1, true))
+        assert.is_nil(talk:find(box.token, 1, true))
+      end
+    end)
+
+    it("has documented statuses", function()
+      assert.equal(2, (pipe "nonsense"))
+      assert.equal(2, (pipe()))
+      local status, _, talk = terminal.pipe({ "whoami" }, { DPG_BASE_URL = "http://127.0.0.1:1/v1",
+        DPG_TOKEN = box.token, XDG_STATE_HOME = environment.XDG_STATE_HOME })
+      assert.equal(4, status)
+      assert.truthy(talk:find("is this machine online", 1, true))
+      status = terminal.pipe({ "whoami" }, { DPG_BASE_URL = box.base_url, DPG_TOKEN = "wrong",
+        XDG_STATE_HOME = environment.XDG_STATE_HOME })
+      assert.equal(3, status)
+    end)
+
+    it("says what it sends with --verbose, and no secret; nothing with --quiet", function()
+      local _, talk = fine("whoami", "-v")
+      assert.truthy(talk:find("dpg: response ", 1, true))
+      assert.truthy(talk:find("path=/v1/me", 1, true))
+      assert.is_nil(talk:find(box.token, 1, true))
+      _, talk = fine("rate", "3", id, "--quiet")
+      assert.equal("", talk)
+    end)
+
+    it("tells its version, and helps", function()
+      assert.equal("dpg " .. require "dpg"._VERSION .. "\n", (fine "--version"))
+      assert.truthy(fine("help", "upload"):find("--keyword", 1, true))
+      assert.truthy(fine("set", "embargo", "--help"):find("MOMENT", 1, true))
+    end)
+
+    it("completes in bash, zsh and fish", function()
+      local folder = process.folder()
+      for _, shell in ipairs { "bash", "zsh", "fish" } do
+        process.write_file(folder .. "/" .. shell, (fine("completion", shell)))
+        if process.shell("command -v " .. shell) ~= "" then
+          assert.equal("", process.shell(shell .. " -n " .. folder .. "/" .. shell))
+        end
+      end
+      local said = process.shell("bash -c '. " .. folder
+        .. "/bash; COMP_WORDS=(dpg se); COMP_CWORD=1; _dpg; echo ${COMPREPLY[@]}'")
+      assert.equal("search set", said)
+    end)
+  end)
+end)
+
+describe("dpg doctor", function()
+  local box, environment
+
+  before_each(function()
+    box = boxes.start { images = 3 }
+    environment = { DPG_BASE_URL = box.base_url, XDG_STATE_HOME = process.folder(), DPG_TOKEN = box.token }
+  end)
+  after_each(function() box:stop() end)
+
+  local function doctor(...) return terminal.pipe({ "doctor", ... }, environment) end
+
+  it("finds all well, in a pipe and at a terminal", function()
+    local status, said = doctor()
+    assert.equal(0, status, said)
+    for _, name in ipairs { "proxy", "certificates", "store", "lock", "line", "TLS", "API access", "clock", "who",
+      "scopes" } do
+      assert.truthy(said:find("ok    " .. name, 1, true), name .. ": " .. said)
+    end
+    assert.equal("", process.shell("ls -A " .. environment.XDG_STATE_HOME .. "/dpg"))
+    if terminal.is_there() then
+      local shown
+      status, shown = terminal.start({ "doctor" }, environment):wait()
+      assert.equal(0, status)
+      assert.truthy(shown:find("\27[32mok\27[0m", 1, true))
+    end
+    status, said = doctor "--json"
+    assert.equal(0, status)
+    assert.equal("ok", json.decode(said)[1].state)
+  end)
+
+  it("says what to do about each thing that is wrong", function()
+    local function bad(expected)
+      local status, said = doctor()
+      assert.equal(1, status)
+      assert.truthy(said:find("BAD   " .. expected, 1, true), said)
+    end
+    box:set { api_enabled = false }
+    bad "API access    "
+    box:set { api_enabled = true }
+    box:fault { path = "/me", headers = { Date = "Sun, 06 Nov 1994 08:49:37 GMT" } }
+    bad "clock         "
+    environment.DPG_CA_FILE = "/nowhere.pem"
+    bad "certificates  "
+    environment.DPG_CA_FILE = nil
+    environment.DPG_TOKEN = "wrong"
+    bad "who           "
+    environment.DPG_TOKEN = nil
+    bad "who           nobody is signed in"
+    local jane = box.people.solo
+    assert.equal(0, (terminal.pipe({ "login" }, environment, jane.login .. "\n" .. jane.password .. "\n")))
+    local session = environment.XDG_STATE_HOME .. "/dpg/default"
+    process.shell("chmod 644 " .. session)
+    bad "session       others may read"
+    process.shell("chmod 600 " .. session)
+    assert.equal(0, (doctor()))
+    process.shell("chmod 777 " .. environment.XDG_STATE_HOME .. "/dpg")
+    bad "store         others may write"
+    process.shell("chmod 700 " .. environment.XDG_STATE_HOME .. "/dpg")
+    environment.DPG_BASE_URL = "http://127.0.0.1:1/v1"
+    bad "line          "
+  end)
+
+  it("names the scopes that a token lacks, and hides a proxy's password", function()
+    environment.DPG_TOKEN = box:mint { scopes = { "api.images.read" } }
+    environment.https_proxy = "http://me:hidden-word@proxy.example:3128"
+    local _, said = doctor()
+    assert.truthy(said:find("api.upload", 1, true), said)
+    assert.truthy(said:find("proxy.example", 1, true))
+    assert.is_nil(said:find("hidden-word", 1, true))
+  end)
+end)
+
+describe("dpg's reading of dates", function()
+  it("takes those of HTTP alone", function()
+    local read = require "dpg.cli.doctor".http_date
+    assert.equal(784111777, read "Sun, 06 Nov 1994 08:49:37 GMT")
+    assert.equal(951782400, read "Tue, 29 Feb 2000 00:00:00 GMT")
+    assert.equal(0, read "Thu, 01 Jan 1970 00:00:00 GMT")
+    assert.is_nil(read "yesterday")
+    assert.is_nil(read "Sun, 06 Foo 1994 08:49:37 GMT")
+  end)
+end)

@@ -1,0 +1,216 @@
+-- dpg upload, download, sync, archive: files, at a terminal and in pipes, cut and gone on with.
+local boxes = require "support.box"
+local process = require "support.process"
+local sandbox = require "dpg.sandbox"
+local terminal = require "support.terminal"
+
+if process.name ~= "lua5.4" or (os.getenv "CHECKER" or "") ~= "" then return end -- Lua alone: one says it all
+
+describe("dpg", function()
+  local box, environment, folder
+
+  before_each(function()
+    box = boxes.start { images = 6, operation_polls = 0 }
+    folder = process.folder()
+    environment = {
+      DPG_BASE_URL = box.base_url, XDG_STATE_HOME = process.folder(), DPG_TOKEN = box.token, PWD = folder,
+    }
+  end)
+  after_each(function() box:stop() end)
+
+  local function at_terminal(words)
+    if not terminal.is_there() then pending "there is no `script` (bsdutils) to make a terminal" end
+    return terminal.start(words, environment)
+  end
+  local function pipe(...) return terminal.pipe({ ... }, environment) end
+  local function ids(...)
+    local list, words = {}, { "ls", ... }
+    for id in select(2, terminal.pipe(words, environment)):gmatch "([^\t\n]+)\t[^\n]*\n" do list[#list + 1] = id end
+    return list
+  end
+  local function write(name, bytes) process.write_file(folder .. "/" .. name, sandbox.blob_bytes(#name, 0, bytes)) end
+  local function journals()
+    return process.shell("ls " .. environment.XDG_STATE_HOME .. "/dpg/.journals 2>/dev/null")
+  end
+
+  describe("upload", function()
+    it("prints a line for each file in a pipe, and gives them set, keywords and title", function()
+      write("a.jpg", 5000)
+      write("b.jpg", 6000)
+      local status, said, talk = pipe("upload", "a.jpg", "b.jpg", "--set", "Press kit", "-k", "live", "-k",
+        "day:friday")
+      assert.equal(0, status, talk)
+      assert.equal(2, select(2, said:gsub("%x+%-[%x-]+\tsent\t[ab]%.jpg\n", "")))
+      assert.equal("2 files are there\n", talk)
+      assert.equal(2, #ids("-k", "day:friday", "-k", "live"))
+      assert.truthy(select(2, pipe("set", "images", "Press kit")):find(said:match "^[%x-]+", 1, true))
+      assert.equal("", journals())
+      assert.equal(0, box:report().authorization_on_processor)
+    end)
+
+    it("shows a bar at a terminal", function()
+      write("one.jpg", 300000)
+      local screen = at_terminal { "upload", "one.jpg", "--title", "Sound check" }
+      local status, shown = screen:wait()
+      assert.equal(0, status, shown)
+      assert.truthy(shown:find("\r\27[K[####################] 100%  0/1", 1, true), shown)
+      assert.truthy(shown:find("1 file is there", 1, true))
+      assert.truthy(select(2, pipe("search", "Sound check")):find("Sound check", 1, true))
+    end)
+
+    it("is cut by Ctrl-C, says how to go on, and sends nothing twice", function()
+      for i = 1, 4 do write(("x"):rep(i) .. ".jpg", 200000) end
+      local names = { "x.jpg", "xx.jpg", "xxx.jpg", "xxxx.jpg" }
+      box:fault { server = "processor", nth = 3, times = 2, read_rate = 1000 }
+      local screen = at_terminal { "upload", names[1], names[2], names[3], names[4] }
+      screen:expect "sent"
+      screen:expect "sent"
+      screen:type "\3"
+      local status, shown = screen:wait()
+      assert.equal(130, status, shown)
+      assert.truthy(shown:find("interrupted: what has arrived is noted; the same command goes on there", 1, true),
+        shown)
+      box:clear_faults()
+      local said, talk
+      status, said, talk = pipe("upload", names[1], names[2], names[3], names[4])
+      local _, already = said:gsub("already there", "")
+      local _, sent = said:gsub("\tsent\t", "")
+      assert.equal(2, already)
+      if status ~= 0 then -- bytes had left when it was cut: whether they were taken is not known, and is said
+        assert.truthy(talk:find("--resend", 1, true), talk)
+        status, said, talk = pipe("upload", "--resend", names[1], names[2], names[3], names[4])
+        assert.equal(0, status, talk)
+        sent = sent + select(2, said:gsub("\tsent\t", ""))
+      end
+      assert.equal(2, sent)
+      assert.equal("", journals())
+    end)
+
+    it("refuses what is no file before anything is sent", function()
+      for _, words in ipairs { { "not-there.jpg" }, { "." }, { "a.jpg", "a.jpg" } } do
+        write("a.jpg", 10)
+        local status, said, talk = pipe("upload", words[1], words[2])
+        assert.equal(2, status, talk)
+        assert.equal("", said)
+      end
+      assert.equal(0, box:count { path = "/uploads" })
+    end)
+
+    it("ends with 1 when one of them fails, names it, and tries that one again", function()
+      write("a.jpg", 100)
+      write("bb.jpg", 100)
+      box:fault { path = "/uploads", method = "POST", status = 413, code = "payload_too_large" }
+      local status, said, talk = pipe("upload", "a.jpg", "bb.jpg", "--concurrency", "1")
+      assert.equal(1, status)
+      assert.truthy(said:find("\tsent\tbb.jpg", 1, true))
+      assert.truthy(talk:find("dpg: a.jpg: ", 1, true))
+      assert.truthy(talk:find("1 of 2 files failed", 1, true))
+      status, said = pipe("upload", "a.jpg", "bb.jpg", "--concurrency", "1")
+      assert.equal(0, status)
+      assert.truthy(said:find("\talready there\tbb.jpg", 1, true))
+    end)
+  end)
+
+  describe("download", function()
+    it("takes the lines of dpg ls, and saves each under its name", function()
+      local _, list = pipe("ls", "-n", "3")
+      local status, said, talk = terminal.pipe({ "download", "-", "--size", "original" }, environment, list)
+      assert.equal(0, status, talk)
+      for id, path in said:gmatch "(%S+)\tsaved\t(%S+)\n" do
+        assert.equal(box:sha256(id), process.shell("sha256sum " .. folder .. "/" .. path):match "^%x+")
+      end
+      assert.equal(3, select(2, said:gsub("\tsaved\t", "")))
+      status, said, talk = terminal.pipe({ "download", "-", "--size", "original" }, environment, list)
+      assert.equal(1, status)
+      assert.equal("", said)
+      assert.truthy(talk:find("--overwrite replaces it", 1, true))
+      assert.equal(0, (terminal.pipe({ "download", "-", "--size", "original", "--overwrite" }, environment, list)))
+    end)
+
+    it("is cut by Ctrl-C, and goes on within the file", function()
+      local id = ids("-n", "1")[1]
+      box:fault { server = "cdn", times = 1, send_rate = 60000 }
+      local screen = at_terminal { "download", id, "--size", "original" }
+      screen:expect "left"
+      screen:type "\3"
+      local status, shown = screen:wait()
+      assert.equal(130, status, shown)
+      assert.truthy(shown:find("interrupted: what has arrived is noted", 1, true))
+      assert.truthy(process.shell("ls " .. folder):find(".part", 1, true))
+      local said
+      status, said = pipe("download", id, "--size", "original")
+      assert.equal(0, status)
+      local path = folder .. "/" .. said:match "saved\t(%S+)"
+      assert.equal(box:sha256(id), process.shell("sha256sum " .. path):match "^%x+")
+      assert.is_true(box:count { server = "cdn", status = 206 } >= 1)
+    end)
+
+    it("refuses what is no UUID or no folder", function()
+      assert.equal(2, (pipe("download", "IMG_1")))
+      assert.equal(2, (pipe("download", ids("-n", "1")[1], "-o", "nowhere")))
+    end)
+  end)
+
+  it("archive makes, lists and fetches one", function()
+    local some = ids("-n", "2")
+    local status, said, talk = pipe("archive", "create", some[1], some[2], "--name", "pair.zip", "-o", folder)
+    assert.equal(0, status, talk)
+    assert.equal("PK", process.read_file(said:match "^[^\n]+"):sub(1, 2))
+    status, said = pipe("archive", "ls")
+    assert.equal(0, status)
+    local uuid = said:match "^%S+"
+    assert.truthy(said:find("\t2\t", 1, true))
+    process.shell("mkdir " .. folder .. "/more")
+    status, said = pipe("archive", "download", uuid, "-o", "more")
+    assert.equal(0, status)
+    assert.truthy(process.read_file(folder .. "/" .. said:match "^[^\n]+"))
+    assert.equal(1, (pipe("archive", "download", "nosuch")))
+    assert.truthy(select(2, pipe("archive", "ls", "--json")):find '^%[{')
+  end)
+
+  describe("sync", function()
+    it("shows what would happen, and does nothing, with --dry-run", function()
+      write("new.jpg", 100)
+      local status, said, talk = pipe("sync", ".", "Press kit", "--dry-run")
+      assert.equal(0, status, talk)
+      assert.truthy(said:find("upload\t\tnew.jpg\n", 1, true))
+      assert.truthy(said:find("download\t", 1, true))
+      assert.equal("new.jpg", process.shell("ls -A " .. folder))
+      assert.equal(0, box:count { path = "/uploads" })
+      assert.equal(2, (pipe("sync", ".", "Press kit"))) -- nobody there to ask
+    end)
+
+    it("gives each side what the other has, once", function()
+      write("new.jpg", 100)
+      local before = #ids("--all")
+      local status, said, talk = pipe("sync", "-y", folder, "Press kit")
+      assert.equal(0, status, talk)
+      local _, saved = said:gsub("\tsaved\t", "")
+      assert.truthy(said:find("\tsent\t" .. folder .. "/new.jpg\n", 1, true))
+      assert.is_true(saved > 0)
+      assert.equal(before + 1, #ids("--all"))
+      status, said, talk = pipe("sync", "-y", folder .. "/", "Press kit")
+      assert.equal(0, status, talk)
+      assert.equal("", said)
+      assert.equal("the same on both sides\n", talk)
+      local _, in_set = select(2, pipe("set", "images", "Press kit")):gsub("\n", "")
+      assert.equal(saved + 1, in_set)
+      -- what somebody has taken out of the set is not put back
+      local uploaded = process.read_file(folder .. "/.dpg-sync"):match "\t(%S+)\tnew.jpg\n"
+      assert.equal(0, (pipe("set", "rm", "Press kit", uploaded)))
+      said = select(2, pipe("sync", "-n", folder, "Press kit"))
+      assert.equal("left\t\tnew.jpg (no longer in the set)\n", said)
+    end)
+
+    it("asks at a terminal", function()
+      write("new.jpg", 100)
+      local screen = at_terminal { "sync", ".", "Press kit" }
+      screen:expect "Go on? [y/N]: "
+      screen:type "n\n"
+      local status, shown = screen:wait()
+      assert.equal(0, status, shown)
+      assert.truthy(shown:find("nothing was done", 1, true))
+      assert.equal("new.jpg", process.shell("ls -A " .. folder))
+    end)
+  end)
+end)
