@@ -117,7 +117,7 @@ function M.start(file_bytes)
     USER = M.shell "id -u" == "0" and "user root;" or "",
   }
   write(folder .. "/nginx.conf", (config:gsub("%%(%u+)%%", values)))
-  local pipe = assert(io.popen(([[nginx -p %s -e error.log -c nginx.conf <&- & p=$!; cat >/dev/null
+  local pipe = assert(io.popen(([[trap : INT TERM HUP; nginx -p %s -e error.log -c nginx.conf <&- & p=$!; cat >/dev/null
     kill "$p" 2>/dev/null; wait "$p"; rm -rf %s]]):format(folder, folder), "w"))
   wait_for(plain)
   return {
