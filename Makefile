@@ -31,7 +31,7 @@ TORTURES  := $(patsubst test/torture/%.c,%,$(wildcard test/torture/*.c))
 TORTURE_L := $(patsubst test/torture/%.lua,%,$(wildcard test/torture/*.lua))
 FUZZERS   := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 SPECS     := $(shell test -d spec && find spec -name '*_spec.lua')
-C_FILES   := $(wildcard csrc/core/*.[ch] csrc/binding/*.[ch] test/*.[ch] test/*/*.[ch] examples/*/*.[ch])
+C_FILES   := $(wildcard csrc/core/*.[ch] csrc/binding/*.[ch] test/*.[ch] test/*/*.[ch] examples/*/*.[ch] bench/*.[ch])
 
 # `make test LUA=lua5.2` asks for one; without LUA it is all of them, and the runner names those that are missing.
 asked = $(filter-out file,$(origin LUA))
@@ -171,6 +171,14 @@ modules: $(LUAS:%=$(BUILD)/%/dpg/core.so) ## build the module for all five Luas
 bench-json: modules ## reading JSON beside lua-cjson, on each installed Lua
 	@for l in $(call have,$(LUAS)); do \
 	  LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/'$$l'/?.so;;' $$l bench/json.lua || exit 1; done
+# ROUNDS=n, WRITE=1 for doc/performance.md, PEER_LUA=lua5.1.
+bench: $(addprefix $(BUILD)/,lua5.4/dpg/core.so $(or $(PEER_LUA),luajit)/dpg/core.so bench/native bench/spent) ## beside hand-written C and other clients: CPU for each request
+	@BUILD='$(BUILD)' LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/lua5.4/?.so;;' \
+	  lua5.4 bench/run.lua $(if $(WRITE),--write) $(ROUNDS)
+$(BUILD)/bench/%: bench/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,cc $<)
+	$(Q)$(COMPILE) -o $@ $< $(CURL_LIBS)
 wanted: $(WANTED)
 	@:
 
@@ -309,5 +317,5 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-12s %s\n' "$$t" "$$d"; done
 
 FORCE:
-.PHONY: module modules bench-json wanted test test-c spec hosts sim check asan tsan valgrind checked torture tortured fuzz fuzzed \
+.PHONY: module modules bench bench-json wanted test test-c spec hosts sim check asan tsan valgrind checked torture tortured fuzz fuzzed \
   coverage windows format library install install-sandbox install-cli install-library dist deb deb-try installed demo clean help FORCE

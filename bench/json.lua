@@ -9,22 +9,13 @@
 local cjson = require "cjson"
 local core = require "dpg.core"
 local json = require "dpg.sandbox.json"
-local library = require "dpg.sandbox.library"
+local page = dofile "bench/pages.lua"
 
 local TURN_SECONDS = 0.06
 
 local rounds = assert(tonumber(arg[1] or 31), "usage: bench/json.lua [ROUNDS]")
 
 -- --- what is decoded -----------------------------------------------------------------------------------------------
-
-local SEED = 20250914
-
-local function page(count, shape)
-  local made = library.new({ unique_id = "myfest" }, count, SEED, "https://cdn.example.com")
-  local texts = {}
-  for i, image in ipairs(made.images) do texts[i] = made[shape](made, image, false).text end
-  return "[" .. table.concat(texts, ",") .. "]"
-end
 
 local function numbers(count)
   local list = {}
