@@ -225,7 +225,7 @@ describe("uploads:send_many", function()
     assert.equal(1, report.sent)
   end)
 
-  it("of 200 files, killed three times at random and started again, leaves 200 images, none twice", function()
+  it("of 200 files, killed three times at random and started again, leaves 200 images, none twice #heavy", function()
     local N = 200
     local seed = os.time()
     math.randomseed(seed)
