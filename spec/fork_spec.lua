@@ -26,8 +26,7 @@ local function in_child(fn)
   return said
 end
 
--- Not under valgrind (#heavy): what OpenSSL keeps for a thread is lost memory in a child, which has no such thread.
-describe("after fork #heavy", function()
+describe("after fork", function()
   if not fork then
     pending "a session goes on in the child (this Lua has no luaposix)"
     return
