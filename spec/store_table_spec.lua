@@ -303,18 +303,12 @@ describe("a table as a store", function()
   end)
 
   it("serves a game's loop, too", function()
-    local kept, loop, name, problem = {}, dpg.loop(), nil, nil
+    local kept, loop, name = {}, dpg.loop(), nil
     loop:spawn(function()
       local user = dpg.assert(client.sign_in(sandbox, "jane", { store = new_store(kept) }))
       name = dpg.assert(account(user):me()).account
     end)
-    local deadline = core.now() + 20
-    repeat
-      local ok, err = pcall(loop.step, loop)
-      problem = not ok and err or problem
-    until name or problem or core.now() > deadline
-    assert.is_nil(problem)
-    assert.is_truthy(name)
+    client.step_until(loop, function() return name end)
     assert_each_presented_once()
     loop:close()
   end)

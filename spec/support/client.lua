@@ -54,6 +54,19 @@ function M.nothing_left()
   assert(not left(), left())
 end
 
+---Steps a loop until `done()` is true, or fails after `seconds` (20). Between two steps it waits on the loop's
+---descriptor: under valgrind a program that only steps leaves the engine's thread no turn for many seconds.
+function M.step_until(loop, done, seconds)
+  local readable = { getfd = function() return loop:fd() end, dirty = function() return false end }
+  local ends_at = core.now() + (seconds or 20)
+  while not done() do
+    loop:step()
+    if done() then break end
+    assert(core.now() < ends_at, "it never came")
+    socket.select({ readable }, nil, 0.05)
+  end
+end
+
 ---Ends all engines, so that a suite leaves nothing.
 function M.close()
   hub.close_all(0)
