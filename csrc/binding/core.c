@@ -138,6 +138,32 @@ static int l_is_folder(lua_State *L)
     return 1;
 }
 
+/*
+ * core.dress(list, metatable, name): each table of the sequence that has none gets the metatable, if it has a string under
+ * that name. Here, since a page is a sequence of up to 200, and nothing but this is done for each of them in Lua.
+ */
+static int l_dress(lua_State *L)
+{
+    int n;
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    luaL_checktype(L, 3, LUA_TSTRING);
+    lua_settop(L, 3);
+    n = (int)lua_rawlen(L, 1);
+    for (int i = 1; i <= n; i++, lua_settop(L, 3)) {
+        lua_rawgeti(L, 1, i);
+        if (!lua_istable(L, 4)) continue;
+        if (lua_getmetatable(L, 4)) continue;
+        lua_pushvalue(L, 3);
+        lua_rawget(L, 4);
+        if (lua_type(L, 5) != LUA_TSTRING) continue;
+        lua_pushvalue(L, 2);
+        lua_setmetatable(L, 4);
+    }
+    return 0;
+}
+
 static const luaL_Reg functions[] = {
     {"engine", dpg_l_engine},
     {"service", dpg_l_service},
@@ -151,6 +177,7 @@ static const luaL_Reg functions[] = {
     {"wake", dpg_l_wake},
     {"io_path", l_io_path},
     {"is_folder", l_is_folder},
+    {"dress", l_dress},
     {NULL, NULL},
 };
 
