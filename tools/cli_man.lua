@@ -1,6 +1,6 @@
--- Makes share/man/man1/dpg.1 of the command line itself (argparse's parser, so of what --help says) and of the tables in
--- doc/cli.md. For `make check` it says whether the page still agrees; `lua tools/cli_man.lua --write` writes it. Run from
--- the top of the tree, with the module built and argparse there.
+-- Makes share/man/man1/dpg.1 of the command line itself (argparse's parser, so of what --help says) and of the tables
+-- in doc/cli.md. For `make check` it says whether the page still agrees; `lua tools/cli_man.lua --write` writes it. Run
+-- from the top of the tree, with the module built and argparse there.
 package.path = "lua/?.lua;lua/?/init.lua;" .. package.path
 
 local FILE, GUIDE = "share/man/man1/dpg.1", "doc/cli.md"
