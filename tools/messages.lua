@@ -252,7 +252,7 @@ local function heading(tokens, within, first, path)
   if is_command and (name == "usage" or name == "raise" or name == "warn") then return "the command" end
   if open then
     local kind, code = arguments(tokens, within, open, first)
-    if is_op(tokens[open], "{") then -- { kind = "api", code = … }; or a row of a table: { DPG_KIND_TLS, "code", "text" }
+    if is_op(tokens[open], "{") then -- { kind = "api", code = … }, or a row: { DPG_KIND_TLS, "code", "text" }
       kind = kind or field(tokens, within, open, "kind")
       code = field(tokens, within, open, "code") or code
     elseif name and MAKERS[name] then
