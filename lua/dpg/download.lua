@@ -297,7 +297,7 @@ end
 local function changed(fetch)
   local context = fetch:context()
   return errors.new { kind = "protocol", code = "file_changed", method = "GET", host = context.host,
-    message = "the file is not the one whose first bytes have been handed out" }
+    message = "the file has changed on the server since its first bytes were handed out: begin anew" }
 end
 
 -- Looks at the head, once: nil, err when what follows does not continue what is here.

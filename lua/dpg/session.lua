@@ -309,7 +309,7 @@ local function raw_headers(fields)
   local headers = {}
   for name, value in pairs(fields) do
     if type(name) ~= "string" or (type(value) ~= "string" and type(value) ~= "number") then
-      errors.raise("session:request: headers are names with texts")
+      errors.raise("session:request: headers: names with texts expected, got %s with a %s", tostring(name), type(value))
     end
     if OURS[name:lower()] then
       errors.raise("session:request: the header %s is set by dpg itself%s", name,
