@@ -324,31 +324,48 @@ static void set_info(lua_State *L, const dpg_completion *c)
 
 #define INFO_ROOM 8 /* three, and what the Lua layer says of the answer beside them */
 
-/* Pushes a whole answer as take() says; its arguments are at 3 to 6. */
+/* The field of `as`, a stack index or nothing at all, is left on the stack, and its index returned; 0: there is none. */
+static int optional_table(lua_State *L, int as, const char *name)
+{
+    lua_getfield(L, as, name);
+    if (!lua_istable(L, -1) && !lua_isnil(L, -1)) luaL_error(L, "field '%s': table expected", name);
+    return lua_isnil(L, -1) ? 0 : lua_gettop(L);
+}
+
+/* Pushes a whole answer as take() says; `as` is at 3: nil, or a table. */
 static int push_answer(lua_State *L, const dpg_completion *c)
 {
+    bool is_json = !lua_isnil(L, 3) && c->status / 100 == 2;
+    int names = 0, wanted = 0, lists = 0, body;
+
+    if (!lua_isnil(L, 3)) {
+        names = optional_table(L, 3, "headers");
+        wanted = optional_table(L, 3, "wanted");
+        lists = optional_table(L, 3, "lists");
+    }
     dpg_lua_pushint(L, c->status);
-    if (lua_isnil(L, 3)) push_headers(L, c->headers, c->header_count);
-    else push_some_headers(L, c->headers, c->header_count, 3);
+    if (names) push_some_headers(L, c->headers, c->header_count, names);
+    else push_headers(L, c->headers, c->header_count);
     lua_pushnil(L);
+    body = lua_gettop(L);
     lua_createtable(L, 0, INFO_ROOM);
-    set_info(L, c); /* 7 status, headers, nil, info */
-    if (lua_toboolean(L, 4) && c->status / 100 == 2) {
-        int pushed = dpg_push_json_wanted(L, c->body, lua_isnil(L, 5) ? 0 : 5, lua_isnil(L, 6) ? 0 : 6);
+    set_info(L, c);
+    if (is_json) {
+        int pushed = dpg_push_json_wanted(L, c->body, wanted, lists);
 
         if (pushed == 1) return 5;
         lua_pop(L, pushed);
     }
     push_bytes(L, c->body);
-    lua_replace(L, 9);
+    lua_replace(L, body);
     return 4;
 }
 
 /*
- * engine:take(id [, names [, is_json [, wanted [, lists]]]]) -> status, headers, body, info { attempts, sent, retry_after },
- * value | nil, err. The headers are those of the sequence of `names`, or all. With `is_json` the body of a 2xx is read as
- * core.decode(body, nil, wanted, lists) would, without becoming a string first: then it is nil, and `value` what it says;
- * what is no JSON comes as a string.
+ * engine:take(id [, as { headers, wanted, lists }]) -> status, headers, body, info { attempts, sent, retry_after }, value
+ * | nil, err. With `as`, the body of a 2xx is read as core.decode(body, nil, as.wanted, as.lists) would, without becoming a
+ * string first: then it is nil, and `value` what it says; what is no JSON still comes as a body. The headers are those of
+ * the sequence as.headers, or all.
  */
 static int l_take(lua_State *L)
 {
@@ -358,12 +375,11 @@ static int l_take(lua_State *L)
     dpg_completion *c = &box->taking;
     int results = 2;
 
-    lua_settop(L, 6);
+    lua_settop(L, 3);
     if (!lua_isnil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
-    if (!lua_isnil(L, 6)) luaL_checktype(L, 6, LUA_TTABLE);
     if (!box->engine) return push_closed(L);
     dpg_completion_clear(c); /* of one whose pushing ran out of memory */
-    luaL_checkstack(L, 12, "take");
+    luaL_checkstack(L, 16, "take");
     if (dpg_engine_take(box->engine, id, c, &err) != DPG_OK) return dpg_push_failure(L, &err);
     if (c->error.kind != DPG_KIND_NONE) {
         dpg_push_failure(L, &c->error);

@@ -171,6 +171,20 @@ function M.check_call_retry(where, options)
   end
 end
 
+local CALL_NAMES = {}
+for name in pairs(M.CALL) do CALL_NAMES[#CALL_NAMES + 1] = name end
+
+---Does a call go by its session's settings alone?
+---@param options table  the call's
+---@return boolean
+function M.is_plain(options)
+  if options == NONE then return true end
+  for _, name in ipairs(CALL_NAMES) do
+    if options[name] ~= nil then return false end
+  end
+  return true
+end
+
 local function merged_retry(over, under)
   if over == false or (over == nil and under == false) then return { attempts = 1 } end
   local all = {}
