@@ -272,6 +272,7 @@ DESTDIR =
 luaver  = $(shell $(LUA) -e 'io.write((_VERSION:gsub("Lua ", "")))')
 LUA_SHARE = $(PREFIX)/share/lua/$(luaver)
 LUA_LIB   = $(LIBDIR)/lua/$(luaver)
+ZSH_DIR   = $(PREFIX)/share/zsh/site-functions
 # The command and the sandbox are packages of their own, as they are rocks of their own.
 CLIENT_LUA  = $(shell find lua/dpg -name '*.lua' ! -path 'lua/dpg/sandbox*' ! -path 'lua/dpg/cli*')
 SANDBOX_LUA = $(shell find lua/dpg -name '*.lua' -path 'lua/dpg/sandbox*')
@@ -287,10 +288,15 @@ install: $(MODULE) ## the client for LUA below PREFIX (/usr/local); DESTDIR=, LI
 install-sandbox: ## the sandbox for LUA, and bin/dpg-sandbox
 	$(call copy_lua,$(SANDBOX_LUA))
 	$(call copy,755,bin/dpg-sandbox,$(PREFIX)/bin/dpg-sandbox)
+	$(call copy,644,debian/dpg-sandbox.1,$(PREFIX)/share/man/man1/dpg-sandbox.1)
 
-install-cli: ## the command for LUA, and bin/dpg
+install-cli: ## the command for LUA, bin/dpg, its man page and completions (ZSH_DIR=)
 	$(call copy_lua,$(CLI_LUA))
 	$(call copy,755,bin/dpg,$(PREFIX)/bin/dpg)
+	$(call copy,644,share/man/man1/dpg.1,$(PREFIX)/share/man/man1/dpg.1)
+	$(call copy,644,share/bash-completion/completions/dpg,$(PREFIX)/share/bash-completion/completions/dpg)
+	$(call copy,644,share/zsh/site-functions/_dpg,$(ZSH_DIR)/_dpg)
+	$(call copy,644,share/fish/vendor_completions.d/dpg.fish,$(PREFIX)/share/fish/vendor_completions.d/dpg.fish)
 
 install-library: library ## libdpg, dpg.h and libdpg.pc below PREFIX
 	mkdir -p '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(PREFIX)/include'

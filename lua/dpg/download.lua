@@ -485,6 +485,8 @@ function Chunks:close()
   self:_drop()
 end
 
+Chunks.__close = Chunks.close -- Lua 5.4: by a `for` that is left early
+
 -- For `for`: raises the error object. PUC 5.1 can't yield across the iterator of a `for`, nor across a metamethod.
 function Chunks:__call()
   if compat.strict_yield and not self._closed and scheduler.current() then
