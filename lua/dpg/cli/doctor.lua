@@ -4,6 +4,7 @@ local failure = require "dpg.cli.failure"
 local out = require "dpg.cli.out"
 local session = require "dpg.cli.session"
 local system = require "dpg.cli.system"
+local takes = require "dpg.cli.takes"
 
 local M = {}
 
@@ -204,9 +205,9 @@ local function doctor(args)
 end
 
 function M.add(parser)
-  local command = parser:command "doctor":summary "Look at what can be wrong between this machine and DPG"
-    :description("Looks at the proxy, certificates, the session's file, its folder and its lock, the line, TLS, "
-      .. "API access, the clock and the scopes. Each line says ok, a note, or what to do; no finding is BAD: status 0.")
+  local command = takes.command(parser, "doctor", "Look at what can be wrong between this machine and DPG",
+    "The proxy, certificates, the session's file, its folder and its lock, the line, TLS, API access, the clock, the "
+      .. "scopes. Each line says ok, note or BAD, and what to do. The status is 1 where something is BAD.")
   command:flag "--json":description "as JSON"
   command:action(function(args) args.run = doctor end)
 end

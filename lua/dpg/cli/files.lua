@@ -7,6 +7,7 @@ local out = require "dpg.cli.out"
 local progress = require "dpg.cli.progress"
 local session = require "dpg.cli.session"
 local system = require "dpg.cli.system"
+local takes = require "dpg.cli.takes"
 
 local M = {}
 
@@ -120,36 +121,33 @@ local function download(args)
   out.say(#results == 1 and "1 file is here" or #results .. " files are here")
 end
 
-local function whole(text)
-  local number = tonumber(text)
-  if not number or number < 1 or number > 16 or number ~= math.floor(number) then return nil, "1 to 16 expected" end
-  return number
-end
-
 function M.add(parser)
-  local command = parser:command "upload":summary "Send files"
-    :description("Sends files, each once. Prints a line for each: the image's UUID, what was done, the file. "
-      .. "After Ctrl-C or a failure the same command goes on where it was.")
-  command:argument "files":argname "FILE":args "+":description "files"
+  local command = takes.command(parser, "upload", "Send files, each once",
+    "Prints a line for each: the image's UUID, what was done, the file. After Ctrl-C or a failure the same command "
+      .. "in the same folder goes on where it was.",
+    { "dpg upload stage-1.jpg stage-2.jpg --set \"Press kit\" -k live", "dpg upload --read-metadata friday/*.jpg" })
+  takes.argument(command, "files", "FILE", "the files; a folder's as DIR/*"):args "+"
   command:option "-s --set":argname "SET":description "into this set: its UUID, name, or path in the tree"
-  command:option "-k --keyword":argname "KEYWORD":count "*":description "with this keyword (several times: with each)"
+  takes.keyword(command, "with this keyword; several times for several"):count "*"
   command:option "--title":argname "TEXT":description "the title, of one file"
   command:option "--description":argname "TEXT":description "the description"
   command:option "--taken":argname "DATE":description "when it was taken; else as the file says"
   command:flag "--read-metadata":description "take caption, keywords and date from the file"
   command:flag "--resend":description "send again what may have been taken when an earlier run was cut"
-  command:option "--concurrency":argname "N":convert(whole):description "files at a time (4)"
+  command:option "--concurrency":argname "N":convert(takes.whole(16)):description "files at a time (4)"
   command:action(function(args) args.run = upload end)
 
-  command = parser:command "download":summary "Fetch files"
-    :description("Fetches images' files into a folder. Prints a line for each: the image's UUID, what was done, "
-      .. "the file. After Ctrl-C or a failure the same command goes on where it was, within a file too.")
-  command:argument "images":argname "UUID":args "+":description "images, or - for the lines of the standard input"
-  command:option "-o --output":argname "DIR":description "the folder (the current one)"
+  command = takes.command(parser, "download", "Fetch images' files",
+    "Prints a line for each: the image's UUID, what was done, the file. After Ctrl-C or a failure the same command in "
+      .. "the same folder goes on where it was, within a file too.",
+    { "dpg download 31dacb18-3edd-45df-a2fd-3206311b6cab -o ~/Pictures",
+      "dpg search sunset --all | dpg download - --size original" })
+  takes.images(command)
+  takes.output(command)
   command:option "--size":target "version":argname "VERSION":description("original, large, preview, thumbnail "
     .. "…; else the largest")
   command:flag "--overwrite":description "replace files that are there"
-  command:option "--concurrency":argname "N":convert(whole):description "files at a time (4)"
+  command:option "--concurrency":argname "N":convert(takes.whole(16)):description "files at a time (4)"
   command:action(function(args) args.run = download end)
 end
 

@@ -4,6 +4,7 @@ local argparse = require "argparse"
 local dpg = require "dpg"
 local failure = require "dpg.cli.failure"
 local out = require "dpg.cli.out"
+local takes = require "dpg.cli.takes"
 
 local M = {}
 
@@ -12,14 +13,29 @@ for i, name in ipairs { "login", "images", "files", "edit", "keywords", "sets", 
   PARTS[i] = require("dpg.cli." .. name)
 end
 
-local SHELLS = { bash = "get_bash_complete", zsh = "get_zsh_complete", fish = "get_fish_complete" }
+-- What argparse writes for each shell, mended.
+local SHELLS = {
+  -- names of files with blanks in them stay whole when readline completes them
+  bash = function(parser)
+    return (parser:get_bash_complete():gsub('COMPREPLY=%(%$%(compgen %-f %-%- "%$cur"%)%)', "COMPREPLY=()"))
+  end,
+  -- it may be called in a completion only; from ~/.zshrc it is to be made known
+  zsh = function(parser)
+    return (parser:get_zsh_complete():gsub("\n_dpg\n*$",
+      "\nif (( $+functions[_main_complete] && $#compstate )); then _dpg; else compdef _dpg dpg; fi\n"))
+  end,
+  fish = function(parser) return (parser:get_fish_complete()) end,
+}
 
 local function add_completion(parser)
-  local command = parser:command "completion":summary "Print what a shell completes dpg with"
-    :description "Prints a script for a shell: eval \"$(dpg completion bash)\" in ~/.bashrc."
+  local command = takes.command(parser, "completion", "Print what a shell completes dpg with",
+    "Debian's package and make install-cli have it done already.", {
+      "eval \"$(dpg completion bash)\"    in ~/.bashrc",
+      "eval \"$(dpg completion zsh)\"     in ~/.zshrc",
+      "dpg completion fish | source      in ~/.config/fish/config.fish" })
   command:argument "shell":choices { "bash", "zsh", "fish" }
   command:action(function(args)
-    args.run = function() out.line((parser[SHELLS[args.shell]](parser))) end
+    args.run = function() out.line(SHELLS[args.shell](parser)) end
   end)
 end
 
@@ -28,9 +44,8 @@ end
 function M.parser()
   local parser = argparse "dpg"
     :description "Digital Photo Gallery from a terminal. Data goes to the standard output, talk to the standard error."
-    :epilog ("Who acts: DPG_TOKEN, or the profile that dpg login made. Exit status: 0 done, 1 failed, 2 wrong "
-      .. "usage, 3 sign in, "
-      .. "4 network or timeout, 130 interrupted.")
+    :epilog("Who acts: DPG_TOKEN, or the profile that dpg login made. Exit status: 0 done, 1 failed, 2 wrong usage, "
+      .. "3 sign in, 4 network or timeout, 130 interrupted. dpg help COMMAND tells a command's options, man dpg all.")
     :help_max_width(100)
     :require_command(true)
   parser:option "-p --profile":argname "NAME":description "whose session (DPG_PROFILE, else default)"

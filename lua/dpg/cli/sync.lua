@@ -7,6 +7,7 @@ local out = require "dpg.cli.out"
 local prompt = require "dpg.cli.prompt"
 local session = require "dpg.cli.session"
 local system = require "dpg.cli.system"
+local takes = require "dpg.cli.takes"
 
 local M = {}
 
@@ -151,11 +152,13 @@ local function sync(args)
 end
 
 function M.add(parser)
-  local command = parser:command "sync":summary "Give a folder and a set what the other has"
-    :description("Uploads what only the folder has, and downloads what only the set has. Nothing is deleted or "
-      .. "written over. Shows first what would happen, and asks.")
-  command:argument "folder":argname "DIR":description "the folder; files with a dot in front are left out"
-  command:argument "set":argname "SET":description "its UUID, name, or path in the tree"
+  local command = takes.command(parser, "sync", "Give a folder and a set what the other has",
+    "Uploads what only the folder has, and downloads what only the set has. Nothing is deleted or written over. Shows "
+      .. "first what would happen, and asks.",
+    { "dpg sync --dry-run press \"Press kit\"", "dpg sync --yes press \"Press kit\"" })
+  takes.argument(command, "folder", "DIR", "the folder; those below it are left out, and so are files with a dot in "
+    .. "front")
+  takes.set(command)
   command:flag "-n --dry-run":description "show what would happen, and do nothing"
   command:flag "-y --yes":description "do not ask"
   command:action(function(args) args.run = sync end)
