@@ -114,7 +114,7 @@ local LANGUAGES = {
   text = { { "^[^\n]+" }, BLANKS },
 }
 
-local ALIASES = { bash = "sh", conf = "nginx", h = "c", console = "sh", [""] = "text" }
+local ALIASES = { bash = "sh", conf = "nginx", h = "c", console = "sh", output = "text", [""] = "text" }
 
 ---Is this a language that we know?
 function M.knows(language)
