@@ -75,7 +75,7 @@ local function upload(args, gallery, folder, set, plan, list)
   local results = files.run(args, #paths, sizes, path, function(result)
     local file = by_path[result.file]
     list:note { image = result.image_public_uuid, name = file.name, print = file.print, stamp = file.stamp }
-    return { result.image_public_uuid, "sent", result.file }
+    return { result.image_public_uuid, result.status == "already" and "already there" or "sent", result.file }
   end, function(options)
     options.fields, options.resend_unknown = { set_public_uuid = set }, args.resend or false
     return gallery.uploads:send_many(paths, options)
