@@ -174,7 +174,8 @@ describe("dpg sync", function()
     assert.equal(0, status, talk)
     assert.truthy(said:find("\tsent\t./a.jpg\n", 1, true), said)
     assert.truthy(said:find("\tsent\t./bb.jpg\n", 1, true), said)
-    assert.equal(2, select(2, select(2, pipe("set", "images", "Other")):gsub("\n", "")))
+    local _, sent = said:gsub("\tsent\t", "") -- what came from the first set goes there, too
+    assert.equal(sent, select(2, select(2, pipe("set", "images", "Other")):gsub("\n", "")))
   end)
 
   it("says that a file changed while it was sent", function()
