@@ -26,6 +26,7 @@ external_dependencies = {
 }
 
 local modules = {
+  ["dpg.ahead"] = "lua/dpg/ahead.lua",
   ["dpg.batch"] = "lua/dpg/batch.lua",
   ["dpg.cache"] = "lua/dpg/cache.lua",
   ["dpg.call"] = "lua/dpg/call.lua",

@@ -285,7 +285,7 @@ local function collect(path, sections)
         local under = heading(tokens, within, first, path)
         if under then
           sections[under] = sections[under] or {}
-          sections[under][(text:gsub("\n", "\\n"))] = true
+          sections[under][(text:gsub("\n", "\\n"):match "^%s*(.-)%s*$")] = true
         end
       end
       i = last

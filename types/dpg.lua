@@ -33,6 +33,7 @@
 ---@class dpg.ListOptions: dpg.GetOptions
 ---@field limit? integer  items a page, 1 to 200
 ---@field offset? integer
+---@field prefetch? boolean  of a walk: each next page is asked for while the one before is being walked over (true)
 
 ---@class dpg.KeywordListOptions: dpg.ListOptions
 ---@field namespace? string
@@ -127,6 +128,7 @@
 ---@field proxy? string|false  instead of the environment's; false: none
 ---@field user_agent? string
 ---@field max_connections? integer  16
+---@field prefetch? boolean  walks ask for the next page while one is being walked over (true)
 ---@field http2? boolean  true
 ---@field cache? dpg.Cache  makes repeated reads conditional: dpg.cache.memory { entries = 256, bytes = 16 MiB }
 ---@field idempotency_key? fun(): string  for a whole session a function only: each write has a key of its own

@@ -426,7 +426,7 @@ bool dpg_os_peer_tell(intptr_t peer)
 {
     ssize_t n;
 
-    do n = send((int)peer, "!", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    do n = send((int)peer, "!", 1, MSG_NOSIGNAL); /* which never waits, as dpg_os_listener_accept() made it */
     while (n < 0 && errno == EINTR);
     return n == 1 || errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS;
 }
@@ -436,7 +436,7 @@ bool dpg_os_peer_is_here(intptr_t peer)
     char bytes[64];
     ssize_t n;
 
-    do n = recv((int)peer, bytes, sizeof bytes, MSG_DONTWAIT);
+    do n = recv((int)peer, bytes, sizeof bytes, 0);
     while (n > 0 || (n < 0 && errno == EINTR));
     return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }

@@ -112,8 +112,10 @@ static int on_prereq(void *self, char *peer, char *local, int peer_port, int loc
     (void)peer_port;
     (void)local_port;
     if (t->leave_by && dpg_clock_os.boot_ms(dpg_clock_os.self) > t->leave_by) { /* the process was stopped meanwhile */
-        dpg_fail(&t->response.error, DPG_E_SYSTEM, DPG_KIND_STORAGE, "lease_over",
-                 "the lease on the store was over before the exchange could leave, so it was not sent");
+        dpg_fail(
+            &t->response.error, DPG_E_SYSTEM, DPG_KIND_STORAGE, "lease_over",
+            "the lease on the store was over before the exchange could leave, so it was not sent: nothing is lost, try "
+            "again");
         return CURL_PREREQFUNC_ABORT;
     }
     t->left = true;

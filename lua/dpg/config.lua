@@ -99,10 +99,13 @@ M.WRITE = { idempotency_key = key }
 -- Said for one call that reads objects or lists of them.
 M.SHAPE = { fields = fields.check }
 
+-- Said for one walk over pages.
+M.WALK = { prefetch = M.is "boolean" }
+
 -- Said where a session begins.
 M.SESSION = {
   base_url = M.text, ca_file = M.text, proxy = proxy, user_agent = printable, max_connections = M.whole,
-  http2 = M.is "boolean",
+  http2 = M.is "boolean", prefetch = M.WALK.prefetch,
   cache = function(value)
     if not cache.is(value) then return "what dpg.cache.memory makes" end
   end, idempotency_key = function(value)

@@ -297,7 +297,7 @@ end
 local function changed(fetch)
   local context = fetch:context()
   return errors.new { kind = "protocol", code = "file_changed", method = "GET", host = context.host,
-    message = "the file is not the one whose first bytes have been handed out" }
+    message = "the file has changed on the server since its first bytes were handed out: begin anew" }
 end
 
 -- Looks at the head, once: nil, err when what follows does not continue what is here.
@@ -484,6 +484,8 @@ function Chunks:close()
   self._closed = true
   self:_drop()
 end
+
+Chunks.__close = Chunks.close -- Lua 5.4: by a `for` that is left early
 
 -- For `for`: raises the error object. PUC 5.1 can't yield across the iterator of a `for`, nor across a metamethod.
 function Chunks:__call()

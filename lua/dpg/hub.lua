@@ -261,6 +261,11 @@ function Hub:turn(ms, host)
   if host.serve then self:_hold(host) end
 end
 
+---What was started leaves at once, though nobody waits yet: a stepped engine moves only when it is turned.
+function Hub:nudge()
+  if self.engine:is_mine() and not self.engine:is_threaded() then self:turn(0, blocking) end
+end
+
 local function settle(hub, host)
   while hub.engine:is_holding() do
     hub.engine:wait(HOLD_SLICE_MS)

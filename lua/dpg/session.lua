@@ -1,9 +1,11 @@
 -- A session: what people call. Builds requests, gives them an Idempotency-Key, and turns answers into values or
 -- errors. The resources are thin fronts of `_call`; waiting is dpg.call's.
+local ahead = require "dpg.ahead"
 local archives = require "dpg.resources.archives"
 local batch = require "dpg.batch"
 local call = require "dpg.call"
 local catalog = require "dpg.catalog"
+local compat = require "dpg.compat"
 local config = require "dpg.config"
 local downloads = require "dpg.resources.downloads"
 local errors = require "dpg.errors"
@@ -101,9 +103,9 @@ local function revived(kept, head)
   return 200, headers, kept.body
 end
 
--- Sends request { method, path, query, body (text), headers, scope } and gives back the answer's parts, or an error
--- object.
-function Session:_send(request, options)
+-- What a request { method, path, query, body (text), headers, scope } is sent as: a spec for the engine, and what its
+-- answer is read by.
+function Session:_build(request, options)
   local headers = { Accept = wire.ACCEPT }
   if request.body then headers["Content-Type"] = "application/json" end
   for name, value in pairs(request.headers or {}) do headers[name] = value end
@@ -115,27 +117,30 @@ function Session:_send(request, options)
   end
   local whole_url = self._connection.base_url .. request.path .. url.query(request.query)
   local kept, cache_key = self:_kept(request, options, headers, whole_url)
-  local context = {
-    method = request.method, path = request.path, scope = request.scope, idempotency_key = key,
-    secrets = self._secrets(), cache_key = cache_key,
-  }
-  local status, head, body, info = call.http(self._connection, {
+  return {
     method = request.method,
     url = whole_url,
     headers = headers,
     body = request.body,
     account = self._account,
     repeats = (key or SAFE_TO_REPEAT[request.method]) and "always" or "unsent",
-  }, config.merge(options, self._config))
+  }, {
+    method = request.method, path = request.path, scope = request.scope, idempotency_key = key,
+    secrets = self._secrets(), cache_key = cache_key, kept = kept,
+  }
+end
+
+-- What the call came to: the answer's parts, or an error object.
+local function judge(context, status, head, body, info)
   if not status then return nil, errors.from_core(head, context) end
   context.attempts, context.retry_after, context.request_id = info.attempts, info.retry_after, wire.request_id(head)
-  local is_hit = kept and status == 304
-  if is_hit then status, head, body = revived(kept, head) end
+  local is_hit = context.kept and status == 304
+  if is_hit then status, head, body = revived(context.kept, head) end
   if status < 200 or status > 299 then return nil, errors.from_response(status, body, context) end
   return {
     status = status, etag = head.etag, request_id = context.request_id, attempts = info.attempts,
-    retry_after = info.retry_after, idempotency_key = key, cached = is_hit or nil, date = head.date,
-  }, head, body, context
+    retry_after = info.retry_after, idempotency_key = context.idempotency_key, cached = is_hit or nil, date = head.date,
+  }, head, body
 end
 
 -- --- understanding -------------------------------------------------------------------------------------------------
@@ -203,8 +208,9 @@ function Session:_read(request, answer, head, body, context)
   return nil, errors.from_response(answer.status, body, context)
 end
 
-function Session:_exchange(request, options)
-  local answer, head, body, context = self:_send(request, options)
+-- What came of a request, by what the call came to.
+function Session:_conclude(request, context, ...)
+  local answer, head, body = judge(context, ...)
   if not answer then return nil, head end
   local value, more = self:_read(request, answer, head, body, context)
   if context.cache_key and not answer.cached then -- what can't be read is not kept
@@ -217,9 +223,14 @@ function Session:_exchange(request, options)
   return value, more
 end
 
--- One row of the catalog: the path's names in `values`, fields of the body in `fields` (a table of the method's own
--- where the row has `in_options`), all else in `options`.
-function Session:_call(where, row, values, fields, options)
+function Session:_exchange(request, options)
+  local spec, context = self:_build(request, options)
+  return self:_conclude(request, context, call.http(self._connection, spec, config.merge(options, self._config)))
+end
+
+-- One row of the catalog as a request: the path's names in `values`, fields of the body in `fields` (a table of the
+-- method's own where the row has `in_options`), all else in `options`. Gives the options, too.
+local function to_request(where, row, values, fields, options)
   local more = row.method == "GET" and config.READ or config.WRITE
   local has_shape = catalog.has_shape(row)
   options = config.check(where, options, catalog.names(row), config.CALL, more, has_shape and config.SHAPE or nil)
@@ -233,20 +244,39 @@ function Session:_call(where, row, values, fields, options)
     request.body, problem = json.encode(request.body)
     if not request.body then errors.raise("%s: %s", where, problem) end
   end
-  return self:_exchange(request, options)
+  return request, options
+end
+
+function Session:_call(where, row, values, fields, options)
+  local request, checked_or_err = to_request(where, row, values, fields, options)
+  if not request then return nil, checked_or_err end
+  return self:_exchange(request, checked_or_err)
+end
+
+-- Begins to read a page that nobody waits for yet.
+function Session:_begin(where, row, values, options)
+  local request, checked_or_err = to_request(where, row, values, nil, options)
+  if not request then return nil, checked_or_err end
+  local spec, context = self:_build(request, checked_or_err)
+  local stream, err = call.stream(self._connection, spec, config.merge(checked_or_err, self._config), {})
+  if not stream then return nil, err end
+  return ahead.new(stream, function(...) return self:_conclude(request, context, ...) end)
 end
 
 -- An iterator over all pages of a row: 200 items a page unless `limit` says otherwise.
 function Session:_each(where, row, values, options)
-  options = config.check(where, options, catalog.names(row), config.CALL, config.SHAPE)
+  options = config.check(where, options, catalog.names(row), config.CALL, config.SHAPE, config.WALK)
   config.check_call_retry(where, options)
-  local all = { limit = 200 }
+  local all, prefetch = { limit = 200 }, options.prefetch
   for name, value in pairs(options) do all[name] = value end
+  all.prefetch = nil
   catalog.check(where, row.query, all) -- a wrong type raises here, at the line that says it, not in the loop
-  return page.iterator(function(offset)
+  if prefetch == nil then prefetch = self._config.prefetch end
+  return compat.for_values(page.iterator(function(offset, is_ahead)
     all.offset = offset
+    if is_ahead then return self:_begin(where, row, values, all) end
     return self:_call(where, row, values, nil, all)
-  end, all.offset)
+  end, all.offset, prefetch ~= false))
 end
 
 -- --- the public face -----------------------------------------------------------------------------------------------
@@ -309,7 +339,7 @@ local function raw_headers(fields)
   local headers = {}
   for name, value in pairs(fields) do
     if type(name) ~= "string" or (type(value) ~= "string" and type(value) ~= "number") then
-      errors.raise("session:request: headers are names with texts")
+      errors.raise("session:request: headers: names with texts expected, got %s with a %s", tostring(name), type(value))
     end
     if OURS[name:lower()] then
       errors.raise("session:request: the header %s is set by dpg itself%s", name,

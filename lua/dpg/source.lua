@@ -86,7 +86,7 @@ function M.open(where, given)
     self.size = given.bytes and #given.bytes or given.size
   end
   if self.size < 1 or self.size ~= math.floor(self.size) or self.size > 2 ^ 52 then
-    return nil, errors.usage("empty_file", self.filename .. " holds nothing to send", { field = "size" })
+    return nil, errors.usage("empty_file", self.filename .. " is empty: there is nothing to send", { field = "size" })
   end
   if given.path and given.size and given.size ~= self.size then
     return nil, errors.usage("file_changed", string.format("%s has %.0f bytes, not %.0f", self.filename, self.size,

@@ -44,10 +44,17 @@ local ADVICE = {
   storage = "look at the disk and the modes: dpg doctor",
 }
 
+-- What the library advises in Lua's terms, where there is advice of ours.
+local THEIRS = {
+  sign_in_required = "; sign in.*$", mfa_required = ": answer err%.challenge.*$", exists = "; say overwrite.*$",
+  store_busy = ": try again.*$", upload_outcome_unknown = ": look for it.*$",
+}
+
 ---@param err dpg.Error
 ---@return string
 function M.text(err)
   local message = err.message or "something went wrong"
+  if THEIRS[err.code] then message = message:gsub(THEIRS[err.code], "") end
   if err.detail and err.detail ~= err.message then message = message:gsub("%.$", "") .. ": " .. err.detail end
   local advice = ADVICE[err.code] or ADVICE[err.kind]
   if err.retry_after then advice = ("try again in %d s"):format(math.ceil(err.retry_after)) end

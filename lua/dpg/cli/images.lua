@@ -37,7 +37,7 @@ function M.ids(words)
       add(word)
     end
   end
-  if #ids == 0 then failure.usage "no images were named" end
+  if #ids == 0 then failure.usage "no images were named: give UUIDs, or - to read them from the standard input" end
   return ids
 end
 

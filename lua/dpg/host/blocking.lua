@@ -67,7 +67,8 @@ end
 ---@return dpg.Error? err
 function M.wait(_, signal)
   if not signal.hub and tasks:unfinished() == 0 and not signal.done then
-    return nil, errors.usage("cannot_wait_here", "tasks are waited for inside of tasks: of dpg.run, or of this loop")
+    return nil, errors.usage("cannot_wait_here",
+      "a task can be waited for in a task only: within dpg.run(function() … end), or a task of the same loop")
   end
   -- no yield in here, so pcall is fine: an interrupt (Ctrl-C raises an error) must leave neither call nor tasks behind
   local ok, problem = pcall(wait, signal)

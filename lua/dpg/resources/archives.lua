@@ -58,7 +58,8 @@ local function asking(self, archive)
       one, err = each:next()
     end
     return nil, err or errors.new { kind = "api", code = "archive_gone",
-      message = "the archive is not, or no longer, among those that are ready" }
+      message = "the archive is not, or no longer, among those that are ready: archives:list has them, "
+        .. "archives:create makes one" }
   end
 end
 
