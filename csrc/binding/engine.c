@@ -182,15 +182,23 @@ static int l_wait(lua_State *L)
     return 1;
 }
 
+static bool has_wait(const dpg_note *note)
+{
+    return note->event == DPG_EVENT_RETRY || note->event == DPG_EVENT_GATE_CLOSED;
+}
+
 static void push_event(lua_State *L, const dpg_note *note)
 {
-    lua_createtable(L, 0, 11);
+    int fields = (note->id != 0) + (note->credential != 0) + (note->attempt != 0) + (note->http_status != 0) +
+                 has_wait(note) + (note->event == DPG_EVENT_RESPONSE) + (note->generation != 0) +
+                 (note->code[0] != 0) + (note->message[0] != 0) + (note->method[0] != 0) + (note->path[0] != 0);
+
+    lua_createtable(L, 0, fields); /* exactly: there are two for each call */
     if (note->id) dpg_set_whole(L, "id", (int64_t)note->id);
     if (note->credential) dpg_set_whole(L, "credential", (int64_t)note->credential);
     if (note->attempt) dpg_set_whole(L, "attempt", note->attempt);
     if (note->http_status) dpg_set_whole(L, "status", note->http_status);
-    if (note->event == DPG_EVENT_RETRY || note->event == DPG_EVENT_GATE_CLOSED)
-        dpg_set_seconds(L, "wait", note->wait_ms);
+    if (has_wait(note)) dpg_set_seconds(L, "wait", note->wait_ms);
     if (note->event == DPG_EVENT_RESPONSE) dpg_set_seconds(L, "elapsed", note->elapsed_ms);
     if (note->generation) dpg_set_whole(L, "generation", note->generation);
     if (note->code[0]) dpg_set_str(L, "code", dpg_cstr(note->code));
@@ -217,13 +225,12 @@ static void push_asked(lua_State *L, const dpg_store_asked *asked)
 }
 
 /*
- * engine:next(quiet) -> nil | "done", id | "want", id | "data", id | "event", name, fields (id first; nil when `quiet`:
- * nobody listens) | "store", { ask, op, identity, owner, ttl, bytes, expected, reserve }
+ * engine:next() -> nil | "done", id | "want", id | "data", id | "event", name, fields | "store", { ask, op, identity, owner,
+ * ttl, bytes, expected, reserve }
  */
 static int l_next(lua_State *L)
 {
     dpg_engine_box *box = check_box(L);
-    bool quiet = lua_toboolean(L, 2) != 0;
     dpg_note note;
 
     lua_settop(L, 1);
@@ -239,7 +246,6 @@ static int l_next(lua_State *L)
     case DPG_NOTE_DATA: break;
     case DPG_NOTE_EVENT:
         lua_pushliteral(L, "event");
-        if (quiet) return 1;
         lua_pushstring(L, dpg_event_name(note.event));
         push_event(L, &note);
         return 3;
@@ -284,12 +290,15 @@ static void push_headers(lua_State *L, const dpg_header *headers, size_t n)
     }
 }
 
-/* … table name: pushes the value of this header, joined likewise; false: there is none, and nothing is pushed. */
-static bool push_named(lua_State *L, const dpg_header *headers, size_t n)
+/* Pushes the value of the header whose name is at `index`, joined likewise; false: there is none, and nothing is pushed. */
+static bool push_named(lua_State *L, const dpg_header *headers, size_t n, int index)
 {
     size_t len;
-    const char *name = lua_tolstring(L, -1, &len);
+    const char *name;
     bool found = false;
+
+    if (lua_type(L, index) != LUA_TSTRING) luaL_error(L, "names of headers expected");
+    name = lua_tolstring(L, index, &len);
 
     for (size_t i = 0; i < n; i++) {
         if (headers[i].name.len != len || memcmp(headers[i].name.ptr, name, len) != 0) continue;
@@ -301,28 +310,39 @@ static bool push_named(lua_State *L, const dpg_header *headers, size_t n)
     return found;
 }
 
-/* … table: those headers whose names stand in the sequence at `names`. */
+/* Pushes a table of those headers whose names stand in the sequence at `names`. */
 static void push_some_headers(lua_State *L, const dpg_header *headers, size_t n, int names)
 {
     int count = (int)lua_rawlen(L, names);
 
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, count < 64 ? count : 64);
     for (int i = 1; i <= count; i++) {
         lua_rawgeti(L, names, i);
-        if (lua_type(L, -1) != LUA_TSTRING) luaL_error(L, "names of headers expected");
-        if (push_named(L, headers, n)) lua_rawset(L, -3);
+        if (push_named(L, headers, n, -1)) lua_rawset(L, -3);
         else lua_pop(L, 1);
+    }
+}
+
+/* … info: adds the headers that stand in the table at `fields`, each under the name that it has there, if they aren't empty. */
+static void set_fields(lua_State *L, const dpg_header *headers, size_t n, int fields)
+{
+    for (lua_pushnil(L); lua_next(L, fields);) { /* … info, header, field */
+        if (push_named(L, headers, n, -2)) {
+            if (lua_rawlen(L, -1)) lua_rawset(L, -4);
+            else lua_pop(L, 2);
+        } else {
+            lua_pop(L, 1);
+        }
     }
 }
 
 static void set_info(lua_State *L, const dpg_completion *c)
 {
     dpg_set_whole(L, "attempts", c->attempts);
-    dpg_set_whole(L, "sent", c->sent);
     if (c->retry_after_ms >= 0) dpg_set_seconds(L, "retry_after", c->retry_after_ms);
 }
 
-#define INFO_ROOM 8 /* three, and what the Lua layer says of the answer beside them */
+#define INFO_ROOM 8 /* also for what the Lua layer adds */
 
 /* The field of `as`, a stack index or nothing at all, is left on the stack, and its index returned; 0: there is none. */
 static int optional_table(lua_State *L, int as, const char *name)
@@ -332,25 +352,33 @@ static int optional_table(lua_State *L, int as, const char *name)
     return lua_isnil(L, -1) ? 0 : lua_gettop(L);
 }
 
-/* Pushes a whole answer as take() says; `as` is at 3: nil, or a table. */
-static int push_answer(lua_State *L, const dpg_completion *c)
+/* Pushes an answer whole: status, headers, body, info. */
+static int push_all(lua_State *L, const dpg_completion *c)
 {
-    bool is_json = !lua_isnil(L, 3) && c->status / 100 == 2;
-    int names = 0, wanted = 0, lists = 0, body;
+    dpg_lua_pushint(L, c->status);
+    push_headers(L, c->headers, c->header_count);
+    push_bytes(L, c->body);
+    lua_createtable(L, 0, INFO_ROOM);
+    set_info(L, c);
+    dpg_set_whole(L, "sent", c->sent);
+    return 4;
+}
 
-    if (!lua_isnil(L, 3)) {
-        names = optional_table(L, 3, "headers");
-        wanted = optional_table(L, 3, "wanted");
-        lists = optional_table(L, 3, "lists");
-    }
+/* Pushes an answer as the table at `as` says: status, headers, body, info, value. */
+static int push_as(lua_State *L, const dpg_completion *c, int as)
+{
+    int fields = optional_table(L, as, "answer"), names = optional_table(L, as, "headers");
+    int wanted = optional_table(L, as, "wanted"), lists = optional_table(L, as, "lists"), body;
+
     dpg_lua_pushint(L, c->status);
     if (names) push_some_headers(L, c->headers, c->header_count, names);
-    else push_headers(L, c->headers, c->header_count);
+    else lua_pushnil(L);
     lua_pushnil(L);
     body = lua_gettop(L);
     lua_createtable(L, 0, INFO_ROOM);
     set_info(L, c);
-    if (is_json) {
+    if (fields) set_fields(L, c->headers, c->header_count, fields);
+    if (c->status / 100 == 2) {
         int pushed = dpg_push_json_wanted(L, c->body, wanted, lists);
 
         if (pushed == 1) return 5;
@@ -362,10 +390,11 @@ static int push_answer(lua_State *L, const dpg_completion *c)
 }
 
 /*
- * engine:take(id [, as { headers, wanted, lists }]) -> status, headers, body, info { attempts, sent, retry_after }, value
- * | nil, err. With `as`, the body of a 2xx is read as core.decode(body, nil, as.wanted, as.lists) would, without becoming a
- * string first: then it is nil, and `value` what it says; what is no JSON still comes as a body. The headers are those of
- * the sequence as.headers, or all.
+ * engine:take(id) -> status, headers, body, info { attempts, sent, retry_after } | nil, err
+ * engine:take(id, as { answer, headers, wanted, lists }) -> status, headers, body, info { attempts, retry_after … }, value
+ * | nil, err. The body of a 2xx is read as core.decode(body, nil, as.wanted, as.lists) would, without becoming a string
+ * first: then it is nil, and `value` what it says; what is no JSON, or no 2xx, comes as a body. Of the headers those of
+ * the sequence as.headers become a table, and those of as.answer (header = field) join `info`.
  */
 static int l_take(lua_State *L)
 {
@@ -384,8 +413,9 @@ static int l_take(lua_State *L)
     if (c->error.kind != DPG_KIND_NONE) {
         dpg_push_failure(L, &c->error);
         set_info(L, c);
+        dpg_set_whole(L, "sent", c->sent);
     } else {
-        results = push_answer(L, c);
+        results = lua_isnil(L, 3) ? push_all(L, c) : push_as(L, c, 3);
     }
     dpg_completion_clear(c);
     return results;
@@ -561,6 +591,15 @@ static int l_answer(lua_State *L)
     return 1;
 }
 
+/* engine:listen(): from here on there are events, too */
+static int l_listen(lua_State *L)
+{
+    dpg_engine_box *box = check_box(L);
+
+    if (box->engine) dpg_engine_listen(box->engine);
+    return 0;
+}
+
 /* engine:is_holding() -> is a lock held, for which a program is kept waiting? */
 static int l_is_holding(lua_State *L)
 {
@@ -593,6 +632,7 @@ static const luaL_Reg methods[] = {
     {"cancel", l_cancel},
     {"abandon", l_abandon},
     {"answer", l_answer},
+    {"listen", l_listen},
     {"is_holding", l_is_holding},
     {"counts", l_counts},
     {"finish", l_finish},
