@@ -301,8 +301,7 @@ static int l_take(lua_State *L)
         lua_createtable(L, 0, 3);
         set_info(L, c);
     }
-    dpg_completion_clear(c);
-    memset(c, 0, sizeof *c);
+    dpg_engine_dispose(box->engine, c);
     return failed ? 2 : 4;
 }
 
