@@ -174,7 +174,7 @@ void dpg_wake_free(dpg_wake *wake);
 
 /* From any thread; neither ever waits. Raised is raised: a second time does nothing. In a child made by fork both do nothing. */
 void dpg_wake_raise(dpg_wake *wake); /* takes NULL */
-void dpg_wake_lower(dpg_wake *wake);
+bool dpg_wake_lower(dpg_wake *wake); /* false: a SOCKET's client hears nothing, since no descriptor was left for it */
 
 int dpg_wake_fd(const dpg_wake *wake); /* FD: borrowed, to be polled and no more; SOCKET: -1 */
 /* SOCKET: where to connect; FD: "". A client connects, lowers, drains, and only then waits for a byte; at any time it may close. */
