@@ -37,7 +37,7 @@ function Archives:list(options)
   return self._session:_call("archives:list", catalog.archives.list, {}, nil, options)
 end
 
----Walks the archives that are ready.
+---Walks the archives that are ready. Raises errors; `it:next()` returns them.
 ---@param options? dpg.ListOptions  `limit` is the size of a page (200)
 ---@return dpg.Iterator
 function Archives:each(options)

@@ -23,7 +23,7 @@ function Sets:list(options)
   return self._session:_call("sets:list", catalog.sets.list, {}, nil, options)
 end
 
----Walks the sets of one level.
+---Walks the sets of one level. Raises errors; `it:next()` returns them.
 ---@param options? dpg.SetListOptions  `limit` is the size of a page (200)
 ---@return dpg.Iterator
 function Sets:each(options)
@@ -56,7 +56,7 @@ function Sets:images(public_uuid, options)
   return self._session:_call("sets:images", catalog.sets.images, { public_uuid }, nil, options)
 end
 
----Walks a set's images, in gallery order.
+---Walks a set's images, in gallery order. Raises errors; `it:next()` returns them.
 ---@param public_uuid string
 ---@param options? dpg.ListOptions  `limit` is the size of a page (200)
 ---@return dpg.Iterator
