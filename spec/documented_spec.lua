@@ -1,5 +1,5 @@
--- Every public function says what it does, what it takes, what it gives back and how it fails. Public is what `dpg` has,
--- and whatever can be reached from it by the types of arguments, fields and results: so none can be left out by
+-- Every public function says what it does, what it takes, what it gives back and how it fails. Public is what `dpg`
+-- has, and whatever can be reached from it by the types of arguments, fields and results: so none can be left out by
 -- forgetting it.
 local annotations = require "support.annotations"
 local dpg = require "dpg"
