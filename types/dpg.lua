@@ -134,7 +134,7 @@
 ---@field idempotency_key? fun(): string  for a whole session a function only: each write has a key of its own
 
 ---@class dpg.ServiceOptions: dpg.Config
----@field token string
+---@field token string|nil  without one dpg.service gives nil and an error: os.getenv "DPG_TOKEN" may be handed in
 
 ---@class dpg.ResumeOptions: dpg.Config
 ---@field store dpg.Store|dpg.LuaStore
@@ -374,8 +374,8 @@
 ---@overload fun(): string?
 ---@field next fun(self: dpg.Chunks): string?, dpg.Error?  after an error it goes on behind the last bytes
 ---@field close fun(self: dpg.Chunks)
----@field length? integer  of the whole file
----@field filename? string
+---@field length? integer  of the whole file, once it is known
+---@field filename? string  the server's word: not to be trusted as a path
 ---@field etag? string
 
 ---@class dpg.FileResult
