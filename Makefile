@@ -263,6 +263,9 @@ format: ## lay the C files out as .clang-format says
 
 library: $(LIBRARY)/libdpg.a $(LIBRARY)/$(SONAME) ## libdpg, the core for C programs: build/lib/libdpg.a and .so
 
+doc: ## the documentation as a site: build/site
+	@"$(LUA)" tools/site.lua '$(BUILD)/site'
+
 # ---- packages (doc/packaging.md) ----------------------------------------------------------------------------------
 
 PREFIX  = /usr/local
@@ -332,4 +335,4 @@ help: ## this list
 
 FORCE:
 .PHONY: module modules bench bench-json instructions wanted test test-c spec hosts sim check asan tsan valgrind checked torture tortured fuzz fuzzed \
-  coverage windows format library install install-sandbox install-cli install-library dist deb deb-try installed demo clean help FORCE
+  coverage windows format doc library install install-sandbox install-cli install-library dist deb deb-try installed demo clean help FORCE
