@@ -38,7 +38,7 @@ function Archives:list(options)
 end
 
 ---Walks the archives that are ready. Raises errors; `it:next()` returns them.
----@param options? dpg.ListOptions  `limit` is the size of a page (200)
+---@param options? dpg.WalkOptions  `limit` is the size of a page (200)
 ---@return dpg.Iterator
 function Archives:each(options)
   return self._session:_each("archives:each", catalog.archives.list, {}, options)

@@ -24,7 +24,7 @@ function Keywords:list(options)
 end
 
 ---Walks the whole vocabulary. Raises errors; `it:next()` returns them.
----@param options? dpg.KeywordListOptions  `limit` is the size of a page (200)
+---@param options? dpg.KeywordWalkOptions  `limit` is the size of a page (200)
 ---@return dpg.Iterator
 function Keywords:each(options)
   return self._session:_each("keywords:each", catalog.keywords.list, {}, options)

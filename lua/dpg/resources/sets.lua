@@ -24,7 +24,7 @@ function Sets:list(options)
 end
 
 ---Walks the sets of one level. Raises errors; `it:next()` returns them.
----@param options? dpg.SetListOptions  `limit` is the size of a page (200)
+---@param options? dpg.SetWalkOptions  `limit` is the size of a page (200)
 ---@return dpg.Iterator
 function Sets:each(options)
   return self._session:_each("sets:each", catalog.sets.list, {}, options)
@@ -58,7 +58,7 @@ end
 
 ---Walks a set's images, in gallery order. Raises errors; `it:next()` returns them.
 ---@param public_uuid string
----@param options? dpg.ListOptions  `limit` is the size of a page (200)
+---@param options? dpg.WalkOptions  `limit` is the size of a page (200)
 ---@return dpg.Iterator
 function Sets:each_image(public_uuid, options)
   return self._session:_each("sets:each_image", catalog.sets.images, { public_uuid }, options)
