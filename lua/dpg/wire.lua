@@ -22,6 +22,9 @@ M.LIST_IN_QUERY = "repeat"
 -- A: the header of an answer that names the request, for support.
 M.REQUEST_ID_HEADER = "x-request-id"
 
+-- The headers that an answer in memory is read by.
+M.HEADERS = { "etag", "date", "content-type", M.REQUEST_ID_HEADER, "x-has-more", "x-next-offset" }
+
 -- A: codes that mean that the mfa_token itself is gone, not that the code was wrong.
 M.MFA_TOKEN_GONE = {
   mfa_token_expired = true, mfa_token_invalid = true, invalid_mfa_token = true, token_expired = true,
