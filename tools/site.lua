@@ -20,10 +20,22 @@ local source = require "site.source"
 
 local OUT = arg[1] or "build/site"
 local ASSETS = "tools/site/assets/"
+local MARK = ".made-by-make-doc"
 
 if not markdown.is_here() then
   io.stderr:write "dpg: cmark-gfm is not installed, and it reads the pages; ./dev doc installs it\n"
   os.exit(2)
+end
+
+-- Only what this has made is replaced: a folder with anything else in it may be somebody's work.
+do
+  local pipe = assert(io.popen("ls -A '" .. OUT:gsub("'", "'\\''") .. "' 2>/dev/null"))
+  local there = pipe:read "*a"
+  pipe:close()
+  if there ~= "" and not endpoints.read(OUT .. "/" .. MARK) then
+    io.stderr:write("dpg: ", OUT, " holds something else than a site; name another folder, or an empty one\n")
+    os.exit(2)
+  end
 end
 
 local problems = {}
@@ -205,7 +217,7 @@ local function write(address, text)
   size = size + #text
 end
 
-os.execute("rm -rf " .. quote(OUT) .. " && mkdir -p " .. quote(OUT))
+os.execute("rm -rf " .. quote(OUT))
 local number = 0
 for address, text in pairs(finished) do
   write(address, text)
@@ -220,6 +232,7 @@ for _, name in ipairs { "style.css", "site.js", "icon.svg" } do
   files[name] = true
 end
 write("search.js", index:script())
+write(MARK, "This folder is removed and made anew by make doc.\n")
 files["search.js"] = true
 
 local dead, links = check.links(finished, files)

@@ -73,6 +73,7 @@
       else if (text.indexOf(word) >= 0 || entry[2].toLowerCase().indexOf(word) >= 0) sum += 2;
       else return 0;
     }
+    if (words.length > 1 && (title + " " + text).replace(/[-_]/g, " ").indexOf(words.join(" ")) >= 0) sum += 3;
     return sum + (entry[4] === "function" ? 1 : 0) + 4 / (4 + title.length);
   }
 
@@ -113,7 +114,7 @@
     found.forEach(function (pair) {
       var entry = pair[1], link = document.createElement("a");
       link.href = top + entry[0];
-      link.className = entry[4];
+      link.className = "of-" + entry[4];
       text(link, "b", words, entry[1]);
       if (entry[2]) text(link, "i", words, entry[2]);
       text(link, "span", words, excerpt(entry[3], words));
