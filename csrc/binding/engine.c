@@ -417,7 +417,7 @@ static int l_take(lua_State *L)
     } else {
         results = lua_isnil(L, 3) ? push_all(L, c) : push_as(L, c, 3);
     }
-    dpg_completion_clear(c);
+    dpg_engine_dispose(box->engine, c);
     return results;
 }
 
