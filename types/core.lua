@@ -132,9 +132,6 @@ function engine:wait(ms) end
 ---@return table? fields
 function engine:next() end
 
----From here on there are events, too. Twice is fine.
-function engine:listen() end
-
 ---The answer of a store that the host keeps. One that nobody waits for any more is dropped.
 ---@param ask integer
 ---@param outcome "done"|"busy"|"changed"|"failed"

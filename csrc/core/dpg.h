@@ -136,7 +136,7 @@ typedef struct dpg_engine_options {
     int max_connections; /* transfers at once (exchanges are not counted); 0: 16 */
     bool no_http2;       /* HTTP/1.1 only */
     double retry_budget; /* retries in store for each origin; 0: 100; below 0: none */
-    bool events;         /* put events in the outbox, as after dpg_engine_listen() */
+    bool events;         /* put events in the outbox */
 } dpg_engine_options;
 #define DPG_ENGINE_OPTIONS_INIT \
     {                           \
@@ -283,8 +283,8 @@ typedef struct dpg_spec {
 dpg_status dpg_engine_start(dpg_engine *engine, const dpg_spec *spec, dpg_id *out, dpg_error *err);
 
 /*
- * Turn the engine until something is in the outbox or `ms` have passed, whichever comes first; 0 turns it once. (That an
- * attempt has started is in there, but ends no wait: what follows does, or `ms`.) It goes on past `ms` (5 s at most) while a refresh token is between its mark and its save: a script may compute for minutes
+ * Turn the engine until something is in the outbox or `ms` have passed, whichever comes first; 0 turns it once. It goes
+ * on past `ms` (5 s at most) while a refresh token is between its mark and its save: a script may compute for minutes
  * once it has control back. With a thread it only waits for the outbox, `ms` at most.
  */
 dpg_status dpg_engine_wait(dpg_engine *engine, int64_t ms, dpg_error *err);
@@ -328,9 +328,6 @@ typedef struct dpg_note {
     char method[12];
     char path[160]; /* without query */
 } dpg_note;
-
-/* From here on there are events in the outbox, too: for nobody they aren't even made. Twice is fine. */
-void dpg_engine_listen(dpg_engine *engine);
 
 /* The next note; *note is always set. */
 void dpg_engine_next(dpg_engine *engine, dpg_note *note);

@@ -13,8 +13,6 @@
 #include "gate.h"
 #include "os.h"
 
-#include <stdatomic.h>
-
 #if defined(__GNUC__)
 #pragma GCC visibility push(hidden)
 #endif
@@ -208,12 +206,12 @@ struct dpg_engine {
     /* Never changed. */
     dpg_drivers drivers;
     uint64_t process; /* the one that made it */
+    bool events;
     int max_connections;
     double budget;
     dpg_os_monitor *monitor;
 
     /* Shared. */
-    atomic_bool events; /* somebody listens */
     bool closed;       /* no new work */
     bool hosted_end;   /* the host goes on answering what its stores are asked, until all is finished */
     dpg_list inbox;    /* calls that were started, and not begun */
@@ -223,7 +221,6 @@ struct dpg_engine {
     bool unused;       /* some credential may have lost its last user */
     dpg_list outbox;   /* dpg_out: events and ended calls */
     size_t outbox_count;
-    size_t starts; /* of those, the events that end no wait of a stepped engine */
     dpg_ids ids; /* all calls: under way, and ended but not taken */
     size_t live, untaken;
     dpg_id last_id;
@@ -286,7 +283,6 @@ void dpg_engine_put_ask(dpg_engine *e, dpg_outgoing *ask);
 /* Those with "locked" are called with the monitor held. */
 void dpg_out_put_locked(dpg_engine *e, dpg_out *out, dpg_note_type type, dpg_flow *f); /* nothing if it is there */
 void dpg_out_drop_locked(dpg_engine *e, dpg_out *out);                                 /* likewise if it isn't */
-bool dpg_outbox_is_urgent(const dpg_engine *e); /* is there anything that ends a wait? Of a stepped engine */
 void dpg_outbox_free(dpg_engine *e);
 
 /* engine_thread.c */

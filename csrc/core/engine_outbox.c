@@ -32,30 +32,14 @@ void dpg_out_drop_locked(dpg_engine *e, dpg_out *out)
     e->outbox_count--;
 }
 
-bool dpg_outbox_is_urgent(const dpg_engine *e)
-{
-    return e->outbox_count > e->starts;
-}
-
-void dpg_engine_listen(dpg_engine *e)
-{
-    if (dpg_engine_is_mine(e)) atomic_store(&e->events, true);
-}
-
-static bool is_start(const dpg_note *note)
-{
-    return note->type == DPG_NOTE_EVENT && note->event == DPG_EVENT_START;
-}
-
 void dpg_engine_say(dpg_engine *e, const dpg_note *note)
 {
     dpg_outgoing *out;
 
-    if (!atomic_load(&e->events) || (out = dpg_calloc(1, sizeof *out)) == NULL) return;
+    if (!e->events || (out = dpg_calloc(1, sizeof *out)) == NULL) return;
     out->note = *note;
     dpg_engine_lock(e);
     put(e, &out->outgoing);
-    if (is_start(note)) e->starts++;
     dpg_engine_unlock(e);
 }
 
@@ -83,7 +67,6 @@ static bool next(dpg_engine *e, dpg_note *note)
         dpg_credential *from = DPG_LIST_ITEM(out, dpg_outgoing, outgoing)->from;
 
         *note = DPG_LIST_ITEM(out, dpg_outgoing, outgoing)->note;
-        if (is_start(note)) e->starts--;
         if (from) {
             from->ask_waits = false;
             from->ask_taken = dpg_engine_now_ms(e); /* its time limit counts from here */

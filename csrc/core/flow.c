@@ -20,7 +20,7 @@ static void say(dpg_flow *f, dpg_event event, int64_t wait_ms, const char *code)
         .type = DPG_NOTE_EVENT, .id = f->id, .event = event, .attempt = f->call.attempt, .wait_ms = wait_ms};
     dpg_moment now;
 
-    if (!atomic_load(&f->engine->events)) return;
+    if (!f->engine->events) return;
     if (f->credential) note.credential = f->credential->number;
     if (event == DPG_EVENT_RESPONSE || event == DPG_EVENT_RETRY) {
         dpg_engine_now(f->engine, &now);

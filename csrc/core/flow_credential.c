@@ -151,7 +151,7 @@ static void say_exchange(dpg_credential *c, dpg_event event, int status, const c
     dpg_moment now;
     dpg_url url;
 
-    if (!atomic_load(&c->engine->events)) return;
+    if (!c->engine->events) return;
     dpg_engine_now(c->engine, &now);
     if (event == DPG_EVENT_RESPONSE) note.elapsed_ms = now.boot_ms - c->begun_boot_ms;
     snprintf(note.method, sizeof note.method, "POST");

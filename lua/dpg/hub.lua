@@ -204,7 +204,7 @@ end
 function Hub:hear()
   if self.is_heard then return end
   self.is_heard = true
-  self.engine:listen()
+  self.engine:listen(true)
 end
 
 ---`on_event` hears of what a credential does beside calls: rotations, the store.

@@ -130,10 +130,7 @@ local function lists_in(request)
   return request.row.result ~= "object" and wire.LISTS or nil
 end
 
-local function handed_out(request)
-  local result = request.row.result
-  local as = result == "page" and AS_PAGE or result and AS_ANY or AS_RAW
-  if not request.wanted then return as end
+local function chosen(as, request)
   return { answer = as.answer, headers = as.headers, wanted = request.wanted, lists = lists_in(request) }
 end
 
@@ -151,7 +148,9 @@ local function complete(self, request, options)
   if settings.cache and request.method == "GET" and not (etag or request.headers) then
     look_up(self, settings.cache, request)
   else
-    request.as = handed_out(request)
+    local result = request.row.result
+    local as = result == "page" and AS_PAGE or result and AS_ANY or AS_RAW
+    request.as = request.wanted and chosen(as, request) or as
   end
   return prepared(self, request, options)
 end
@@ -335,7 +334,7 @@ end
 ---@return dpg.Me? me
 ---@return dpg.Answer|dpg.Error answer_or_err
 function Session:me(options)
-  local value, answer = self:_call("session:me", catalog.me, {}, nil, options)
+  local value, answer = self:_call("session:me", catalog.me, nil, nil, options)
   if value == nil then return nil, answer end
   local me = wire.me(value)
   if not me then
@@ -344,7 +343,7 @@ function Session:me(options)
     })
   end
   self._capabilities = {}
-  for _, scope in ipairs(me.capabilities) do self._capabilities[scope] = true end
+  for i = 1, #me.capabilities do self._capabilities[me.capabilities[i]] = true end
   return me, answer
 end
 
