@@ -179,6 +179,14 @@ $(BUILD)/bench/%: bench/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,cc $<)
 	$(Q)$(COMPILE) -o $@ $< $(CURL_LIBS)
+$(BUILD)/bench/alone.so: bench/alone.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,cc $<)
+	$(Q)$(COMPILE) $$(pkg-config --cflags lua5.4) -shared -o $@ $<
+INSTRUCTIONS = $(if $(shell command -v valgrind),$(BUILD)/lua5.4/dpg/core.so $(BUILD)/bench/alone.so)
+instructions: $(INSTRUCTIONS) $(if $(PROFILE),$(BUILD)/bench/native) ## instructions of a fixed script (WRITE=1 keeps them, PROFILE=me|at-once|write|page|fields: where they go)
+	@BUILD='$(BUILD)' CFLAGS='$(CFLAGS)' LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/lua5.4/?.so;;' \
+	  lua5.4 bench/instructions.lua $(if $(WRITE),--write) $(if $(PROFILE),--profile $(PROFILE))
 wanted: $(WANTED)
 	@:
 
@@ -201,9 +209,9 @@ hosts: ## the specs of the public face in every host (nginx: in `test`), on ever
 sim: $(SIM) ## the simulator (SEED=n replays one seed with a trace; SIM_SEEDS=n)
 	@$(BUILD)/sim $(if $(SEED),--seed $(SEED),--seeds $(SIM_SEEDS))
 
-check: ## luacheck, clang-format, headers, layers, exports, lists, versions, doc/api.md, links
-	$(call build,$(MODULE))
-	@CC='$(CC)' FLAGS='$(FLAGS)' BUILD='$(BUILD)' LUA='$(LUA)' FORMAT='$(FORMAT)' C_FILES='$(C_FILES)' tools/check
+check: ## luacheck, clang-format, headers, layers, exports, lists, versions, doc/api.md, links, instructions
+	$(call build,$(MODULE) $(INSTRUCTIONS))
+	@CC='$(CC)' FLAGS='$(FLAGS)' CFLAGS='$(CFLAGS)' BUILD='$(BUILD)' LUA='$(LUA)' FORMAT='$(FORMAT)' C_FILES='$(C_FILES)' tools/check
 
 # The address sanitizer must come first in the process, so the runner preloads it into the (uninstrumented) Lua.
 SANITIZE = -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -255,6 +263,9 @@ format: ## lay the C files out as .clang-format says
 
 library: $(LIBRARY)/libdpg.a $(LIBRARY)/$(SONAME) ## libdpg, the core for C programs: build/lib/libdpg.a and .so
 
+doc: ## the documentation as a site: build/site
+	@"$(LUA)" tools/site.lua '$(BUILD)/site'
+
 # ---- packages (doc/packaging.md) ----------------------------------------------------------------------------------
 
 PREFIX  = /usr/local
@@ -264,6 +275,7 @@ DESTDIR =
 luaver  = $(shell $(LUA) -e 'io.write((_VERSION:gsub("Lua ", "")))')
 LUA_SHARE = $(PREFIX)/share/lua/$(luaver)
 LUA_LIB   = $(LIBDIR)/lua/$(luaver)
+ZSH_DIR   = $(PREFIX)/share/zsh/site-functions
 # The command and the sandbox are packages of their own, as they are rocks of their own.
 CLIENT_LUA  = $(shell find lua/dpg -name '*.lua' ! -path 'lua/dpg/sandbox*' ! -path 'lua/dpg/cli*')
 SANDBOX_LUA = $(shell find lua/dpg -name '*.lua' -path 'lua/dpg/sandbox*')
@@ -274,15 +286,21 @@ copy_lua = @for f in $(1); do \
 
 install: $(MODULE) ## the client for LUA below PREFIX (/usr/local); DESTDIR=, LIBDIR=, LUA_SHARE= and LUA_LIB= as usual
 	$(call copy_lua,$(CLIENT_LUA))
+	$(call copy,644,types/dpg.lua,$(LUA_SHARE)/dpg/types.lua)
 	$(call copy,755,$(MODULE),$(LUA_LIB)/dpg/core.so)
 
 install-sandbox: ## the sandbox for LUA, and bin/dpg-sandbox
 	$(call copy_lua,$(SANDBOX_LUA))
 	$(call copy,755,bin/dpg-sandbox,$(PREFIX)/bin/dpg-sandbox)
+	$(call copy,644,debian/dpg-sandbox.1,$(PREFIX)/share/man/man1/dpg-sandbox.1)
 
-install-cli: ## the command for LUA, and bin/dpg
+install-cli: ## the command for LUA, bin/dpg, its man page and completions (ZSH_DIR=)
 	$(call copy_lua,$(CLI_LUA))
 	$(call copy,755,bin/dpg,$(PREFIX)/bin/dpg)
+	$(call copy,644,share/man/man1/dpg.1,$(PREFIX)/share/man/man1/dpg.1)
+	$(call copy,644,share/bash-completion/completions/dpg,$(PREFIX)/share/bash-completion/completions/dpg)
+	$(call copy,644,share/zsh/site-functions/_dpg,$(ZSH_DIR)/_dpg)
+	$(call copy,644,share/fish/vendor_completions.d/dpg.fish,$(PREFIX)/share/fish/vendor_completions.d/dpg.fish)
 
 install-library: library ## libdpg, dpg.h and libdpg.pc below PREFIX
 	mkdir -p '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(PREFIX)/include'
@@ -317,5 +335,5 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-12s %s\n' "$$t" "$$d"; done
 
 FORCE:
-.PHONY: module modules bench bench-json wanted test test-c spec hosts sim check asan tsan valgrind checked torture tortured fuzz fuzzed \
-  coverage windows format library install install-sandbox install-cli install-library dist deb deb-try installed demo clean help FORCE
+.PHONY: module modules bench bench-json instructions wanted test test-c spec hosts sim check asan tsan valgrind checked torture tortured fuzz fuzzed \
+  coverage windows format doc library install install-sandbox install-cli install-library dist deb deb-try installed demo clean help FORCE

@@ -26,6 +26,7 @@ external_dependencies = {
 }
 
 local modules = {
+  ["dpg.ahead"] = "lua/dpg/ahead.lua",
   ["dpg.batch"] = "lua/dpg/batch.lua",
   ["dpg.cache"] = "lua/dpg/cache.lua",
   ["dpg.call"] = "lua/dpg/call.lua",
@@ -77,6 +78,7 @@ local modules = {
   ["dpg.user"] = "lua/dpg/user.lua",
   ["dpg.uuid"] = "lua/dpg/uuid.lua",
   ["dpg.wire"] = "lua/dpg/wire.lua",
+  ["dpg.types"] = "types/dpg.lua",
 }
 
 -- "make" builds the C part, with the very flags that the tests know, and the rest is copied as listed. LuaRocks' "builtin"

@@ -32,6 +32,7 @@ local modules = {
   ["dpg.cli.files"] = "lua/dpg/cli/files.lua",
   ["dpg.cli.images"] = "lua/dpg/cli/images.lua",
   ["dpg.cli.keywords"] = "lua/dpg/cli/keywords.lua",
+  ["dpg.cli.known"] = "lua/dpg/cli/known.lua",
   ["dpg.cli.login"] = "lua/dpg/cli/login.lua",
   ["dpg.cli.main"] = "lua/dpg/cli/main.lua",
   ["dpg.cli.out"] = "lua/dpg/cli/out.lua",
@@ -41,6 +42,7 @@ local modules = {
   ["dpg.cli.sets"] = "lua/dpg/cli/sets.lua",
   ["dpg.cli.sync"] = "lua/dpg/cli/sync.lua",
   ["dpg.cli.system"] = "lua/dpg/cli/system.lua",
+  ["dpg.cli.takes"] = "lua/dpg/cli/takes.lua",
 }
 
 -- "none" copies what is listed and no more; "builtin" would also install all of lua/, the client's modules included.
@@ -51,4 +53,5 @@ build = {
     lua = modules,
     bin = { "bin/dpg" },
   },
+  copy_directories = { "share" }, -- the man page and completions; `luarocks show --rock-dir dpg-cli` says where
 }

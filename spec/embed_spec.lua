@@ -1,5 +1,5 @@
--- examples/embed: built as its first lines say, and run for two seconds. It measures; what it measures is asserted
--- nowhere, since that is the machine's.
+-- examples/embed: built as its first lines and examples/embed/README.md say, and run for two seconds.
+-- It measures; what it measures is asserted nowhere, since that is the machine's.
 local boxes = require "support.box"
 local process = require "support.process"
 

@@ -1,7 +1,5 @@
--- Every example is run as its first lines say, by the Lua that runs this suite; so is every snippet of the README.
--- luacheck: globals setfenv loadstring load
+-- Every example is run as its first lines say, by the Lua that runs this suite.
 local boxes = require "support.box"
-local process = require "support.process"
 local sandbox = require "dpg.sandbox"
 
 -- The interpreter that runs this suite.
@@ -146,60 +144,5 @@ describe("the examples", function()
     assert.truthy(output:find("Omar Haddad is still signed in", 1, true))
     assert.truthy(output:match "waited [2-9]%.%d+ s, then got 5 keywords")
     assert.truthy(output:find("0 families revoked", 1, true))
-  end)
-end)
-
--- The README's Lua blocks, in their order, share their locals like one program; the API's address is the sandbox's.
-describe("the README's snippets", function()
-  local box
-  setup(function() box = boxes.start() end)
-  teardown(function() box:stop() end)
-
-  it("run", function()
-    local blocks = {}
-    local file = assert(io.open "README.md")
-    for block in file:read "*a":gmatch "```lua\n(.-)```" do blocks[#blocks + 1] = block end
-    file:close()
-    assert.equal(8, #blocks)
-
-    local dpg = require "dpg"
-    local person, printed = box.people.omar, {}
-    local function at_the_box(fn)
-      return function(options)
-        options.base_url = box.base_url
-        if options.store then options.store = dpg.store.memory() end
-        return fn(options)
-      end
-    end
-    local shown = setmetatable({
-      service = at_the_box(dpg.service), sign_in = at_the_box(dpg.sign_in), resume = at_the_box(dpg.resume),
-    }, { __index = dpg })
-    local values = {
-      DPG_TOKEN = box.token, HOME = "/nowhere", DPG_LOGIN = person.login, DPG_PASSWORD = person.password,
-    }
-    local environment = setmetatable({
-      require = function(name) return name == "dpg" and shown or require(name) end,
-      os = { getenv = function(name) return values[name] end },
-      io = { write = function() end, read = function() return person.code end },
-      print = function(...) printed[#printed + 1] = tostring((...)) end,
-    }, { __index = _G })
-
-    local program = table.concat(blocks, "\n"):gsub("local dpg = require \"dpg\"\n", "")
-    program = "local dpg = require 'dpg'\nlocal uuid, folder = ...\n" .. program
-    local chunk
-    if setfenv then
-      chunk = setfenv(assert(loadstring(program, "=README")), environment)
-    else
-      chunk = assert(load(program, "=README", "t", environment))
-    end
-    local first = dpg.assert(dpg.assert(dpg.service { token = box.token, base_url = box.base_url }).images:list {
-      limit = 1 })
-    local folder = process.folder()
-    process.write_file(folder .. "/stage.jpg", "a picture")
-    chunk(first.items[1].public_uuid, folder)
-    assert.equal("a picture", process.read_file(folder .. "/copy.jpg"))
-    assert.equal("Northlight Festival", printed[1])
-    assert.truthy(#printed > 1)
-    dpg.assert(first)
   end)
 end)

@@ -44,7 +44,7 @@ describe("libdpg", function()
     compile("status", ("$(PKG_CONFIG_PATH=%s/lib/pkgconfig pkg-config --libs libdpg)"):format(folder))
     assert.truthy(run("status", box.token):find "^200, %d+ bytes, 1 attempt\nexit 0$")
     assert.truthy(run("status", "dpg_api_live_unknown"):find "^401, %d+ bytes, 1 attempt\nexit 1$")
-    assert.truthy(run("status", "'a b'"):find "^status: the service token is not one: .*exit 1$")
+    assert.truthy(run("status", "'a b'"):find "^status: this is no service token: .*exit 1$")
     assert.truthy(run("status", "''"):find "^status: DPG_TOKEN holds no service token\nexit 1$")
   end)
 

@@ -1,4 +1,5 @@
--- examples/openresty: what its page makes of strangers' titles, and the whole of it, run as its README says.
+-- examples/openresty: what its page makes of strangers' titles, and the whole of it, run as
+-- examples/openresty/README.md says.
 local nginx = require "support.nginx"
 local process = require "support.process"
 local socket = require "socket"

@@ -5,7 +5,8 @@ local process = require "support.process"
 if process.name ~= "luajit" then return end -- nginx's Lua is the same, whichever Lua runs this
 
 -- Nginx hides its environment, so under a sanitizer the processes that sign_in_spec starts would not find its library.
-local QUICK = "session page batch objects cache endpoints" .. (os.getenv "CHECKER" == "asan" and "" or " sign_in")
+local QUICK = "session page prefetch batch objects cache endpoints"
+  .. (os.getenv "CHECKER" == "asan" and "" or " sign_in")
 local FILES = (os.getenv "DPG_NGINX_SPECS" or QUICK):gmatch "%S+"
 
 describe("inside nginx", function()

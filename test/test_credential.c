@@ -552,6 +552,67 @@ TEST("knows its own mark again when clearing it failed, and doubts nothing")
     end(&r);
 }
 
+/* The store's answer to what it was asked is lost: `done` says whether it was done. */
+static void unheard(rig *r, bool done)
+{
+    dpg_store_reply answer = {.outcome = DPG_STORE_FAILED, .unsure = true};
+
+    if (done) {
+        CHECK(r->action.store.bytes.len < sizeof r->stored);
+        memcpy(r->stored, r->action.store.bytes.ptr, r->action.store.bytes.len);
+        r->stored_len = r->action.store.bytes.len;
+    }
+    dpg_fail(&answer.error, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_no_answer", "no answer");
+    dpg_cred_store_replied(&r->c, &answer, &r->now);
+}
+
+TEST("knows its first mark again, of which it heard nothing, after a second one that was not made")
+{
+    rig r;
+    dpg_waiter w;
+
+    begin(&r, true);
+    want(&r, &w, "a", 0);
+    walk(&r, "Ld");
+    CHECK_INT(next(&r), 'm');
+    unheard(&r, true);
+    later(&r, 5000);
+    walk(&r, "Ld");
+    CHECK_INT(next(&r), 'm');
+    unheard(&r, false);
+    walk(&r, "u-");
+    CHECK_STR(w.error.code, "store_no_answer");
+    CHECK(is_marked(&r));
+    later(&r, 5000);
+    want(&r, &w, "a", 0);
+    walk(&r, "Ldmx"); /* with no_replay a mark that is taken for somebody else's would be the end */
+    tokens(&r, "at-1", "rt-2");
+    walk(&r, "su-");
+    check_bearer(&r, &w, "at-1");
+    end(&r);
+}
+
+TEST("looks whether a save of which it heard nothing was made, before it makes it again")
+{
+    for (int done = 0; done < 2; done++) {
+        rig r;
+        dpg_waiter w;
+
+        begin(&r, false);
+        want(&r, &w, "a", 0);
+        walk(&r, "Ldmx");
+        tokens(&r, "at-1", "rt-2");
+        CHECK_INT(next(&r), 's');
+        unheard(&r, done);
+        CHECK_INT(next(&r), '-');
+        later(&r, 6000);
+        want(&r, &w, "a", 0);
+        walk(&r, done ? "du-" : "dsu-");
+        check_bearer(&r, &w, "at-1");
+        end(&r);
+    }
+}
+
 TEST("doubts a mark that it does not know, and one that it gave up on")
 {
     rig r;

@@ -775,6 +775,29 @@ TEST("a name that objects share has one number, and there are only so many")
     dpg_buf_clear(&text);
 }
 
+TEST("expects the names of one object, and not what stands behind it")
+{
+    dpg_json json;
+
+    REQUIRE(dpg_json_read(&json, guarded_text("[{\"a\":1},\"zz\",{\"a\":1,\"zz\":2}]")) == DPG_OK);
+    CHECK(tape_ok(&json));
+    CHECK_INT(json.values[4].name, 0); /* "zz", a value */
+    CHECK_INT(json.name_count, 1);
+    dpg_json_clear(&json);
+}
+
+TEST("looks a few names ahead for the one that has come, and no further: else it might look at all of them, each time")
+{
+    dpg_json json;
+
+    REQUIRE(dpg_json_read(&json, guarded_text("[{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5},{\"d\":1}]")) == DPG_OK);
+    CHECK_INT(json.name_count, 1);
+    dpg_json_clear(&json);
+    REQUIRE(dpg_json_read(&json, guarded_text("[{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5},{\"e\":1}]")) == DPG_OK);
+    CHECK_INT(json.name_count, 0);
+    dpg_json_clear(&json);
+}
+
 TEST("gives back the text of any value as it came")
 {
     dpg_json json;

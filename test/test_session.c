@@ -331,6 +331,27 @@ TEST("keeps the lock when the successor can't be saved, tries again, and exchang
     finish(w);
 }
 
+TEST("sends nothing more when it is closed, but finishes the exchange that has left")
+{
+    world *w = begin();
+    world_client *c = &w->clients[0];
+    dpg_record r;
+
+    world_will(w, "/auth/token", (world_reply){.how = WORLD_SERVE, .after_ms = 1000});
+    world_get(c, "a", "/me");
+    world_get(c, "b", "/me"); /* it would need an exchange of its own */
+    world_turn(c, 500);
+    CHECK_INT(world_count(w, "/auth/token"), 1);
+    world_client_free(c, 5000);
+    r = stored(w);
+    CHECK_STR(r.refresh_token, "rt-1002");
+    CHECK(!r.in_flight);
+    dpg_record_clear(&r);
+    CHECK_INT(world_count(w, "/auth/token"), 1);
+    CHECK_INT(world_count(w, "/me"), 0);
+    finish(w);
+}
+
 TEST("sends an exchange that never left again, freely, with the same token")
 {
     world *w = begin();

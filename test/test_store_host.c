@@ -231,7 +231,9 @@ TEST("names who has the lock, for people")
     {
         dpg_completion done = take(&w->clients[0], world_get(&w->clients[0], "a", "/me"), 100000);
 
-        CHECK_STR(done.error.message, "the store is locked by process 4711 on moon");
+        CHECK_STR(done.error.message, "the store is locked by process 4711 on moon, and was not let go in time: try "
+                                      "again; if that goes on, look at "
+                                      "who holds it");
         dpg_completion_clear(&done);
     }
     finish(w);

@@ -154,7 +154,8 @@ static void refuse_the_impatient(dpg_cred *c, const dpg_moment *now)
     dpg_error err;
 
     dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_API, "rate_limited",
-             "the server asked for no token exchange in the next %lld s, which is longer than this call may take",
+             "the server asked for no token exchange in the next %lld s, which is longer than this call may take: "
+             "call again then, or give it a longer deadline",
              (long long)((until - now->boot_ms + 999) / 1000));
     err.http_status = 429;
     err.retry_after_ms = until - now->boot_ms;
@@ -432,8 +433,10 @@ static void locked(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         return;
     }
     if (reply->outcome == DPG_STORE_BUSY) {
-        dpg_fail(&c->trouble, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_busy", "the store is locked%s%s",
-                 reply->holder[0] ? " by " : "", reply->holder);
+        dpg_fail(
+            &c->trouble, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_busy",
+            "the store is locked%s%s, and was not let go in time: try again; if that goes on, look at who holds it",
+            reply->holder[0] ? " by " : "", reply->holder);
         dpg_cred_serve_living(c, now);
     } else { /* only what a sign-in brought is worth another try */
         wait = LOCK_AGAIN_MS;

@@ -69,7 +69,8 @@ void dpg_cred_marked(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
     if (reply->outcome == DPG_STORE_FAILED) err = reply->error;
     else
         dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_changed",
-                 "the stored record keeps changing under our lock");
+                 "the stored record keeps changing under our lock: something else writes to it; keep it elsewhere, or "
+                 "end that");
     dpg_cred_say(c, DPG_EVENT_STORAGE, err.code, err.message);
     dpg_cred_fail_walk(c, &err, now);
 }

@@ -225,7 +225,7 @@ dpg_status dpg_credential_service(dpg_engine *engine, dpg_str base_url, dpg_str 
 
     if (!dpg_wire_token_ok(token))
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "token",
-                        "the service token is not one: expected 1 to 16384 visible ASCII characters, without blanks");
+                        "this is no service token: 1 to 16384 visible ASCII characters expected, without blanks");
     if ((status = new_credential(engine, base_url, &c, err)) != DPG_OK) return status;
     if (!make_bearer(c, token)) {
         dpg_credential_destroy(c);

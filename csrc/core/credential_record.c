@@ -155,7 +155,10 @@ bool dpg_cred_read_stored(dpg_cred *c, dpg_record *r, dpg_error *err)
         if (dpg_record_peek(dpg_buf_str(&c->stored), &generation, family) == DPG_RECORD_NEWER)
             dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_newer",
                      "the stored record was written by a newer version of dpg; use that version, or another store");
-        else dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_damaged", "the stored record is damaged");
+        else
+            dpg_fail(
+                err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_damaged",
+                "the stored record is damaged, and is left as it is: put it right, or remove it and sign in again");
     } else if (!r->tombstone && strcmp(r->origin, c->origin) != 0) {
         dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_USAGE, "store_other_origin",
                  "the store holds a session of %.100s, and a token never goes to another origin: this is %.100s",

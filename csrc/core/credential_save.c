@@ -127,8 +127,10 @@ bool dpg_cred_keep_ours(dpg_cred *c, const dpg_record *r, bool as_before, const 
         return false;
     }
     if (c->stored_found && c->purpose == DPG_NEXT_ADOPT && (ours_once || (c->unheard && !as_before))) {
-        dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_changed",
-                 "another session was stored while it was not known whether this one was");
+        dpg_fail(
+            &err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_changed",
+            "another session was stored while it was not known whether this one was: go on with that one (dpg.resume), "
+            "or sign in again");
         dpg_cred_drop_next(c);
         if (c->job) dpg_cred_settle_job(c, c->job, ours_once ? NULL : &err);
         return false;
@@ -160,7 +162,8 @@ void dpg_cred_saved(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
     if (reply->outcome == DPG_STORE_FAILED) err = reply->error;
     else
         dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_changed",
-                 "the stored record keeps changing under our lock");
+                 "the stored record keeps changing under our lock: something else writes to it; keep it elsewhere, or "
+                 "end that");
     c->reload = reply->unsure;
     c->unheard = c->unheard || reply->unsure;
     dpg_cred_save_failed(c, &err, now);

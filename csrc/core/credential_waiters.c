@@ -222,17 +222,18 @@ static void put_history(const dpg_cred *c, dpg_error *err)
 void dpg_cred_auth_error(const dpg_cred *c, dpg_error *err)
 {
     static const char *const texts[][2] = {
-        {"no_session", "nobody is signed in: the store holds no session"},
-        {"signed_out", "signed out: the tokens have been forgotten"},
-        {"refused", "the server refused the refresh token: it was used elsewhere, was revoked or has expired"},
-        {"answer_lost",
-         "the answer to the last exchange was lost on its way, and the server takes the old token no more"},
+        {"no_session", "nobody is signed in: the store holds no session; sign in"},
+        {"signed_out", "signed out: the tokens have been forgotten; sign in again"},
+        {"refused", "the server refused the refresh token: it was used elsewhere, was revoked or has expired; "
+                    "sign in again"},
+        {"answer_lost", "the answer to the last exchange was lost on its way, and the server takes the old token no "
+                        "more; sign in again"},
     };
     const char *reason = c->reason[0] ? c->reason : "no_session", *text = texts[2][1];
 
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (strcmp(texts[i][0], reason) == 0) text = texts[i][1];
-    dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_AUTH, "sign_in_required", "%s; sign in again", text);
+    dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_AUTH, "sign_in_required", "%s", text);
     snprintf(err->reason, sizeof err->reason, "%s", reason);
     put_history(c, err);
 }

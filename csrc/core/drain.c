@@ -215,8 +215,9 @@ dpg_status dpg_drain_finish(dpg_drain *d, dpg_error *err)
 
     if (d->to != DPG_TO_FILE && d->to != DPG_TO_CHUNKS) return DPG_OK;
     if (d->length >= 0 && d->received < d->length)
-        return dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_NETWORK, "answer_cut", "only %lld of %lld bytes came",
-                        (long long)d->received, (long long)d->length);
+        return dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_NETWORK, "answer_cut",
+                        "the connection was cut: only %lld of %lld bytes came", (long long)d->received,
+                        (long long)d->length);
     if (d->to != DPG_TO_FILE) return DPG_OK;
     if (!d->begun && (status = begin(d, err)) != DPG_OK) return status; /* an empty one */
     return name_file(d, err);

@@ -99,7 +99,7 @@ static dpg_status check_sink(const dpg_spec *spec, dpg_error *err)
     else if (sink->window > WINDOW_MAX) wrong = "the window is at most 64 MiB";
     else if (dpg_str_eq(spec->method, DPG_LIT("HEAD"))) wrong = "the answer to HEAD has no body";
     if (!wrong) return DPG_OK;
-    return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "sink", "the sink is not one: %s", wrong);
+    return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "sink", "the answer can't go to that sink: %s", wrong);
 }
 
 /* Where a call goes. */
@@ -135,11 +135,11 @@ static dpg_status check_spec(const dpg_engine *e, const dpg_spec *spec, const dp
 
     if (!dpg_header_name_ok(spec->method) || spec->method.len > 32)
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "method",
-                        "the method is not one: expected GET, POST or the like");
+                        "this is no method of HTTP's: GET, POST or the like expected");
     if (!read_place(credential, spec->url, to))
         return dpg_fail(
             err, DPG_E_INVALID, DPG_KIND_USAGE, "url",
-            "the URL is not one: expected an absolute http(s) URL without blanks, control characters or a login");
+            "this is no URL to call: an absolute http(s) URL without blanks, control characters or a login expected");
     if (!to->https && !to->loopback)
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "insecure_url",
                         "plain http to %.*s: only a loopback address may be spoken to without TLS",
@@ -147,7 +147,7 @@ static dpg_status check_spec(const dpg_engine *e, const dpg_spec *spec, const dp
     for (size_t i = 0; i < spec->account.len; i++) /* it is a part of the record, and of the exchange */
         if (spec->account.ptr[i] <= 0x20 || spec->account.ptr[i] >= 0x7f || i > 200)
             return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "account",
-                            "the account is not one: expected a uuid, at most 200 visible ASCII characters");
+                            "this is no account's uuid: at most 200 visible ASCII characters expected");
     if (credential && credential->engine != e)
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "other_engine",
                         "this credential belongs to another engine");

@@ -119,7 +119,8 @@ static void finish(dpg_flow *f)
     case DPG_END_NO_BEARER: err = f->as.waiter.error; break;
     case DPG_END_GATED:
         dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_API, "rate_limited",
-                 "rate limited: the server asked to wait %lld s, which is longer than this call may take",
+                 "rate limited: the server asked to wait %lld s, which is longer than this call may take: "
+                 "call again then, or give it a longer deadline",
                  (long long)((f->call.retry_after_ms + 999) / 1000));
         err.http_status = 429;
         err.retry_after_ms = f->call.retry_after_ms;

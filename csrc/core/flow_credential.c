@@ -105,7 +105,8 @@ void dpg_credential_store_late(dpg_engine *e, void *credential)
     memset(&c->reply, 0, sizeof c->reply);
     c->reply.outcome = DPG_STORE_FAILED;
     c->reply.unsure = true;
-    dpg_fail(&c->reply.error, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_no_answer", "the store gave no answer within %d s",
+    dpg_fail(&c->reply.error, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_no_answer",
+             "the store gave no answer within %d s: is what keeps it (a disk, a server) up and reachable?",
              STORE_TIMEOUT_MS / 1000);
     dpg_credential_store_answered(c);
 }

@@ -145,8 +145,10 @@ static void read_answer(const dpg_store_answer *answer, dpg_store_reply *reply)
         reply->outcome = DPG_STORE_FAILED;
         if (reply->bytes.failed == DPG_BUF_NO_MEMORY) dpg_fail_nomem(&reply->error);
         else
-            dpg_fail(&reply->error, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_damaged",
-                     "what is stored is longer than a record can be: %zu bytes", answer->bytes.len);
+            dpg_fail(
+                &reply->error, DPG_E_SYSTEM, DPG_KIND_STORAGE, "store_damaged",
+                "what is stored is no record of dpg's: it is longer than one can be (%zu bytes); use another place",
+                answer->bytes.len);
         dpg_buf_clear(&reply->bytes);
         return;
     case DPG_STORE_BUSY:

@@ -20,7 +20,8 @@ struct form_source {
 static dpg_status changed(dpg_error *err, int64_t size, int64_t now)
 {
     return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "file_changed",
-                    "the file to be sent has %lld bytes, and was said to have %lld", (long long)now, (long long)size);
+                    "the file to be sent has changed: it has %lld bytes now, and had %lld; send it anew",
+                    (long long)now, (long long)size);
 }
 
 static dpg_status open_source(struct form_source *s, const dpg_part *part, dpg_pipe *fed, dpg_error *err)

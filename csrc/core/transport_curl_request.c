@@ -152,8 +152,10 @@ static int on_prereq(void *self, char *peer, char *local, int peer_port, int loc
     (void)peer_port;
     (void)local_port;
     if (t->leave_by && dpg_clock_os.boot_ms(dpg_clock_os.self) > t->leave_by) { /* the process was stopped meanwhile */
-        dpg_fail(&t->response.error, DPG_E_SYSTEM, DPG_KIND_STORAGE, "lease_over",
-                 "the lease on the store was over before the exchange could leave, so it was not sent");
+        dpg_fail(
+            &t->response.error, DPG_E_SYSTEM, DPG_KIND_STORAGE, "lease_over",
+            "the lease on the store was over before the exchange could leave, so it was not sent: nothing is lost, try "
+            "again");
         return CURL_PREREQFUNC_ABORT;
     }
     t->left = true;
@@ -209,22 +211,20 @@ static size_t on_header(char *bytes, size_t one, size_t len, void *self)
     return dpg_buf_put(&t->response.head, bytes, text) && dpg_buf_put(&t->response.head, "\n", 1) ? line : 0;
 }
 
-/* As much as the answer says that it has, in one: a body that grows is copied, and wiped, each time that it doubles. */
+/* Room for a body as long as it says it is, before its first byte: it moves once less for each time that it would double. */
 static void make_room_for_body(transfer *t)
 {
-    dpg_buf *body = &t->response.body;
-    curl_off_t length = 0;
+    curl_off_t length = -1;
 
-    if (body->ptr || t->drain.to != DPG_TO_MEMORY) return;
     curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-    if (length > 0 && length <= BODY_FIRST && (size_t)length <= body->max) dpg_buf_reserve(body, (size_t)length);
+    if (length > 0 && (uint64_t)length < t->response.body.max) dpg_buf_reserve(&t->response.body, (size_t)length);
 }
 
 static size_t on_body(char *bytes, size_t one, size_t len, void *self)
 {
     transfer *t = self;
 
-    make_room_for_body(t);
+    if (t->drain.to == DPG_TO_MEMORY && !t->response.body.ptr) make_room_for_body(t);
     switch (dpg_drain_put(&t->drain, bytes, one * len, &t->response.body, &t->response.error)) {
     case DPG_DRAINED: return one * len;
     case DPG_DRAIN_FULL:

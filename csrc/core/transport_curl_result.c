@@ -28,7 +28,8 @@ static const verdict bad_bundle = {DPG_KIND_TLS, true, "ca_file_invalid",
 static const verdict unproven = {DPG_KIND_TLS, true, "certificate_invalid",
                                  "the certificate does not prove that this is"};
 static const verdict insecure = {DPG_KIND_TLS, true, "tls_failed", "no secure connection to"};
-static const verdict wants_certificate = {DPG_KIND_TLS, false, "tls_failed", "a client certificate is wanted by"};
+static const verdict wants_certificate = {DPG_KIND_TLS, false, "tls_failed",
+                                          "a client certificate, which dpg can't give, is wanted by"};
 static const verdict unsupported = {DPG_KIND_USAGE, false, "unsupported",
                                     "this libcurl, or the proxy setting, allows no connection to"};
 static const verdict not_http = {DPG_KIND_PROTOCOL, false, "bad_http", "what came is not proper HTTP, from"};
@@ -262,7 +263,8 @@ void dpg_curl_conclude(transfer *t, CURLcode result)
     } else if (r->head.failed || (r->body.failed && !t->drain.enough)) {
         nomem = r->head.failed == DPG_BUF_NO_MEMORY || r->body.failed == DPG_BUF_NO_MEMORY;
         v = r->head.failed ? &head_too_large : &body_too_large;
-        snprintf(words, sizeof words, "more than %zu bytes", r->head.failed ? (size_t)HEAD_MAX : r->body.max);
+        snprintf(words, sizeof words, "more than %zu bytes%s", r->head.failed ? (size_t)HEAD_MAX : r->body.max,
+                 r->head.failed ? "" : " (max_response_bytes)");
     } else if (result == CURLE_OUT_OF_MEMORY) {
         /* also what it says (before 8.6) of one header line above its own limit of 100 KB */
         nomem = t->head_total == 0 || t->final;

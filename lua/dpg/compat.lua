@@ -13,8 +13,20 @@ end
 -- "Lua 5.4", "LuaJIT 2.1 …": for the User-Agent.
 M.name = rawget(_G, "jit") and rawget(_G, "jit").version or _VERSION
 
+-- A `for` closes its iterator since 5.4.
+M.closes = not rawget(_G, "jit") and tonumber(_VERSION:match "%d+%.%d+") >= 5.4
+
 -- PUC Lua 5.1 alone can't yield across pcall, a metamethod or the iterator of a `for`.
 M.strict_yield = _VERSION == "Lua 5.1" and not rawget(_G, "jit")
+
+---An iterator as the values that a `for` wants: Lua 5.4 closes the fourth one when the loop is left.
+---@param it table  with close and __close
+---@return table it
+---@return nil ...
+function M.for_values(it)
+  if M.closes then return it, nil, nil, it end
+  return it
+end
 
 ---Can the running coroutine yield from here? Only 5.1 has to look: a C function (pcall, table.sort …) in between
 ---forbids it.

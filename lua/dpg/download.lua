@@ -275,9 +275,6 @@ end
 -- --- chunks --------------------------------------------------------------------------------------------------------
 
 ---@class dpg.Chunks
----@field length? integer  of the whole file, once it is known
----@field filename? string  as the server gives it: not fit for a path as it is
----@field etag? string
 local Chunks = {}
 Chunks.__index = Chunks
 Chunks.__name = "dpg.Chunks"
@@ -297,7 +294,7 @@ end
 local function changed(fetch)
   local context = fetch:context()
   return errors.new { kind = "protocol", code = "file_changed", method = "GET", host = context.host,
-    message = "the file is not the one whose first bytes have been handed out" }
+    message = "the file has changed on the server since its first bytes were handed out: begin anew" }
 end
 
 -- Looks at the head, once: nil, err when what follows does not continue what is here.
@@ -438,7 +435,8 @@ end
 local function too_large(fetch, most)
   local context = fetch:context()
   return errors.new { kind = "protocol", code = "response_too_large", method = "GET", host = context.host,
-    message = string.format("the file has more than the %.0f bytes that may be read into memory", most) }
+    message = string.format("the file has more than the %.0f bytes that may be read into memory "
+      .. "(max_response_bytes): save it, or take it in chunks", most) }
 end
 
 -- In pieces, which a cut does not undo.
@@ -484,6 +482,8 @@ function Chunks:close()
   self._closed = true
   self:_drop()
 end
+
+Chunks.__close = Chunks.close -- Lua 5.4: by a `for` that is left early
 
 -- For `for`: raises the error object. PUC 5.1 can't yield across the iterator of a `for`, nor across a metamethod.
 function Chunks:__call()

@@ -42,7 +42,8 @@ function M.run(kind, items, options, work)
   local seen = {}
   for _, item in ipairs(items) do
     if seen[item.file] then
-      return nil, errors.usage("duplicate_file", "the list has " .. item.file .. " twice", { field = item.file })
+      return nil, errors.usage("duplicate_file", "the list has " .. item.file .. " twice: leave one out",
+        { field = item.file })
     end
     seen[item.file] = true
   end

@@ -27,11 +27,13 @@ local Iterator = {}
 Iterator.__index = Iterator
 Iterator.__name = "dpg.Iterator"
 
----@param fetch fun(offset: number): dpg.Page?, dpg.Error?
+---@param fetch fun(offset: number, is_ahead?: boolean): any, dpg.Answer|dpg.Error  a page; ahead: a dpg.Ahead that will
+---  be one, or nil
 ---@param offset? number  where to begin
+---@param prefetch? boolean  each next page is asked for while the one before is walked over
 ---@return dpg.Iterator
-function M.iterator(fetch, offset)
-  return setmetatable({ _fetch = fetch, _offset = offset or 0, _index = 0 }, Iterator)
+function M.iterator(fetch, offset, prefetch)
+  return setmetatable({ _fetch = fetch, _offset = offset or 0, _index = 0, _prefetch = prefetch }, Iterator)
 end
 
 function Iterator:__tostring()
@@ -45,22 +47,48 @@ function Iterator:_is_ready()
   return self._closed or (page and (page.items[self._index + 1] ~= nil or not page.has_more))
 end
 
+-- The page at the walk's offset: the one that was asked for ahead, if it has come to something.
+local function turn_page(self)
+  local ahead, page, more = self._ahead, nil, nil
+  self._ahead = nil
+  if ahead then
+    page, more = ahead:take()
+    if not page and more then return nil, more end
+  end
+  if not page then page, more = self._fetch(self._offset) end
+  if not page then return nil, more end
+  if page.has_more and page.next_offset <= self._offset then
+    return nil, errors.new { kind = "protocol", code = "unreadable", message =
+      "the server says that there is more, but not further on: X-Next-Offset is " .. page.next_offset }
+  end
+  -- a server that had to be asked twice (it has a limit, or it fails) is from now on asked only for what is wanted
+  if more and more.attempts and more.attempts > 1 then self._prefetch = false end
+  self._page, self._index, self._may_ask = page, 0, self._prefetch and page.has_more
+  return page
+end
+
+-- With the second item that is asked for, since whoever wants the first alone pays for one page alone; from then on
+-- with the first of each page.
+local function ask_ahead(self)
+  if self._may_ask and self._has_begun then
+    self._may_ask = false
+    self._ahead = self._fetch(self._page.next_offset, true) or nil
+  end
+  self._has_begun = true
+end
+
 local function next_item(self)
   while not self._closed do
     local page = self._page
     if not page then
       local err
-      page, err = self._fetch(self._offset)
+      page, err = turn_page(self)
       if not page then return nil, err end
-      if page.has_more and page.next_offset <= self._offset then
-        return nil, errors.new { kind = "protocol", code = "unreadable", message =
-          "the server says that there is more, but not further on: X-Next-Offset is " .. page.next_offset }
-      end
-      self._page, self._index = page, 0
     end
     local item = page.items[self._index + 1]
     if item ~= nil then
       self._index = self._index + 1
+      ask_ahead(self)
       return item
     end
     if page.has_more then
@@ -79,10 +107,14 @@ function Iterator:next()
   return next_item(self)
 end
 
----Ends the walk: from now on there is no next item. Twice is fine.
+---Ends the walk: from now on there is no next item, and what was asked for ahead is cancelled. Twice is fine.
 function Iterator:close()
-  self._closed, self._page = true, nil
+  local ahead = self._ahead
+  self._closed, self._page, self._ahead = true, nil, nil
+  if ahead then ahead:close() end
 end
+
+Iterator.__close = Iterator.close -- Lua 5.4: by a `for` that is left early
 
 -- For `for`: raises the error object. PUC 5.1 can't yield across the iterator of a `for`, nor across a metamethod.
 function Iterator:__call()

@@ -105,7 +105,7 @@ end
 
 local function out_of_time(retry_after)
   return errors.new { kind = "timeout", code = "deadline", retry_after = retry_after,
-    message = "the transfer has not ended within its deadline" }
+    message = "the transfer has not ended within its deadline: give it longer (a download goes on where it was)" }
 end
 
 ---The options of a call to the API within this transfer.

@@ -41,7 +41,8 @@ function User:account(uuid, options)
   local known = #self.accounts == 0 and uuid ~= ""
   for _, account in ipairs(self.accounts) do known = known or account.uuid == uuid end
   if not known then
-    return nil, errors.usage("unknown_account", "this person has no account with this uuid", { field = "uuid" })
+    return nil, errors.usage("unknown_account", "this person has no account with this uuid: user.accounts has them",
+      { field = "uuid" })
   end
   local settings = {}
   for name, value in pairs(self._config) do settings[name] = value end

@@ -4,6 +4,7 @@ local failure = require "dpg.cli.failure"
 local json = require "dpg.json"
 local out = require "dpg.cli.out"
 local session = require "dpg.cli.session"
+local takes = require "dpg.cli.takes"
 
 local M = {}
 
@@ -65,11 +66,12 @@ local function api(args)
 end
 
 function M.add(parser)
-  local command = parser:command "api":summary "Send any request, for what has no command"
-    :description("Sends a request and prints the JSON that it is answered with. A write carries an "
-      .. "Idempotency-Key, and is answered with an Operation: dpg api GET /operations/UUID shows it.")
-  command:argument "method":argname "METHOD":description "GET, POST …"
-  command:argument "path":argname "PATH":description "behind the base URL: /facets"
+  local command = takes.command(parser, "api", "Send any request, for what has no command",
+    "Prints the JSON that it is answered with. A write carries an Idempotency-Key, and is answered with an Operation: "
+      .. "dpg api GET /operations/UUID shows it.",
+    { "dpg api GET /images -f limit=3 -f query=sunset", "dpg api PUT /images/UUID/rating -f rating:=4" })
+  takes.argument(command, "method", "METHOD", "GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS")
+  takes.argument(command, "path", "PATH", "behind the base URL: /facets")
   command:option "-f --field":argname "NAME=TEXT":count "*":description("a field of the query (GET) or of the "
     .. "JSON body; NAME:=JSON for what is no text")
   command:option "--input":argname "FILE":description "the JSON body; - for the standard input"

@@ -7,6 +7,7 @@ local out = require "dpg.cli.out"
 local progress = require "dpg.cli.progress"
 local session = require "dpg.cli.session"
 local system = require "dpg.cli.system"
+local takes = require "dpg.cli.takes"
 
 local M = {}
 
@@ -37,7 +38,7 @@ local function save(args, gallery, archive, folder)
   local ok, path, err = pcall(gallery.archives.save, gallery.archives, archive, folder .. "/", {
     overwrite = args.overwrite or false, on_progress = function(done, total) bar:moved(done, total, "archive") end,
   })
-  bar:clear()
+  bar:close()
   if not ok and failure.describe(path) == failure.INTERRUPTED then
     failure.raise(failure.INTERRUPTED, "interrupted: what has come is kept; dpg archive download goes on there")
   end
@@ -64,22 +65,24 @@ local function download(args)
 end
 
 function M.add(parser)
-  local archive = parser:command "archive":summary "Make, list and fetch archives of images":require_command(true)
+  local archive = takes.command(parser, "archive", "Make, list and fetch archives of images", nil,
+    { "dpg set images \"Press kit\" --all | dpg archive create - --name press.zip -o ." }):require_command(true)
 
-  local command = archive:command "create":summary "Make an archive of images, and wait until it is ready"
-  command:argument "images":argname "UUID":args "+":description "images, or - for the lines of the standard input"
+  local command = takes.command(archive, "create", "Make an archive of images, and wait until it is ready")
+  takes.images(command)
   command:option "--name":argname "FILE":description "the archive's file name"
   command:option "-o --output":argname "DIR":description "fetch it, too, into this folder"
   command:flag "--overwrite":description "replace a file that is there"
   command:action(function(args) args.run = create end)
 
-  command = archive:command "ls":summary "List the archives that are ready"
+  command = takes.command(archive, "ls", "List the archives that are ready")
   command:flag "--json":description "as a JSON array"
   command:action(function(args) args.run = list end)
 
-  command = archive:command "download":summary "Fetch an archive"
-  command:argument "archive":argname "ARCHIVE":description "of dpg archive ls"
-  command:option "-o --output":argname "DIR":description "the folder (the current one)"
+  command = takes.command(archive, "download", "Fetch an archive",
+    "After Ctrl-C the same command goes on within the file.")
+  takes.argument(command, "archive", "ARCHIVE", "as dpg archive ls shows it in its first column")
+  takes.output(command)
   command:flag "--overwrite":description "replace a file that is there"
   command:action(function(args) args.run = download end)
 end

@@ -4,6 +4,7 @@ local failure = require "dpg.cli.failure"
 local images = require "dpg.cli.images"
 local out = require "dpg.cli.out"
 local session = require "dpg.cli.session"
+local takes = require "dpg.cli.takes"
 
 local M = {}
 
@@ -72,20 +73,14 @@ local function caption(args)
   out.say "captioned"
 end
 
-local function stars(text)
-  local number = text:match "^[0-5]$" and tonumber(text)
-  if not number then return nil, "stars are 0 to 5" end
-  return number
-end
-
 function M.add(parser)
-  local command = parser:command "rate":summary "Give images stars"
-  command:argument "stars":argname "STARS":convert(stars):description "0 to 5"
-  command:argument "images":argname "UUID":args "+":description "images, or - for the lines of the standard input"
+  local command = takes.command(parser, "rate", "Give images stars", nil, { "dpg search finale | dpg rate 5 -" })
+  takes.argument(command, "stars", "STARS", "0 to 5"):convert(takes.whole("STARS", 0, 5))
+  takes.images(command)
   command:action(function(args) args.run = rate end)
 
-  command = parser:command "caption":summary "Give an image a title, a description, an alt text"
-  command:argument "image":argname "UUID":description "the image"
+  command = takes.command(parser, "caption", "Give an image a title, a description, an alt text")
+  takes.argument(command, "image", "UUID", "the image")
   command:option "--title":argname "TEXT":description "at most 191 characters"
   command:option "--description":argname "TEXT":description "the description; '' empties it"
   command:option "--alt":argname "TEXT":description "what stands for the image where it can't be seen; '' empties it"

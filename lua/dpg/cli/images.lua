@@ -3,6 +3,7 @@ local dpg = require "dpg"
 local failure = require "dpg.cli.failure"
 local out = require "dpg.cli.out"
 local session = require "dpg.cli.session"
+local takes = require "dpg.cli.takes"
 
 local M = {}
 
@@ -36,7 +37,7 @@ function M.ids(words)
       add(word)
     end
   end
-  if #ids == 0 then failure.usage "no images were named" end
+  if #ids == 0 then failure.usage "no images were named: give UUIDs, or - to read them from the standard input" end
   return ids
 end
 
@@ -70,20 +71,20 @@ end
 
 -- --- looking -------------------------------------------------------------------------------------------------------
 
--- option, its name at the API, what it is
+-- option, its name at the API, what it takes, what it is; is it a number of stars?
 local FILTERS = {
-  { "--namespace", "namespace", "keywords with this axis" },
-  { "--rating", "rating", "exactly so many stars", tonumber },
-  { "--min-rating", "min_rating", "at least so many stars", tonumber },
-  { "--exif-property", "exif_property", "a property of the camera's: Model, LensModel …" },
-  { "--exif-value", "exif_value", "and its value" },
-  { "--created-from", "created_at_from", "came to DPG at this date or later" },
-  { "--created-to", "created_at_to", "came to DPG before" },
-  { "--updated-from", "updated_at_from", "changed at this date or later" },
-  { "--updated-to", "updated_at_to", "changed before" },
-  { "--taken-from", "creation_date_from", "taken at this date or later" },
-  { "--taken-to", "creation_date_to", "taken before" },
-  { "--bbox", "bbox", "west,south,east,north in degrees" },
+  { "--namespace", "namespace", "AXIS", "with a keyword of this axis" },
+  { "--rating", "rating", "STARS", "with exactly so many stars, 0 to 5", true },
+  { "--min-rating", "min_rating", "STARS", "with at least so many stars", true },
+  { "--exif-property", "exif_property", "NAME", "of whose camera data the property NAME (Model, LensModel …)" },
+  { "--exif-value", "exif_value", "TEXT", "is TEXT" },
+  { "--created-from", "created_at_from", "DATE", "came to DPG on this date (2025-06-27) or later" },
+  { "--created-to", "created_at_to", "DATE", "came to DPG before" },
+  { "--updated-from", "updated_at_from", "DATE", "changed on this date or later" },
+  { "--updated-to", "updated_at_to", "DATE", "changed before" },
+  { "--taken-from", "creation_date_from", "DATE", "taken on this date or later" },
+  { "--taken-to", "creation_date_to", "DATE", "taken before" },
+  { "--bbox", "bbox", "W,S,E,N", "taken between these degrees west, south, east and north" },
 }
 
 function M.keyword_text(keyword)
@@ -166,30 +167,19 @@ local function show(args)
   end
 end
 
-local function whole(text)
-  local number = tonumber(text)
-  if not number or number < 1 or number ~= math.floor(number) then return nil, "a whole number above 0 expected" end
-  return number
-end
-
 -----json, --limit, --all, for whatever lists.
 function M.add_list_options(command)
   command:flag "--json":description "as a JSON array"
-  command:option "-n --limit":argname "N":convert(whole):description "so many at most (50)"
+  command:option "-n --limit":argname "N":description "so many at most (50)"
+    :convert(takes.whole("--limit", 1, math.huge))
   command:flag "--all":description "all of them"
 end
 
 local function add_filters(command)
-  command:option "-k --keyword":argname "KEYWORD":count "*":description "with this keyword (several: with each)"
+  takes.keyword(command, "with this keyword: value, or axis:value; several times: with each"):count "*"
   for _, filter in ipairs(FILTERS) do
-    local option = command:option(filter[1]):target(filter[2]):argname(filter[2]:upper()):description(filter[3])
-    if filter[4] then
-      option:convert(function(text)
-        local number = filter[4](text)
-        if not number then return nil, "a number expected" end
-        return number
-      end)
-    end
+    local option = command:option(filter[1]):target(filter[2]):argname(filter[3]):description(filter[4])
+    if filter[5] then option:convert(takes.whole(filter[1], 0, 5)) end
   end
   command:flag "--has-video":description "with a video"
   command:flag "--has-geo":description "with a place"
@@ -198,15 +188,16 @@ local function add_filters(command)
 end
 
 function M.add(parser)
-  add_filters(parser:command "ls":summary "List images, newest first"
-    :description("Lists images, newest first. On a terminal a table; in a pipe lines with tabs: UUID, day, "
-      .. "stars, title."))
-  local search = parser:command "search":summary "Look for images by words"
-    :description "Looks for images by words: +must -not \"a phrase\" wild*. Takes the filters of dpg ls."
-  search:argument "query":args "+":description "the words; -- before one that begins with a dash"
+  add_filters(takes.command(parser, "ls", "List images, newest first",
+    "On a terminal a table; in a pipe lines with tabs: UUID, day, stars, title. Filters stack.",
+    { "dpg ls --min-rating 4 --taken-from 2025-06-27", "dpg ls -k live --all | dpg set add \"Main Stage\" -" }))
+  local search = takes.command(parser, "search", "Look for images by words",
+    "+must -not \"a phrase\" wild*. Shows what dpg ls shows, and takes its filters.",
+    { "dpg search sunset --min-rating 3", "dpg search -- +stage -crowd" })
+  takes.argument(search, "query", "WORD", "what to look for; -- before a word that begins with a dash"):args "+"
   add_filters(search)
-  local command = parser:command "show":summary "Show all that is known of images"
-  command:argument "images":argname "UUID":args "+":description "images, or - for the lines of the standard input"
+  local command = takes.command(parser, "show", "Show what is known of images", "Everything with --json.")
+  takes.images(command)
   command:flag "--json":description "as JSON, an image a line"
   command:action(function(args) args.run = show end)
 end

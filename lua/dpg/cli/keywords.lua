@@ -5,6 +5,7 @@ local failure = require "dpg.cli.failure"
 local images = require "dpg.cli.images"
 local out = require "dpg.cli.out"
 local session = require "dpg.cli.session"
+local takes = require "dpg.cli.takes"
 
 local M = {}
 
@@ -55,26 +56,28 @@ local function rename(args)
 end
 
 function M.add(parser)
-  local keyword = parser:command "keyword":summary "List, add, remove and rename keywords":require_command(true)
+  local keyword = takes.command(parser, "keyword", "List, add, remove and rename keywords",
+    "A keyword is a value (sunset), or one with an axis (stage:main).",
+    { "dpg ls -k live --all | dpg keyword add - -k stage:main", "dpg keyword rename fryday friday" })
+    :require_command(true)
 
-  local command = keyword:command "ls":summary "List the vocabulary, with counts"
-  command:argument "query":args "?":description "keywords that match this"
+  local command = takes.command(keyword, "ls", "List the vocabulary, with counts")
+  takes.argument(command, "query", "TEXT", "only keywords that match this"):args "?"
   command:option "--namespace":argname "AXIS":description "of this axis"
   command:flag "--json":description "as a JSON array"
   command:action(function(args) args.run = list end)
 
   for _, verb in ipairs { { "add", "Give images keywords", add }, { "rm", "Take keywords from images", remove } } do
-    command = keyword:command(verb[1]):summary(verb[2])
-    command:argument "images":argname "UUID":args "+":description "images, or - for the lines of the standard input"
-    command:option "-k --keyword":argname "KEYWORD":count "+":description("value, or axis:value; several "
-      .. "times for several")
+    command = takes.command(keyword, verb[1], verb[2])
+    takes.images(command)
+    takes.keyword(command, "value, or axis:value; several times for several"):count "+"
     command:action(function(args) args.run = verb[3] end)
   end
 
-  command = keyword:command "rename":summary "Rename a keyword"
-  command:argument "from":argname "FROM":description "value, or axis:value"
-  command:argument "to":argname "TO":description "value, or axis:value"
-  command:argument "images":argname "UUID":args "*":description "on these images; else wherever it stands"
+  command = takes.command(keyword, "rename", "Rename a keyword")
+  takes.argument(command, "from", "FROM", "value, or axis:value")
+  takes.argument(command, "to", "TO", "value, or axis:value")
+  takes.images(command, "*", "on these images", "wherever it stands")
   command:action(function(args) args.run = rename end)
 end
 

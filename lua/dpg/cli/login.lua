@@ -5,6 +5,7 @@ local out = require "dpg.cli.out"
 local prompt = require "dpg.cli.prompt"
 local session = require "dpg.cli.session"
 local system = require "dpg.cli.system"
+local takes = require "dpg.cli.takes"
 
 local M = {}
 
@@ -90,15 +91,16 @@ local function whoami(args)
 end
 
 function M.add(parser)
-  local command = parser:command "login":summary "Sign in, and keep the session for later commands"
-    :description("Signs a person in: login, password (not shown) and the two-factor code where it is on. The "
-      .. "session is kept; later commands ask for nothing. Where the input is no terminal, each answer is a "
-        .. "line of it.")
-  command:argument "login":args "?":description "the login; else it is asked for"
+  local command = takes.command(parser, "login", "Sign in, and keep the session for later commands",
+    "Asks for the login, the password (not shown) and the two-factor code where it is on; later commands ask for "
+      .. "nothing. Who has several accounts says --account NAME, once for all later commands. Where the input is no "
+      .. "terminal, each answer is a line of it.",
+    { "dpg login jane@example.com", "dpg login --profile work --account northlight" })
+  takes.argument(command, "login", "LOGIN", "whom to sign in; else it is asked for"):args "?"
   command:flag "--again":description "sign in anew, also where a session is kept"
   command:action(function(args) args.run = login end)
-  parser:command "logout":summary "Forget the session":action(function(args) args.run = logout end)
-  command = parser:command "whoami":summary "Show who is signed in, and what they may do"
+  takes.command(parser, "logout", "Forget the session"):action(function(args) args.run = logout end)
+  command = takes.command(parser, "whoami", "Show who acts, and what they may do")
   command:flag "--json":description "as JSON"
   command:action(function(args) args.run = whoami end)
 end

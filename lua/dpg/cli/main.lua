@@ -1,9 +1,11 @@
 -- The command: reads the command line, runs what it names, and ends with a status. Each subcommand has a file beside
 -- this one, which adds itself to the parser.
 local argparse = require "argparse"
+local compat = require "dpg.compat"
 local dpg = require "dpg"
 local failure = require "dpg.cli.failure"
 local out = require "dpg.cli.out"
+local takes = require "dpg.cli.takes"
 
 local M = {}
 
@@ -12,14 +14,29 @@ for i, name in ipairs { "login", "images", "files", "edit", "keywords", "sets", 
   PARTS[i] = require("dpg.cli." .. name)
 end
 
-local SHELLS = { bash = "get_bash_complete", zsh = "get_zsh_complete", fish = "get_fish_complete" }
+-- What argparse writes for each shell, mended.
+local SHELLS = {
+  -- names of files with blanks in them stay whole when readline completes them
+  bash = function(parser)
+    return (parser:get_bash_complete():gsub('COMPREPLY=%(%$%(compgen %-f %-%- "%$cur"%)%)', "COMPREPLY=()"))
+  end,
+  -- it may be called in a completion only; from ~/.zshrc it is to be made known
+  zsh = function(parser)
+    return (parser:get_zsh_complete():gsub("\n_dpg\n*$",
+      "\nif (( $+functions[_main_complete] && $#compstate )); then _dpg; else compdef _dpg dpg; fi\n"))
+  end,
+  fish = function(parser) return (parser:get_fish_complete()) end,
+}
 
 local function add_completion(parser)
-  local command = parser:command "completion":summary "Print what a shell completes dpg with"
-    :description "Prints a script for a shell: eval \"$(dpg completion bash)\" in ~/.bashrc."
+  local command = takes.command(parser, "completion", "Print what a shell completes dpg with",
+    "Debian's package and make install-cli have it done already.", {
+      "eval \"$(dpg completion bash)\"    in ~/.bashrc",
+      "eval \"$(dpg completion zsh)\"     in ~/.zshrc",
+      "dpg completion fish | source      in ~/.config/fish/config.fish" })
   command:argument "shell":choices { "bash", "zsh", "fish" }
   command:action(function(args)
-    args.run = function() out.line((parser[SHELLS[args.shell]](parser))) end
+    args.run = function() out.line(SHELLS[args.shell](parser)) end
   end)
 end
 
@@ -28,9 +45,8 @@ end
 function M.parser()
   local parser = argparse "dpg"
     :description "Digital Photo Gallery from a terminal. Data goes to the standard output, talk to the standard error."
-    :epilog ("Who acts: DPG_TOKEN, or the profile that dpg login made. Exit status: 0 done, 1 failed, 2 wrong "
-      .. "usage, 3 sign in, "
-      .. "4 network or timeout, 130 interrupted.")
+    :epilog("Who acts: DPG_TOKEN, or the profile that dpg login made. Exit status: 0 done, 1 failed, 2 wrong usage, "
+      .. "3 sign in, 4 network or timeout, 130 interrupted. dpg COMMAND --help tells a command's options, man dpg all.")
     :help_max_width(100)
     :require_command(true)
   parser:option "-p --profile":argname "NAME":description "whose session (DPG_PROFILE, else default)"
@@ -62,11 +78,21 @@ local function refuse_secrets(words)
   end
 end
 
+-- What argparse does not understand, and whose help is of use.
+local function refuse(at, message)
+  message = message:gsub("\nDid you mean (.*)%?$", " (did you mean %1?)")
+  failure.usage("%s: see %s --help", out.plain(message), at:get_usage():match "^Usage: (.-) %[%-h%]")
+end
+
 local function run(words)
   refuse_secrets(words)
   local parser = M.parser()
-  local ok, args = parser:pparse(words)
-  if not ok then failure.usage("%s: see dpg help", out.plain(args)) end
+  parser.error = refuse
+  if words[1] == "help" and words[2] then -- argparse's own knows commands alone, and not those below them
+    words = { compat.unpack(words, 2) }
+    words[#words + 1] = "--help"
+  end
+  local args = parser:parse(words)
   out.set_quiet(args.quiet)
   args.run(args)
 end

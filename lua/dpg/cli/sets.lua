@@ -6,6 +6,7 @@ local images = require "dpg.cli.images"
 local out = require "dpg.cli.out"
 local session = require "dpg.cli.session"
 local system = require "dpg.cli.system"
+local takes = require "dpg.cli.takes"
 
 local M = {}
 
@@ -91,13 +92,13 @@ local function order(gallery, set, args)
       .. "are", id) end
   end
   edit.done(gallery.sets:order(set, ids))
-  counted("in order", ids)
+  counted("in this order", ids)
 end
 
 local function publish(gallery, set, args)
   local ids = chosen(gallery, set, args)
   edit.done(gallery.sets:set_visibility(set, { image_public_uuids = ids, hidden = false }))
-  counted("to be seen", ids)
+  counted("published", ids)
 end
 
 local function hide(gallery, set, args)
@@ -124,7 +125,7 @@ end
 
 local function restore(gallery, set, args)
   edit.done(gallery.sets:restore(set, args.snapshot))
-  out.say "as it was"
+  out.say "restored"
 end
 
 -- verb, what it does, its work, how many images it takes
@@ -142,15 +143,17 @@ local VERBS = {
 }
 
 function M.add(parser)
-  local set = parser:command "set":summary "Make, fill, order, publish and embargo sets":require_command(true)
-    :description "A set is named by its UUID, its name, or its path in the tree: \"Northlight 2025/Friday\"."
+  local set = takes.command(parser, "set", "Make, fill, order, publish and embargo sets",
+    "A set is named by its UUID, its name, or its path in the tree: \"Northlight 2025/Friday\".",
+    { "dpg set create \"Main Stage\" --parent \"Northlight 2025\"",
+      "dpg set embargo \"Press kit\" 2030-07-01T18:00:00+02:00" }):require_command(true)
 
-  local command = set:command "tree":summary "Show all sets, each with its children"
+  local command = takes.command(set, "tree", "Show all sets, each with its children")
   command:flag "--json":description "as JSON"
   command:action(function(args) args.run = tree end)
 
-  command = set:command "create":summary "Make a set"
-  command:argument "name":argname "NAME":description "its name"
+  command = takes.command(set, "create", "Make a set", "Prints its UUID.")
+  takes.argument(command, "name", "NAME", "its name")
   command:option "--parent":argname "SET":description "within this one"
   command:option "--description":argname "TEXT":description "a description"
   command:option "--colour":argname "COLOUR":description "one of the API's"
@@ -159,19 +162,17 @@ function M.add(parser)
 
   local commands = {}
   for _, verb in ipairs(VERBS) do
-    command = set:command(verb[1]):summary(verb[2])
-    command:argument "set":argname "SET":description "its UUID, name, or path in the tree"
+    command = takes.command(set, verb[1], verb[2])
+    takes.set(command)
     if verb[1] == "embargo" then
-      command:argument "moment":argname "MOMENT":description "ISO 8601 with a zone: 2030-07-01T18:00:00+02:00"
+      takes.argument(command, "moment", "MOMENT", "ISO 8601 with a zone: 2030-07-01T18:00:00+02:00")
     elseif verb[1] == "rename" then
-      command:argument "name":argname "NAME":description "the new name"
+      takes.argument(command, "name", "NAME", "the new name")
     elseif verb[1] == "restore" then
-      command:argument "snapshot":argname "SNAPSHOT":args "?":description "of dpg set snapshots; else the newest"
+      takes.argument(command, "snapshot", "SNAPSHOT", "as dpg set snapshots shows it; else the newest"):args "?"
     end
     if verb[4] then
-      local which = verb[4] == "*" and "images, else all of the set" or "images"
-      command:argument "images":argname "UUID":args(verb[4]):description(which .. "; - for the lines of the "
-        .. "standard input")
+      takes.images(command, verb[4], "images", verb[4] == "*" and "all of the set" or nil)
     end
     command:action(function(args) args.run = on_set(verb[3]) end)
     commands[verb[1]] = command

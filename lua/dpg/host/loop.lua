@@ -48,7 +48,7 @@ function Loop:__tostring()
 end
 
 local function check(loop, where)
-  if loop._tasks.is_closed then errors.raise("%s: this loop is closed", where) end
+  if loop._tasks.is_closed then errors.raise("%s: this loop is closed: dpg.loop() makes another", where) end
   if loop._process ~= core.process() then
     errors.raise("%s: this loop belongs to the process that made it: after fork make a new one by dpg.loop()", where)
   end

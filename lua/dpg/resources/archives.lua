@@ -37,8 +37,8 @@ function Archives:list(options)
   return self._session:_call("archives:list", catalog.archives.list, {}, nil, options)
 end
 
----Walks the archives that are ready.
----@param options? dpg.ListOptions  `limit` is the size of a page (200)
+---Walks the archives that are ready. Raises errors; `it:next()` returns them.
+---@param options? dpg.WalkOptions  `limit` is the size of a page (200)
 ---@return dpg.Iterator
 function Archives:each(options)
   return self._session:_each("archives:each", catalog.archives.list, {}, options)
@@ -58,7 +58,8 @@ local function asking(self, archive)
       one, err = each:next()
     end
     return nil, err or errors.new { kind = "api", code = "archive_gone",
-      message = "the archive is not, or no longer, among those that are ready" }
+      message = "the archive is not, or no longer, among those that are ready: archives:list has them, "
+        .. "archives:create makes one" }
   end
 end
 

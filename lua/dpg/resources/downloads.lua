@@ -1,5 +1,6 @@
 -- session.downloads: files on their way from DPG. Contract: section 8. How one is fetched is dpg.download's.
 local catalog = require "dpg.catalog"
+local compat = require "dpg.compat"
 local config = require "dpg.config"
 local disk = require "dpg.disk"
 local download = require "dpg.download"
@@ -99,7 +100,7 @@ function Downloads:chunks(public_uuid, options)
   if type(public_uuid) ~= "string" then
     errors.raise("downloads:chunks: an image's public_uuid expected, got %s", type(public_uuid))
   end
-  return download.chunks(self._session, asking(self, public_uuid, options.version), options)
+  return compat.for_values(download.chunks(self._session, asking(self, public_uuid, options.version), options))
 end
 
 -- --- many ----------------------------------------------------------------------------------------------------------

@@ -60,8 +60,10 @@ local function read_item(item, i, shared)
   elseif type(item) ~= "string" then
     errors.raise("%s: a path or a table expected, got %s", where, type(item))
   end
-  if fields ~= nil and type(fields) ~= "table" then errors.raise("%s: fields must be a table", where) end
-  if id ~= nil and type(id) ~= "string" then errors.raise("%s: id must be a string", where) end
+  if fields ~= nil and type(fields) ~= "table" then
+    errors.raise("%s: fields: a table expected, got %s", where, type(fields))
+  end
+  if id ~= nil and type(id) ~= "string" then errors.raise("%s: id: a string expected, got %s", where, type(id)) end
   local all = {}
   for name, value in pairs(shared or {}) do all[name] = value end
   for name, value in pairs(fields or {}) do all[name] = value end

@@ -1,0 +1,51 @@
+-- Which pages the site has, in which order, and by which name the navigation calls them. A page of doc/ that stands
+-- in no section stops `make doc`: somebody would never find it.
+local M = {}
+
+-- { file in the tree, its name in the navigation }, or { page = … } for one that is made of the sources.
+M.SECTIONS = {
+  {
+    title = "Start",
+    { "README.md", "What it is" },
+    { "doc/cli.md", "In a terminal" },
+  },
+  {
+    title = "Where it runs",
+    { "doc/hosts.md", "Hosts" },
+    { "doc/openresty.md", "nginx" },
+    { "doc/games.md", "Games" },
+    { "doc/windows.md", "Windows" },
+  },
+  {
+    title = "What it promises",
+    { "doc/session.md", "The life of a token" },
+    { "doc/stores.md", "Stores" },
+    { "doc/performance.md", "Performance" },
+  },
+  {
+    title = "Reference",
+    reference = true,
+    { "doc/api.md", "Endpoints" },
+  },
+  {
+    title = "Examples",
+    { "examples/love/README.md", "Slideshow for LÖVE" },
+    { "examples/openresty/README.md", "Gallery in nginx" },
+    { "examples/embed/README.md", "An engine of your own" },
+  },
+  {
+    title = "The project",
+    { "doc/architecture.md", "The design" },
+    { "doc/packaging.md", "Packages" },
+    { "CONTRIBUTING.md", "Contributing" },
+    { "CHANGELOG.md", "Changes" },
+  },
+}
+
+-- README.md -> overview.html, doc/x/y.md -> x/y.html, examples/love/README.md -> examples/love.html
+function M.address(file)
+  if file == "README.md" then return "overview.html" end
+  return (file:gsub("^doc/", ""):gsub("/README%.md$", ".md"):gsub("%.md$", ".html"):gsub("^%u+%.html$", string.lower))
+end
+
+return M
