@@ -12,6 +12,7 @@ local endpoints = require "endpoints"
 local html = require "site.html"
 local landing = require "site.landing"
 local layout = require "site.layout"
+local man = require "site.man"
 local markdown = require "site.markdown"
 local pages = require "site.pages"
 local reference = require "site.reference"
@@ -76,6 +77,7 @@ for _, section in ipairs(pages.SECTIONS) do
     for _, page in ipairs(reference.PAGES) do
       shown[#shown + 1] = { address = "reference/" .. page[1] .. ".html", name = page[2] }
     end
+    shown[#shown + 1] = { address = man.ADDRESS, name = "the command" }
   end
   for _, entry in ipairs(section) do
     local file = entry[1]
@@ -144,6 +146,9 @@ end
 -- ---- making them --------------------------------------------------------------------------------------------------
 
 local book = reference.read(site)
+for command in assert(site.read(man.FILE)):gmatch '\n%.SS "(dpg[%l ]*%l)' do
+  book.places[command] = man.ADDRESS .. "#" .. command:gsub(" ", "-")
+end
 local index = search.new()
 local finished, files = {}, {}
 
@@ -183,6 +188,13 @@ end
 
 for _, page in ipairs(reference.render(book)) do
   page.is_shallow, page.kind = page.name == "index" and true or nil, "reference"
+  index:reference(page)
+  finished[page.address] = layout.page(page, site)
+end
+
+do
+  local page = { address = man.ADDRESS, title = "the command", kind = "reference", says = "dpg, in a terminal" }
+  man.read(page, assert(site.read(man.FILE)))
   index:reference(page)
   finished[page.address] = layout.page(page, site)
 end
