@@ -376,6 +376,12 @@ typedef struct dpg_completion {
 dpg_status dpg_engine_take(dpg_engine *engine, dpg_id id, dpg_completion *out, dpg_error *err);
 void dpg_completion_clear(dpg_completion *completion);
 
+/*
+ * The same, for a host that may not be held up: where `engine` has a thread, that one frees what is large. The system takes
+ * a while to take memory back.
+ */
+void dpg_engine_dispose(dpg_engine *engine, dpg_completion *completion);
+
 /* End a call early; it completes with kind "cancelled". A rotation that it waited for goes on without it. Unknown ids are ignored. */
 void dpg_engine_cancel(dpg_engine *engine, dpg_id id);
 
