@@ -77,6 +77,8 @@ known["doc/games.md"] = function(box, folder)
   }
 end
 
+known["doc/errors.md"] = function(box) return { names = { gallery = client.service(box) } } end
+
 known["doc/stores.md"] = function(_, folder)
   local kept = {}
   local server = not redis.is_missing() and redis.start { password = "sesame" }

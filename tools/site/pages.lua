@@ -18,6 +18,7 @@ M.SECTIONS = {
   },
   {
     title = "What it promises",
+    { "doc/errors.md", "Errors" },
     { "doc/session.md", "The life of a token" },
     { "doc/stores.md", "Stores" },
     { "doc/performance.md", "Performance" },
