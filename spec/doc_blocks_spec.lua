@@ -129,7 +129,7 @@ describe("every code block", function()
 
     if here > 0 then
       it(("of %s that can be run here does what it says (%d)"):format(page, here), function()
-        local box = boxes.start { images = 40 }
+        local box = boxes.start()
         local given = {}
         finally(function()
           box:stop()
