@@ -1,4 +1,4 @@
--- dpg upload, download, sync, archive: files, at a terminal and in pipes, cut and gone on with.
+-- dpg upload, download, archive: files, at a terminal and in pipes, cut and gone on with.
 local boxes = require "support.box"
 local process = require "support.process"
 local sandbox = require "dpg.sandbox"
@@ -53,7 +53,7 @@ describe("dpg", function()
       local screen = at_terminal { "upload", "one.jpg", "--title", "Sound check" }
       local status, shown = screen:wait()
       assert.equal(0, status, shown)
-      assert.truthy(shown:find("\r\27[K[####################] 100%  0/1", 1, true), shown)
+      assert.truthy(shown:find("\r\27[K\27[?7l[####################] 100%  0/1", 1, true), shown)
       assert.truthy(shown:find("1 file is there", 1, true))
       assert.truthy(select(2, pipe("search", "Sound check")):find("Sound check", 1, true))
     end)
@@ -166,51 +166,5 @@ describe("dpg", function()
     assert.truthy(process.read_file(folder .. "/" .. said:match "^[^\n]+"))
     assert.equal(1, (pipe("archive", "download", "nosuch")))
     assert.truthy(select(2, pipe("archive", "ls", "--json")):find '^%[{')
-  end)
-
-  describe("sync", function()
-    it("shows what would happen, and does nothing, with --dry-run", function()
-      write("new.jpg", 100)
-      local status, said, talk = pipe("sync", ".", "Press kit", "--dry-run")
-      assert.equal(0, status, talk)
-      assert.truthy(said:find("upload\t\tnew.jpg\n", 1, true))
-      assert.truthy(said:find("download\t", 1, true))
-      assert.equal("new.jpg", process.shell("ls -A " .. folder))
-      assert.equal(0, box:count { path = "/uploads" })
-      assert.equal(2, (pipe("sync", ".", "Press kit"))) -- nobody there to ask
-    end)
-
-    it("gives each side what the other has, once", function()
-      write("new.jpg", 100)
-      local before = #ids("--all")
-      local status, said, talk = pipe("sync", "-y", folder, "Press kit")
-      assert.equal(0, status, talk)
-      local _, saved = said:gsub("\tsaved\t", "")
-      assert.truthy(said:find("\tsent\t" .. folder .. "/new.jpg\n", 1, true))
-      assert.is_true(saved > 0)
-      assert.equal(before + 1, #ids("--all"))
-      status, said, talk = pipe("sync", "-y", folder .. "/", "Press kit")
-      assert.equal(0, status, talk)
-      assert.equal("", said)
-      assert.equal("the same on both sides\n", talk)
-      local _, in_set = select(2, pipe("set", "images", "Press kit")):gsub("\n", "")
-      assert.equal(saved + 1, in_set)
-      -- what somebody has taken out of the set is not put back
-      local uploaded = process.read_file(folder .. "/.dpg-sync"):match "\t(%S+)\tnew.jpg\n"
-      assert.equal(0, (pipe("set", "rm", "Press kit", uploaded)))
-      said = select(2, pipe("sync", "-n", folder, "Press kit"))
-      assert.equal("left\t\tnew.jpg (no longer in the set)\n", said)
-    end)
-
-    it("asks at a terminal", function()
-      write("new.jpg", 100)
-      local screen = at_terminal { "sync", ".", "Press kit" }
-      screen:expect "Go on? [y/N]: "
-      screen:type "n\n"
-      local status, shown = screen:wait()
-      assert.equal(0, status, shown)
-      assert.truthy(shown:find("nothing was done", 1, true))
-      assert.equal("new.jpg", process.shell("ls -A " .. folder))
-    end)
   end)
 end)

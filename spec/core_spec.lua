@@ -153,6 +153,145 @@ describe("engine:start", function()
   end)
 end)
 
+describe("core.spec", function()
+  local cases = {
+    { "a url", { url = URL } }, { "a body", { body = "" } }, { "parts", { parts = { { name = "a", value = "b" } } } },
+    { "a sink", { sink = { chunks = 1 } } }, { "an unknown field", { colour = 1 } },
+    { "headers that are none", { headers = { a = 1 } } },
+  }
+  for _, case in ipairs(cases) do
+    it("raises at " .. case[1], function() assert.is_false(pcall(core.spec, case[2])) end)
+  end
+
+  it("takes no credential, which belongs to one engine", function()
+    local engine = assert(core.engine {})
+    assert.is_false(pcall(core.spec, { credential = assert(core.service(engine, URL, "token-1")) }))
+    engine:close()
+  end)
+
+  it("is what many calls are made of, whatever becomes of the table", function()
+    local box = boxes.start()
+    local engine = assert(core.engine { ca_file = box.ca_file })
+    local credential = assert(core.service(engine, box.base_url, box.token))
+    local headers = { Accept = "application/" .. "json", ["X-One"] = ("1"):rep(100) }
+    local spec = { method = "PU" .. "T", headers = headers, repeats = "unsent", attempts = 1 }
+    local prepared = core.spec(spec)
+    for name in pairs(headers) do headers[name] = nil end
+    for name in pairs(spec) do spec[name] = nil end
+    spec, headers = nil, nil -- luacheck: ignore
+    collectgarbage()
+    collectgarbage()
+    for i = 1, 3 do
+      local body = i > 1 and "body " .. i or nil
+      local two = i == 2 and "2" or nil
+      local url = box.base_url .. "/n" .. i
+      local id = assert(engine:start(prepared, credential, url, body, "X-Two", two, "X-Three", "3"))
+      repeat engine:wait(1000) until engine:next(true) == "done"
+      engine:take(id)
+    end
+    for i, seen in ipairs(box:seen { method = "PUT" }) do
+      assert.equal("/n" .. i, seen.path)
+      assert.equal(i > 1 and #"body 1" or 0, seen.body_length)
+      assert.same({ "application/json", ("1"):rep(100), i == 2 and "2" or nil, "3" }, { seen.headers.accept,
+        seen.headers["x-one"], seen.headers["x-two"], seen.headers["x-three"] })
+    end
+    assert.equal(3, box:count { method = "PUT" })
+    engine:close()
+    box:stop()
+  end)
+
+  it("is refused with what does not belong to a call", function()
+    local engine, other = assert(core.engine {}), assert(core.engine {})
+    local prepared, mine = core.spec { method = "GET" }, assert(core.service(engine, URL, "token-1"))
+    local theirs = assert(core.service(other, URL, "token-1"))
+    assert.truthy(raised(engine.start, engine, prepared, theirs, URL):find("another engine", 1, true))
+    assert.is_false(pcall(engine.start, engine, prepared, mine))
+    assert.is_false(pcall(engine.start, engine, prepared, mine, 7))
+    assert.is_false(pcall(engine.start, engine, prepared, mine, URL, 7))
+    assert.is_false(pcall(engine.start, engine, prepared, mine, URL, nil, "a", "1", "b", "2", "c", "3", "d", "4",
+      "e", "5"))
+    assert.is_false(pcall(engine.start, engine, prepared, mine, URL, nil, "a", 1))
+    assert.is_false(pcall(engine.start, engine, io.stdout, mine, URL))
+    local id, err = engine:start(prepared, mine, URL, nil, "a", "1\r\nb: 2")
+    assert.is_nil(id)
+    assert.equal("usage", err.kind)
+    engine:close()
+    other:close()
+  end)
+end)
+
+describe("engine:take", function()
+  local box, engine
+  before_each(function()
+    box = boxes.start()
+    engine = assert(core.engine { ca_file = box.ca_file })
+  end)
+  after_each(function()
+    engine:close()
+    box:stop()
+  end)
+
+  local function answer(as, fault)
+    fault.path = "/x"
+    box:fault(fault)
+    local id = assert(engine:start { method = "GET", url = box.base_url .. "/x", attempts = 1,
+      credential = assert(core.service(engine, box.base_url, box.token)) })
+    repeat engine:wait(1000) until engine:next(true) == "done"
+    return engine:take(id, as)
+  end
+
+  local BODY = '{"data":[{"a":1,"b":[true]},{"a":"x"}],"n":null}'
+
+  it("hands out all headers and the body, unless it is told otherwise", function()
+    local status, headers, body, info, value = answer(nil, { status = 200, body = BODY })
+    assert.same({ 200, BODY, 1 }, { status, body, info.attempts })
+    assert.is_string(headers["content-type"])
+    assert.is_nil(value)
+  end)
+
+  it("reads JSON without a string in between, and only what is wanted", function()
+    local as = { headers = { "x-two", "no-such", "x-one" }, wanted = { a = true }, lists = { "data" } }
+    local status, headers, body, info, value = answer(as, { status = 201, body = BODY,
+      headers = { ["X-One"] = "1", ["X-Other"] = "3", ["X-Two"] = "2" } })
+    assert.same({ 201, 1 }, { status, info.attempts })
+    assert.is_nil(body)
+    assert.same({ ["x-one"] = "1", ["x-two"] = "2" }, headers)
+    assert.same({ data = { { a = 1 }, { a = "x" } }, n = core.null }, value)
+  end)
+
+  it("hands out as it is what is no JSON, or no success", function()
+    local faults = { { status = 200, body = "<html>" }, { status = 200, body = "" }, { status = 404, body = BODY } }
+    for _, fault in ipairs(faults) do
+      local status, headers, body, info, value = answer({}, fault)
+      assert.same({ fault.status, fault.body }, { status, body })
+      assert.same({ "string", "table", "nil" }, { type(headers["content-length"]), type(info), type(value) })
+    end
+  end)
+
+  it("raises at what says nothing, and then nothing is lost", function()
+    local id = assert(engine:start { timer = 0 })
+    repeat engine:wait(1000) until engine:next(true) == "done"
+    assert.is_false(pcall(engine.take, engine, id, 7))
+    assert.equal(0, (engine:take(id)))
+  end)
+end)
+
+describe("core.dress", function()
+  it("gives a metatable to those that have the string, and none yet", function()
+    local mt, own = {}, setmetatable({ id = "x" }, {})
+    local list = { { id = "a" }, { id = 1 }, {}, 7, "id", own, { id = "b" } }
+    core.dress(list, mt, "id")
+    local dressed = {}
+    for i, one in ipairs(list) do
+      if type(one) == "table" and getmetatable(one) == mt then dressed[#dressed + 1] = i end
+    end
+    assert.same({ 1, 7 }, dressed)
+    assert.is_false(pcall(core.dress, 1, mt, "id"))
+    assert.is_false(pcall(core.dress, list, nil, "id"))
+    assert.is_false(pcall(core.dress, list, mt))
+  end)
+end)
+
 describe("credentials", function()
   it("belong to the engine they were made for", function()
     local one, two = assert(core.engine {}), assert(core.engine {})

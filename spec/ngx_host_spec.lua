@@ -214,6 +214,31 @@ describe("the host of nginx", function()
     end
   end)
 
+  it("waits also where the last descriptor has gone to its end of the wake-up", function()
+    local server = start(box, { server = [[
+      location /me { content_by_lua_block { ngx.print(dpg.assert(gallery:me()).account.name) } }
+      location /idle { content_by_lua_block { ngx.print(ngx.timer.running_count()) } }
+    ]] })
+    local worker, before = server:worker(), nil
+    server:get "/me" -- its connection to the API is kept
+    nginx.wait_for(function() return select(2, server:get "/idle") == "0" end)
+    nginx.wait_for(function() -- also the visitors' are closed
+      local now = process.shell(("ls /proc/%d/fd"):format(worker))
+      now, before = before, now
+      return now == before
+    end)
+    local taken, free, limit = {}, 0, 0
+    for number in before:gmatch "%d+" do taken[tonumber(number)] = true end
+    while free < 2 do -- one for a visitor, one for the pump
+      if not taken[limit] then free = free + 1 end
+      limit = limit + 1
+    end
+    process.shell(("prlimit --pid %d --nofile=%d:"):format(worker, limit))
+    assert.equal("Northlight Festival", (select(2, server:get "/me")))
+    assert.truthy(server:log():find("no descriptor was left for its wake-up", 1, true))
+    server:stop()
+  end)
+
   it("lives in a VM for each request (lua_code_cache off), and leaves nothing of it", function()
     local server = start(box, {
       http = "lua_code_cache off;",

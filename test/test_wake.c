@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -130,6 +131,30 @@ TEST("wakes who has just connected, and who has connected while it was raised an
     CHECK_INT(received(early), 1);
     close(early);
     close(late);
+    dpg_wake_free(wake);
+}
+
+TEST("says so when somebody can't be let in, and hears of him once he can")
+{
+    dpg_wake *wake = new_wake(DPG_WAKE_SOCKET);
+    struct rlimit few, before;
+    int fd = connected(dpg_wake_path(wake)), spare = dup(fd), holes[64], count = 0;
+
+    getrlimit(RLIMIT_NOFILE, &before);
+    few = before;
+    few.rlim_cur = (rlim_t)spare + 1;
+    setrlimit(RLIMIT_NOFILE, &few);
+    while (count < 64 && (holes[count] = dup(fd)) >= 0) count++; /* below it */
+    dpg_wake_raise(wake);
+    CHECK(!dpg_wake_lower(wake));
+    CHECK_INT(received(fd), 0);
+    close(spare);
+    CHECK(dpg_wake_lower(wake));
+    dpg_wake_raise(wake);
+    CHECK_INT(received(fd), 1);
+    while (count) close(holes[--count]);
+    setrlimit(RLIMIT_NOFILE, &before);
+    close(fd);
     dpg_wake_free(wake);
 }
 

@@ -70,6 +70,17 @@ function core.is_folder(path) end
 ---@return number  another one in a child made by fork
 function core.process() end
 
+---@param list any[]
+---@param metatable table  for each table of the list that has none, and a string under `name`
+---@param name string
+function core.dress(list, metatable, name) end
+
+---@param spec table  as engine:start() takes it, without url, credential, body, parts and sink; copied
+---@return dpg.core.Prepared  what many calls are made of
+function core.spec(spec) end
+
+---@class dpg.core.Prepared
+
 ---@param text string
 ---@param null? any  instead of core.null
 ---@param wanted? table  { name = true or such a table, … }: objects have only these members; arrays are looked through,
@@ -105,6 +116,9 @@ local engine = {}
 ---  max_response_bytes
 ---@return integer? id
 ---@return table? err
+---@overload fun(self: dpg.core.Engine, prepared: dpg.core.Prepared, credential?: dpg.core.Credential, url: string,
+---  body?: string, ...: string?): integer?, table?  behind the body up to four headers: name, value, name …; there is
+---  none where the value is nil
 function engine:start(spec) end
 
 ---@param ms number  milliseconds; 0 turns it once
@@ -138,11 +152,14 @@ function engine:is_holding() end
 function engine:finish(ms) end
 
 ---@param id integer
+---@param as? { headers?: string[], wanted?: table, lists?: string[] }  read the body of a 2xx as JSON, as core.decode
+---  does; `headers`: these alone
 ---@return integer? status
 ---@return table headers_or_err
----@return string? body
+---@return string? body  nil: it has become `value`
 ---@return { attempts: integer, sent: integer, retry_after?: number }? info
-function engine:take(id) end
+---@return any value
+function engine:take(id, as) end
 
 ---@param id integer
 ---@param bytes string

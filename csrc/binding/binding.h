@@ -17,6 +17,7 @@
 #define DPG_CREDENTIAL "dpg.credential"
 #define DPG_STORE "dpg.store"
 #define DPG_WAKE "dpg.wake"
+#define DPG_PREPARED "dpg.spec"
 
 /* How long closing waits for an exchange that has left, when nobody says. */
 #define DPG_CLOSE_GRACE_MS 5000
@@ -50,10 +51,19 @@ void dpg_engine_box_unref(dpg_engine_box *box, int64_t grace_ms); /* takes NULL 
 /* Reads a spec table at `index` into `spec`, which borrows the table's strings: keep it on the stack. Raises at anything wrong. */
 void dpg_read_spec(lua_State *L, int index, dpg_engine_box *engine, dpg_spec *spec);
 
+/* core.spec(table) -> a spec that many calls are started from: all but what differs from one to the next. */
+int dpg_l_spec(lua_State *L);
+
+/* The prepared spec at `index`, and behind it what belongs to this call, as engine:start() takes them. Borrows likewise. */
+void dpg_read_prepared(lua_State *L, int index, dpg_engine_box *engine, dpg_spec *spec);
+
 void dpg_read_engine_options(lua_State *L, int index, dpg_engine_options *options); /* likewise */
 
 /* Makes the metatable `name` with `methods` in an __index of its own, and pops it. */
 void dpg_make_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc, lua_CFunction tostring);
+
+/* The first argument of a method, which must be one of these; several times cheaper than luaL_checkudata(). */
+void *dpg_check_self(lua_State *L, const char *name);
 
 dpg_wake *dpg_opt_wake(lua_State *L, int index);          /* borrowed; NULL: nil. Raises at a closed one */
 dpg_str dpg_check_str(lua_State *L, int index);           /* borrows Lua's string */
@@ -75,6 +85,7 @@ void dpg_open_engine(lua_State *L);
 void dpg_open_credential(lua_State *L);
 void dpg_open_store(lua_State *L);
 void dpg_open_wake(lua_State *L);
+void dpg_open_spec(lua_State *L);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

@@ -23,10 +23,21 @@ void dpg_make_class(lua_State *L, const char *name, const luaL_Reg *methods, lua
         lua_setfield(L, -2, "__metatable");
         luaL_setfuncs(L, meta, 0);
         lua_newtable(L);
-        luaL_setfuncs(L, methods, 0);
+        lua_pushvalue(L, -2);
+        luaL_setfuncs(L, methods, 1); /* each knows the metatable of its objects: dpg_check_self() */
         lua_setfield(L, -2, "__index");
     }
     lua_pop(L, 1);
+}
+
+void *dpg_check_self(lua_State *L, const char *name)
+{
+    void *ud = lua_touserdata(L, 1);
+    bool is_one = ud && lua_getmetatable(L, 1) && lua_rawequal(L, -1, lua_upvalueindex(1));
+
+    if (!is_one) return luaL_checkudata(L, 1, name); /* says what is wrong */
+    lua_pop(L, 1);
+    return ud;
 }
 
 dpg_str dpg_check_str(lua_State *L, int index)
@@ -138,6 +149,32 @@ static int l_is_folder(lua_State *L)
     return 1;
 }
 
+/*
+ * core.dress(list, metatable, name): each table of the sequence that has none gets the metatable, if it has a string under
+ * that name. Here, since a page is a sequence of up to 200, and nothing but this is done for each of them in Lua.
+ */
+static int l_dress(lua_State *L)
+{
+    int n;
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    luaL_checktype(L, 3, LUA_TSTRING);
+    lua_settop(L, 3);
+    n = (int)lua_rawlen(L, 1);
+    for (int i = 1; i <= n; i++, lua_settop(L, 3)) {
+        lua_rawgeti(L, 1, i);
+        if (!lua_istable(L, 4)) continue;
+        if (lua_getmetatable(L, 4)) continue;
+        lua_pushvalue(L, 3);
+        lua_rawget(L, 4);
+        if (lua_type(L, 5) != LUA_TSTRING) continue;
+        lua_pushvalue(L, 2);
+        lua_setmetatable(L, 4);
+    }
+    return 0;
+}
+
 static const luaL_Reg functions[] = {
     {"engine", dpg_l_engine},
     {"service", dpg_l_service},
@@ -149,8 +186,10 @@ static const luaL_Reg functions[] = {
     {"now", l_now},
     {"process", l_process},
     {"wake", dpg_l_wake},
+    {"spec", dpg_l_spec},
     {"io_path", l_io_path},
     {"is_folder", l_is_folder},
+    {"dress", l_dress},
     {NULL, NULL},
 };
 
@@ -162,6 +201,7 @@ int luaopen_dpg_core(lua_State *L)
     dpg_open_credential(L);
     dpg_open_store(L);
     dpg_open_wake(L);
+    dpg_open_spec(L);
     luaL_newlib(L, functions);
     dpg_open_json(L); /* decode, array_mt */
     lua_pushliteral(L, DPG_VERSION);

@@ -6,8 +6,10 @@
 #include "binding.h"
 
 #include "base.h"
+#include "json.h"
 
 #include <math.h>
+#include <string.h>
 
 /* --- the counted box ------------------------------------------------------------------------------------------------ */
 
@@ -38,7 +40,7 @@ void dpg_engine_box_unref(dpg_engine_box *box, int64_t grace_ms)
 
 static dpg_engine_box *check_box(lua_State *L)
 {
-    dpg_engine_box **ud = luaL_checkudata(L, 1, DPG_ENGINE);
+    dpg_engine_box **ud = dpg_check_self(L, DPG_ENGINE);
 
     if (!*ud) luaL_error(L, "the engine was never made");
     return *ud;
@@ -133,7 +135,11 @@ static int l_tostring(lua_State *L)
 
 /* --- calls ------------------------------------------------------------------------------------------------------------ */
 
-/* engine:start(spec) -> id | nil, err */
+/*
+ * engine:start(spec) -> id | nil, err
+ * engine:start(prepared, credential, url, body, name, value …) -> the same: what core.spec() made, and what differs from
+ * call to call. Credential and body may be nil; so may a header's value, and then there is no such header.
+ */
 static int l_start(lua_State *L)
 {
     dpg_engine_box *box = check_box(L);
@@ -142,9 +148,13 @@ static int l_start(lua_State *L)
     dpg_id id = 0;
     dpg_status status;
 
-    lua_settop(L, 2);
     if (!box->engine) return push_closed(L);
-    dpg_read_spec(L, 2, box, &spec);
+    if (lua_istable(L, 2)) {
+        lua_settop(L, 2);
+        dpg_read_spec(L, 2, box, &spec);
+    } else {
+        dpg_read_prepared(L, 2, box, &spec);
+    }
     status = dpg_engine_start(box->engine, &spec, &id, &err);
     return dpg_push_id(L, status, id, &err);
 }
@@ -247,25 +257,61 @@ static int l_next(lua_State *L)
     return 2;
 }
 
-/* The headers as a table by lower-case name; a repeated one is joined by ", " (RFC 9110 section 5.3). */
+static void push_bytes(lua_State *L, dpg_str bytes)
+{
+    lua_pushlstring(L, bytes.ptr ? bytes.ptr : "", bytes.len);
+}
+
+/* … table: the headers by lower-case name; a repeated one is joined by ", " (RFC 9110 section 5.3). */
 static void push_headers(lua_State *L, const dpg_header *headers, size_t n)
 {
     lua_createtable(L, 0, n < 64 ? (int)n : 64);
     for (size_t i = 0; i < n; i++) {
         const dpg_header *h = &headers[i];
 
-        lua_pushlstring(L, h->name.ptr ? h->name.ptr : "", h->name.len);
+        push_bytes(L, h->name);
         lua_pushvalue(L, -1);
         lua_rawget(L, -3);
         if (lua_isnil(L, -1)) {
             lua_pop(L, 1);
-            lua_pushlstring(L, h->value.ptr ? h->value.ptr : "", h->value.len);
+            push_bytes(L, h->value);
         } else {
             lua_pushliteral(L, ", ");
-            lua_pushlstring(L, h->value.ptr ? h->value.ptr : "", h->value.len);
+            push_bytes(L, h->value);
             lua_concat(L, 3);
         }
         lua_rawset(L, -3);
+    }
+}
+
+/* … table name: pushes the value of this header, joined likewise; false: there is none, and nothing is pushed. */
+static bool push_named(lua_State *L, const dpg_header *headers, size_t n)
+{
+    size_t len;
+    const char *name = lua_tolstring(L, -1, &len);
+    bool found = false;
+
+    for (size_t i = 0; i < n; i++) {
+        if (headers[i].name.len != len || memcmp(headers[i].name.ptr, name, len) != 0) continue;
+        if (found) lua_pushliteral(L, ", ");
+        push_bytes(L, headers[i].value);
+        if (found) lua_concat(L, 3);
+        found = true;
+    }
+    return found;
+}
+
+/* … table: those headers whose names stand in the sequence at `names`. */
+static void push_some_headers(lua_State *L, const dpg_header *headers, size_t n, int names)
+{
+    int count = (int)lua_rawlen(L, names);
+
+    lua_createtable(L, 0, 2);
+    for (int i = 1; i <= count; i++) {
+        lua_rawgeti(L, names, i);
+        if (lua_type(L, -1) != LUA_TSTRING) luaL_error(L, "names of headers expected");
+        if (push_named(L, headers, n)) lua_rawset(L, -3);
+        else lua_pop(L, 1);
     }
 }
 
@@ -276,34 +322,73 @@ static void set_info(lua_State *L, const dpg_completion *c)
     if (c->retry_after_ms >= 0) dpg_set_seconds(L, "retry_after", c->retry_after_ms);
 }
 
-/* engine:take(id) -> status, headers, body, info { attempts, sent, retry_after } | nil, err */
+#define INFO_ROOM 8 /* three, and what the Lua layer says of the answer beside them */
+
+/* The field of `as`, a stack index or nothing at all, is left on the stack, and its index returned; 0: there is none. */
+static int optional_table(lua_State *L, int as, const char *name)
+{
+    lua_getfield(L, as, name);
+    if (!lua_istable(L, -1) && !lua_isnil(L, -1)) luaL_error(L, "field '%s': table expected", name);
+    return lua_isnil(L, -1) ? 0 : lua_gettop(L);
+}
+
+/* Pushes a whole answer as take() says; `as` is at 3: nil, or a table. */
+static int push_answer(lua_State *L, const dpg_completion *c)
+{
+    bool is_json = !lua_isnil(L, 3) && c->status / 100 == 2;
+    int names = 0, wanted = 0, lists = 0, body;
+
+    if (!lua_isnil(L, 3)) {
+        names = optional_table(L, 3, "headers");
+        wanted = optional_table(L, 3, "wanted");
+        lists = optional_table(L, 3, "lists");
+    }
+    dpg_lua_pushint(L, c->status);
+    if (names) push_some_headers(L, c->headers, c->header_count, names);
+    else push_headers(L, c->headers, c->header_count);
+    lua_pushnil(L);
+    body = lua_gettop(L);
+    lua_createtable(L, 0, INFO_ROOM);
+    set_info(L, c);
+    if (is_json) {
+        int pushed = dpg_push_json_wanted(L, c->body, wanted, lists);
+
+        if (pushed == 1) return 5;
+        lua_pop(L, pushed);
+    }
+    push_bytes(L, c->body);
+    lua_replace(L, body);
+    return 4;
+}
+
+/*
+ * engine:take(id [, as { headers, wanted, lists }]) -> status, headers, body, info { attempts, sent, retry_after }, value
+ * | nil, err. With `as`, the body of a 2xx is read as core.decode(body, nil, as.wanted, as.lists) would, without becoming a
+ * string first: then it is nil, and `value` what it says; what is no JSON still comes as a body. The headers are those of
+ * the sequence as.headers, or all.
+ */
 static int l_take(lua_State *L)
 {
     dpg_engine_box *box = check_box(L);
     dpg_id id = check_id(L, 2);
     dpg_error err = DPG_ERROR_INIT;
     dpg_completion *c = &box->taking;
-    bool failed;
+    int results = 2;
 
+    lua_settop(L, 3);
+    if (!lua_isnil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
     if (!box->engine) return push_closed(L);
     dpg_completion_clear(c); /* of one whose pushing ran out of memory */
-    memset(c, 0, sizeof *c);
-    luaL_checkstack(L, 12, "take");
+    luaL_checkstack(L, 16, "take");
     if (dpg_engine_take(box->engine, id, c, &err) != DPG_OK) return dpg_push_failure(L, &err);
-    failed = c->error.kind != DPG_KIND_NONE;
-    if (failed) {
+    if (c->error.kind != DPG_KIND_NONE) {
         dpg_push_failure(L, &c->error);
         set_info(L, c);
     } else {
-        dpg_lua_pushint(L, c->status);
-        push_headers(L, c->headers, c->header_count);
-        lua_pushlstring(L, c->body.ptr ? c->body.ptr : "", c->body.len);
-        lua_createtable(L, 0, 3);
-        set_info(L, c);
+        results = push_answer(L, c);
     }
-    dpg_completion_clear(c);
-    memset(c, 0, sizeof *c);
-    return failed ? 2 : 4;
+    dpg_engine_dispose(box->engine, c);
+    return results;
 }
 
 /* --- bytes on their way ------------------------------------------------------------------------------------------------ */

@@ -206,6 +206,11 @@ int dpg_push_json(lua_State *L, dpg_str text)
     return push_json(L, text, 0, 0, 0);
 }
 
+int dpg_push_json_wanted(lua_State *L, dpg_str text, int wanted, int lists)
+{
+    return push_json(L, text, 0, wanted, lists);
+}
+
 static int l_decode(lua_State *L)
 {
     dpg_str text;

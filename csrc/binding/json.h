@@ -35,6 +35,9 @@ void dpg_open_json(lua_State *L);
  */
 int dpg_push_json(lua_State *L, dpg_str text);
 
+/* The same of what is wanted alone: `wanted` and `lists` are stack indices, as dpg_push_wanted() takes them, or 0. */
+int dpg_push_json_wanted(lua_State *L, dpg_str text, int wanted, int lists);
+
 #if defined(__GNUC__)
 #pragma GCC visibility pop
 #endif

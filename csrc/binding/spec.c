@@ -177,14 +177,19 @@ static void read_headers(lua_State *L, const field *f, int slot, dpg_spec *spec)
     spec->header_count = n;
 }
 
-static dpg_credential *read_credential(lua_State *L, const field *f, const dpg_engine_box *engine)
+static dpg_credential *check_credential(lua_State *L, int index, const dpg_engine_box *engine)
 {
-    dpg_credential_box *box = luaL_testudata(L, -1, DPG_CREDENTIAL);
+    dpg_credential_box *box = luaL_checkudata(L, index, DPG_CREDENTIAL);
 
-    if (!box) wrong(L, f, "credential");
     if (!box->engine || box->engine != engine || !box->credential)
         luaL_error(L, "field 'credential': it belongs to another engine");
     return box->credential;
+}
+
+static dpg_credential *read_credential(lua_State *L, const field *f, const dpg_engine_box *engine)
+{
+    if (!luaL_testudata(L, -1, DPG_CREDENTIAL)) wrong(L, f, "credential");
+    return check_credential(L, -1, engine);
 }
 
 static const field *find_field(lua_State *L, const field *fields, const char *what)
@@ -288,6 +293,83 @@ void dpg_read_spec(lua_State *L, int index, dpg_engine_box *engine, dpg_spec *sp
         }
     }
 }
+
+/* --- prepared specs -------------------------------------------------------------------------------------------------- */
+
+#define MORE_HEADERS 4 /* that a call may add to those of its prepared spec */
+
+/* Its strings are Lua's, kept alive by its uservalue. */
+typedef struct prepared {
+    dpg_spec spec;
+    dpg_header headers[]; /* spec.header_count, and room for MORE_HEADERS */
+} prepared;
+
+/* … pins: appends the strings of the table at `from`, and of the tables in it. */
+static void pin_strings(lua_State *L, int from, int pins)
+{
+    for (lua_pushnil(L); lua_next(L, from); lua_pop(L, 1)) {
+        if (lua_istable(L, -1)) {
+            pin_strings(L, lua_gettop(L), pins);
+            continue;
+        }
+        lua_pushvalue(L, -2);
+        lua_rawseti(L, pins, (int)lua_rawlen(L, pins) + 1);
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, pins, (int)lua_rawlen(L, pins) + 1);
+    }
+}
+
+/* core.spec{ … } -> what engine:start() makes many calls of: a spec as there, but for url, credential, body, parts and sink */
+int dpg_l_spec(lua_State *L)
+{
+    dpg_spec spec = DPG_SPEC_INIT;
+    size_t size;
+    prepared *p;
+
+    lua_settop(L, 1);
+    dpg_read_spec(L, 1, NULL, &spec);
+    luaL_argcheck(L, !spec.url.len && !spec.has_body && !spec.parts && spec.sink.type == DPG_SINK_MEMORY, 1,
+                  "url, body, parts and sink belong to a call");
+    size = spec.header_count * sizeof *p->headers;
+    p = lua_newuserdata(L, sizeof *p + size + MORE_HEADERS * sizeof *p->headers);
+    if (size) memcpy(p->headers, spec.headers, size);
+    p->spec = spec;
+    lua_newtable(L);
+    pin_strings(L, 1, lua_gettop(L));
+    dpg_lua_setuservalue(L, -2);
+    luaL_setmetatable(L, DPG_PREPARED);
+    return 1;
+}
+
+void dpg_read_prepared(lua_State *L, int index, dpg_engine_box *engine, dpg_spec *spec)
+{
+    prepared *p = luaL_checkudata(L, index, DPG_PREPARED);
+    size_t n = p->spec.header_count;
+
+    *spec = p->spec;
+    if (!lua_isnoneornil(L, index + 1)) spec->credential = check_credential(L, index + 1, engine);
+    spec->url = dpg_check_str(L, index + 2);
+    spec->has_body = !lua_isnoneornil(L, index + 3);
+    if (spec->has_body) spec->body = dpg_check_str(L, index + 3);
+    for (int name = index + 4; name < lua_gettop(L); name += 2) {
+        if (lua_isnil(L, name + 1)) continue;
+        if (n == p->spec.header_count + MORE_HEADERS) luaL_error(L, "too many headers");
+        p->headers[n].name = dpg_check_str(L, name);
+        p->headers[n++].value = dpg_check_str(L, name + 1);
+    }
+    spec->headers = p->headers;
+    spec->header_count = n;
+}
+
+void dpg_open_spec(lua_State *L)
+{
+    luaL_newmetatable(L, DPG_PREPARED);
+    lua_pushliteral(L, "protected");
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+}
+
+/* --- the engine's options -------------------------------------------------------------------------------------------- */
 
 void dpg_read_engine_options(lua_State *L, int index, dpg_engine_options *options)
 {

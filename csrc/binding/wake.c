@@ -76,10 +76,11 @@ static int l_raise(lua_State *L)
     return 0;
 }
 
+/* wake:lower() -> are all who have connected heard? */
 static int l_lower(lua_State *L)
 {
-    dpg_wake_lower(check_wake(L, 1));
-    return 0;
+    lua_pushboolean(L, dpg_wake_lower(check_wake(L, 1)));
+    return 1;
 }
 
 static const luaL_Reg methods[] = {

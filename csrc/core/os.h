@@ -269,9 +269,9 @@ typedef struct dpg_os_listener {
 
 /* Fails with DPG_E_SYSTEM, code "no_wake": also on a system that has none. */
 dpg_status dpg_os_listener_open(dpg_os_listener *out, dpg_error *err);
-intptr_t
-dpg_os_listener_accept(const dpg_os_listener *listener); /* who has connected, -1: nobody is waiting; never waits */
-void dpg_os_listener_close(dpg_os_listener *listener);   /* twice is fine; a child only drops its copy */
+/* Who has connected; -1: nobody waits; -2: somebody waits who can't be let in, as when no descriptor is left. Never waits. */
+intptr_t dpg_os_listener_accept(const dpg_os_listener *listener);
+void dpg_os_listener_close(dpg_os_listener *listener); /* twice is fine; a child only drops its copy */
 
 /* One byte to who has connected. False: it has gone away. A peer with enough unread bytes gets no more, and is fine. */
 bool dpg_os_peer_tell(intptr_t peer);

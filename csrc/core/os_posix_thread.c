@@ -13,6 +13,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -392,6 +393,14 @@ dpg_status dpg_os_listener_open(dpg_os_listener *out, dpg_error *err)
     return DPG_OK;
 }
 
+/* Without a descriptor left, accept() fails also where nobody waits. */
+static bool does_anybody_wait(int listener)
+{
+    struct pollfd one = {.fd = listener, .events = POLLIN};
+
+    return poll(&one, 1, 0) != 0;
+}
+
 intptr_t dpg_os_listener_accept(const dpg_os_listener *listener)
 {
     int fd;
@@ -399,16 +408,18 @@ intptr_t dpg_os_listener_accept(const dpg_os_listener *listener)
     do {
 #ifdef __linux__
         fd = accept4((int)listener->handle, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    } while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
 #else
         fd = accept((int)listener->handle, NULL, NULL);
+#endif
     } while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
-    if (fd >= 0 && !make_ready(fd)) {
+    if (fd < 0) return errno == EAGAIN || errno == EWOULDBLOCK || !does_anybody_wait((int)listener->handle) ? -1 : -2;
+#ifndef __linux__
+    if (!make_ready(fd)) {
         close(fd);
-        fd = -1;
+        return -2;
     }
 #ifdef SO_NOSIGPIPE
-    if (fd >= 0) setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &(int){1}, sizeof(int));
+    setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &(int){1}, sizeof(int));
 #endif
 #endif
     return fd;

@@ -72,8 +72,8 @@ static bool make_room(dpg_wake *w)
     return true;
 }
 
-/* Whoever waits in the backlog. Without memory one is told at once and let go: it connects again. */
-static void let_in(dpg_wake *w)
+/* Whoever waits in the backlog; false: not all. Without memory one is told at once and let go: it connects again. */
+static bool let_in(dpg_wake *w)
 {
     intptr_t peer;
 
@@ -85,6 +85,7 @@ static void let_in(dpg_wake *w)
             dpg_os_peer_close(peer);
         }
     }
+    return peer == -1;
 }
 
 /* Those of whom `is_there` says no are gone. */
@@ -125,18 +126,21 @@ void dpg_wake_raise(dpg_wake *w)
 }
 
 /* Here, too, since clients that come and go would fill the backlog of one that is never raised. */
-void dpg_wake_lower(dpg_wake *w)
+bool dpg_wake_lower(dpg_wake *w)
 {
-    if (!is_mine(w)) return;
+    bool all = true;
+
+    if (!is_mine(w)) return true;
     dpg_os_monitor_lock(w->monitor);
     w->raised = false;
     if (w->type == DPG_WAKE_FD) {
         dpg_os_event_clear(&w->event);
     } else {
-        let_in(w);
+        all = let_in(w);
         visit(w, dpg_os_peer_is_here);
     }
     dpg_os_monitor_unlock(w->monitor);
+    return all;
 }
 
 int dpg_wake_fd(const dpg_wake *w)

@@ -9,11 +9,12 @@ Ahead.__index = Ahead
 Ahead.__name = "dpg.Ahead"
 
 ---@param stream dpg.Stream  a call to memory
+---@param as? table  how its answer is handed out
 ---@param conclude fun(...): any  what the call came to, as stream:take() says it, made a value or nil, err
 ---@return dpg.Ahead
-function M.new(stream, conclude)
+function M.new(stream, as, conclude)
   stream.hub:nudge()
-  return setmetatable({ _stream = stream, _conclude = conclude }, Ahead)
+  return setmetatable({ _stream = stream, _as = as, _conclude = conclude }, Ahead)
 end
 
 -- Time may have stood still for these: a script's engine is turned only while the script waits.
@@ -27,7 +28,7 @@ function Ahead:take()
   if not stream.hub.engine:is_mine() then return nil end -- a parent's
   local what, err = stream:wait()
   if not what then return nil, err end
-  local value, answer_or_err = self._conclude(stream:take())
+  local value, answer_or_err = self._conclude(stream:take(self._as))
   if value == nil and PASSING[answer_or_err.kind] then return nil end
   return value, answer_or_err
 end

@@ -1,6 +1,7 @@
 -- Starting calls and waiting for their ends: the only module that does either. It asks the host of the running task
 -- how to wait, and gives back what the core said. What an answer means is others' business (dpg.session,
 -- dpg.sign_in).
+local core = require "dpg.core"
 local errors = require "dpg.errors"
 local hosts = require "dpg.host"
 local stream = require "dpg.stream"
@@ -8,14 +9,14 @@ local stream = require "dpg.stream"
 local M = {}
 
 -- Waits for the call `id` and takes what it came to.
-local function finish(host, hub, id, on_event)
+local function finish(host, hub, id, on_event, as)
   local entry = hub:expect(id, on_event)
   local ok, err = host:wait(entry)
   if not ok then
     hub:drop(entry)
     return nil, err
   end
-  return hub:take(entry)
+  return hub:take(entry, as)
 end
 
 -- The parts of a spec that settings say.
@@ -28,24 +29,58 @@ local function apply(spec, settings)
   return spec
 end
 
+---@class dpg.Prepared
+---@field spec userdata
+---@field on_event? function
+
+---What many calls have in common, put together once.
+---@param spec table  for the engine, without what settings say, and without what is said for each call
+---@param settings table  timeout, deadline, retry, on_event, max_response_bytes
+---@return dpg.Prepared
+function M.prepare(spec, settings)
+  return { spec = core.spec(apply(spec, settings)), on_event = settings.on_event }
+end
+
+local function start(hub, credential, prepared, request)
+  return hub.engine:start(prepared.spec, credential, request.url, request.body,
+    "Idempotency-Key", request.idempotency_key, "If-None-Match", request.etag)
+end
+
 ---One HTTP call.
 ---@param connection dpg.Connection
----@param spec table  for the engine, without what settings say
----@param settings table  timeout, deadline, retry, on_event, max_response_bytes
+---@param prepared dpg.Prepared
+---@param request table  `url`, `body`, `idempotency_key`, `etag`; `as`: how its answer is handed out (engine:take)
 ---@return integer? status
 ---@return table headers_or_err
 ---@return string? body
 ---@return table? info
-function M.http(connection, spec, settings)
+---@return any value  what the body says, as `as` wants it; then there is no body
+function M.http(connection, prepared, request)
   local host, err = hosts.prepare()
   if not host then return nil, err end
   local hub, credential = connection:open()
   if not hub then return nil, credential end
-  spec.credential = credential
   local id
-  id, err = hub.engine:start(apply(spec, settings))
+  id, err = start(hub, credential, prepared, request)
   if not id then return nil, err end
-  return finish(host, hub, id, settings.on_event)
+  return finish(host, hub, id, prepared.on_event, request.as)
+end
+
+---The same, begun before anybody waits for it: stream:take(request.as) says what it came to.
+---@param connection dpg.Connection
+---@param prepared dpg.Prepared
+---@param request table
+---@return dpg.Stream? stream
+---@return dpg.Error? err
+function M.begin(connection, prepared, request)
+  local host, err = hosts.prepare()
+  if not host then return nil, err end
+  local hub, credential = connection:open()
+  if not hub then return nil, credential end
+  local id
+  id, err = start(hub, credential, prepared, request)
+  if not id then return nil, err end
+  return stream.new(hub, id, { on_event = prepared.on_event })
 end
 
 ---Starts a call whose bytes pass through Lua, or whose progress is followed: the caller waits for it by stream:wait().

@@ -223,6 +223,17 @@ local function sorted(t)
   return names
 end
 
+-- The order in which fields are checked; of a row's it is worked out once.
+local orders = setmetatable({}, { __mode = "k" })
+local function in_order(fields)
+  local names = orders[fields]
+  if not names then
+    names = sorted(fields)
+    orders[fields] = names
+  end
+  return names
+end
+
 ---The names of the fields that callers give among the options of a row, as a set.
 ---@param row table
 ---@return table<string, boolean>
@@ -251,10 +262,10 @@ end
 ---@return string? path
 ---@return dpg.Error? err
 function M.path(where, row, values)
-  local named, i, err = {}, 0, nil
-  for name in row.path:gmatch("{([%w_]+)}") do
-    i = i + 1
-    local value = values[i]
+  local parts = url.parts(row.path)
+  local named, err
+  for i = 2, #parts, 2 do
+    local name, value = parts[i], values[i / 2]
     if type(value) ~= "string" then
       local has_one = type(value) == "table" and type(value[name]) == "string"
       errors.raise("%s: a %s (a string) expected, got %s%s", where, name,
@@ -264,6 +275,7 @@ function M.path(where, row, values)
     if not read and not err then
       err = refusal(where, "invalid_value", name, string.format("%s %s, not %s", name, expected, checks.shown(value)))
     end
+    named = named or {}
     named[name] = value
   end
   if err then return nil, err end
@@ -291,9 +303,10 @@ end
 ---@return dpg.Error? err  kind "usage", code "invalid_value", with `field`
 function M.check(where, fields, values, open)
   local checked = {}
-  for _, name in ipairs(sorted(open and values or fields)) do
-    if values[name] ~= nil then
-      local read, err = check_one(where, name, fields[name] or open, values[name])
+  for _, name in ipairs(open and sorted(values) or in_order(fields)) do
+    local value = values[name]
+    if value ~= nil then
+      local read, err = check_one(where, name, fields[name] or open, value)
       if err then return nil, err end
       checked[name] = read
     end

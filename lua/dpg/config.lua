@@ -114,30 +114,42 @@ M.SESSION = {
 }
 for name, check in pairs(M.CALL) do M.SESSION[name] = check end
 
-local function names_of(...)
+local function names_of(set)
   local names = {}
-  for _, set in ipairs { ... } do
-    for name in pairs(set) do names[#names + 1] = name end
-  end
+  for name in pairs(set) do names[#names + 1] = name end
   table.sort(names)
   return table.concat(names, ", ")
 end
 
+---Several sets of names as one.
+---@param ... table<string, function|boolean>
+---@return table<string, function|boolean>
+function M.union(...)
+  local all = {}
+  for _, set in ipairs { ... } do
+    for name, check in pairs(set) do all[name] = check end
+  end
+  return all
+end
+
+local NONE = {} -- what stands for no options: read, never written
+
 ---Checks an options table against the sets of names that are allowed here. Raises, and names what is wrong.
 ---@param where string  for the message: "dpg.service", "images:list"
 ---@param options any  nil counts as empty
----@param ... table<string, function|boolean>  true: checked elsewhere
----@return table options
-function M.check(where, options, ...)
-  if options == nil then return {} end
+---@param set table<string, function|boolean>  true: checked elsewhere
+---@param ... table<string, function|boolean>  more of them
+---@return table options  not to be changed
+function M.check(where, options, set, ...)
+  if options == nil then return NONE end
   if type(options) ~= "table" then errors.raise("%s: a table of options expected, got %s", where, type(options)) end
+  if ... then set = M.union(set, ...) end
   for name, value in pairs(options) do
-    local check
-    for _, set in ipairs { ... } do check = check or set[name] end
+    local check = set[name]
     if not check then
       local hint = M.SESSION[name] and not M.CALL[name]
         and "is said where the session is made (dpg.service, dpg.sign_in, dpg.resume)" or "is unknown"
-      errors.raise("%s: option '%s' %s; here are: %s", where, tostring(name), hint, names_of(...))
+      errors.raise("%s: option '%s' %s; here are: %s", where, tostring(name), hint, names_of(set))
     end
     if type(check) == "function" then
       local expected, given, part = check(value)
@@ -157,6 +169,20 @@ function M.check_call_retry(where, options)
   if type(options.retry) == "table" and options.retry.budget ~= nil then
     errors.raise("%s: option 'retry.budget' is said where the session is made, not for one call", where)
   end
+end
+
+local CALL_NAMES = {}
+for name in pairs(M.CALL) do CALL_NAMES[#CALL_NAMES + 1] = name end
+
+---Does a call go by its session's settings alone?
+---@param options table  the call's
+---@return boolean
+function M.is_plain(options)
+  if options == NONE then return true end
+  for _, name in ipairs(CALL_NAMES) do
+    if options[name] ~= nil then return false end
+  end
+  return true
 end
 
 local function merged_retry(over, under)

@@ -29,6 +29,16 @@ function M.size(path)
   return size
 end
 
+---@param path string
+---@return string? bytes  nil: it isn't there, or can't be read
+function M.read(path)
+  local file = M.open(path, "rb")
+  if not file then return nil end
+  local bytes = file:read "*a"
+  file:close()
+  return bytes
+end
+
 M.is_folder = core.is_folder
 
 return M

@@ -301,21 +301,23 @@ end
 
 ---The call has ended, and whoever waited goes on: what it came to is handed out, once.
 ---@param entry table
+---@param as? table  how (engine:take)
 ---@return integer? status
 ---@return table headers_or_err
 ---@return string? body
 ---@return table? info
-function Hub:take(entry)
-  local status, headers, body, info
+---@return any value
+function Hub:take(entry, as)
+  local status, headers, body, info, value
   if entry.failure then
     self:drop(entry)
     headers = entry.failure
   else
-    status, headers, body, info = self.engine:take(entry.id)
+    status, headers, body, info, value = self.engine:take(entry.id, as)
   end
   -- last, so that an interrupt in here leaves something for expect() to find
   self.entries[entry.id], self.waiting[entry.who] = nil, nil
-  return status, headers, body, info
+  return status, headers, body, info, value
 end
 
 ---Nobody waits for this call any more: it is cancelled, and frees itself.

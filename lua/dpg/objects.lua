@@ -1,6 +1,7 @@
 -- Methods on what the server sends: image:update{…}, set:add{…}. An image or a set is the table that came, every field
 -- kept, with a metatable whose __index holds the methods: a field of the server's wins over a method of that name (the
 -- resource has them all), pairs() and JSON see fields alone. One metatable for each class and session.
+local core = require "dpg.core"
 local errors = require "dpg.errors"
 
 local M = {}
@@ -54,16 +55,18 @@ end
 ---@param kind "image"|"set"
 ---@param value any  left alone where it is no such object
 function Objects:dress(kind, value)
-  if type(value) ~= "table" or type(value.public_uuid) ~= "string" or getmetatable(value) then return end
-  setmetatable(value, self[kind])
-  local children = rawget(value, "children")
-  if kind == "set" and type(children) == "table" then self:dress_all(kind, children) end
+  self:dress_all(kind, { value })
 end
 
 ---@param kind "image"|"set"
 ---@param list any[]
 function Objects:dress_all(kind, list)
-  for _, value in ipairs(list) do self:dress(kind, value) end
+  core.dress(list, self[kind], "public_uuid")
+  if kind ~= "set" then return end
+  for _, value in ipairs(list) do
+    local children = getmetatable(value) == self.set and rawget(value, "children")
+    if type(children) == "table" then self:dress_all(kind, children) end
+  end
 end
 
 return M

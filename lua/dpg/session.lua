@@ -47,7 +47,8 @@ Session.__name = "dpg.Session"
 ---@param secrets? string[]  what must never be seen in an error
 ---@return dpg.Session
 function M.new(connection, settings, account, secrets)
-  local self = setmetatable({ _connection = connection, _config = settings, _account = account }, Session)
+  local self = setmetatable({ _connection = connection, _config = settings, _account = account,
+    _prepared = { bare = {}, with_body = {} } }, Session)
   self._secrets = function() return secrets end -- in a function, where no dump of the table shows them
   self.images = images.new(self)
   self.keywords = keywords.new(self)
@@ -71,6 +72,8 @@ end
 
 local SAFE_TO_REPEAT = { GET = true, HEAD = true, PUT = true, DELETE = true }
 local READS = { GET = true, HEAD = true, OPTIONS = true }
+-- How the engine hands out answers that nobody keeps as text.
+local AS_IT_IS = { headers = wire.HEADERS }
 
 local function idempotency_key(options, settings)
   local key = options.idempotency_key or settings.idempotency_key
@@ -83,14 +86,13 @@ local function idempotency_key(options, settings)
   return key or uuid()
 end
 
--- What the cache holds of a read, and under which key, where the session has a cache and the caller no ETag.
-function Session:_kept(request, options, headers, whole_url)
+-- What the cache holds of a read, where the session has a cache and the caller no ETag.
+local function look_up(self, request, options)
   local cache = self._config.cache
-  if not cache or request.method ~= "GET" or request.headers or options.if_none_match then return nil end
-  local key = cache:_key(self._connection, self._account, whole_url)
-  local kept = cache:_get(key)
-  headers["If-None-Match"] = kept and kept.headers.etag
-  return kept, key
+  if not cache or request.method ~= "GET" or request.headers or options.if_none_match then return end
+  request.cache_key = cache:_key(self._connection, self._account, request.url)
+  request.kept = cache:_get(request.cache_key)
+  request.etag = request.kept and request.kept.headers.etag
 end
 
 -- A kept answer whose ETag still holds: newer headers go over its own (RFC 9111 section 4.3.4).
@@ -103,47 +105,54 @@ local function revived(kept, head)
   return 200, headers, kept.body
 end
 
--- What a request { method, path, query, body (text), headers, scope } is sent as: a spec for the engine, and what its
--- answer is read by.
-function Session:_build(request, options)
+-- What all requests of a method have in common is put together once, unless one has settings or headers of its own.
+local function prepared(self, request, options)
+  local is_own = request.headers or request.is_auth or not config.is_plain(options)
+  local kept = self._prepared[request.body and "with_body" or "bare"]
+  local one = not is_own and kept[request.method]
+  if one then return one end
   local headers = { Accept = wire.ACCEPT }
   if request.body then headers["Content-Type"] = "application/json" end
   for name, value in pairs(request.headers or {}) do headers[name] = value end
-  headers["If-None-Match"] = options.if_none_match or headers["If-None-Match"]
-  local key
-  if not READS[request.method] and not wire.is_auth_path(request.path) then
-    key = idempotency_key(options, self._config)
-    headers["Idempotency-Key"] = key
-  end
-  local whole_url = self._connection.base_url .. request.path .. url.query(request.query)
-  local kept, cache_key = self:_kept(request, options, headers, whole_url)
-  return {
-    method = request.method,
-    url = whole_url,
-    headers = headers,
-    body = request.body,
-    account = self._account,
-    repeats = (key or SAFE_TO_REPEAT[request.method]) and "always" or "unsent",
-  }, {
-    method = request.method, path = request.path, scope = request.scope, idempotency_key = key,
-    secrets = self._secrets(), cache_key = cache_key, kept = kept,
-  }
+  if request.etag then headers["If-None-Match"] = nil end -- which comes with the call
+  local can_repeat = SAFE_TO_REPEAT[request.method] or not (READS[request.method] or request.is_auth)
+  one = call.prepare({
+    method = request.method, headers = headers, account = self._account, repeats = can_repeat and "always" or "unsent",
+  }, config.merge(options, self._config))
+  if not is_own then kept[request.method] = one end
+  return one
 end
 
--- What the call came to: the answer's parts, or an error object.
-local function judge(context, status, head, body, info)
-  if not status then return nil, errors.from_core(head, context) end
-  context.attempts, context.retry_after, context.request_id = info.attempts, info.retry_after, wire.request_id(head)
-  local is_hit = context.kept and status == 304
-  if is_hit then status, head, body = revived(context.kept, head) end
-  if status < 200 or status > 299 then return nil, errors.from_response(status, body, context) end
-  return {
-    status = status, etag = head.etag, request_id = context.request_id, attempts = info.attempts,
-    retry_after = info.retry_after, idempotency_key = context.idempotency_key, cached = is_hit or nil, date = head.date,
-  }, head, body
+-- Where the members are that its `wanted` counts for.
+local function lists_in(request)
+  return request.result ~= "object" and wire.LISTS or nil
+end
+
+-- Adds to a request { method, path, query, body (text), headers, scope } what it takes to send it and to read its
+-- answer: one table goes through all of it.
+local function complete(self, request, options)
+  request.url = self._connection.base_url .. request.path .. url.query(request.query)
+  request.etag = options.if_none_match
+  if not READS[request.method] then
+    request.is_auth = wire.is_auth_path(request.path)
+    request.idempotency_key = not request.is_auth and idempotency_key(options, self._config) or nil
+  end
+  look_up(self, request, options)
+  if not request.cache_key then
+    request.as = request.wanted and { headers = wire.HEADERS, wanted = request.wanted, lists = lists_in(request) }
+      or AS_IT_IS
+  end
+  return prepared(self, request, options)
 end
 
 -- --- understanding -------------------------------------------------------------------------------------------------
+
+-- The error that an answer is, or what could not be read.
+local function refusal(self, request, status, body, head, info)
+  request.attempts, request.retry_after, request.request_id = info.attempts, info.retry_after, wire.request_id(head)
+  request.secrets = self._secrets()
+  return errors.from_response(status, body, request)
+end
 
 local readers = {}
 
@@ -182,63 +191,80 @@ function readers.batch(self, value, _, answer)
   return read, "a batch of Operations is expected"
 end
 
--- What a raw request is answered with: JSON as values; another kind of text as it is; nothing as true.
-local function read_any(body, head)
+-- What a raw request is answered with, where it is no JSON: another kind of text as it is; nothing as true.
+local function read_text(body, head)
   if body == "" then return true end
-  local value, problem = json.decode(body)
-  if value ~= nil then return value end
   local kind = (head["content-type"] or ""):lower()
-  if kind == "" or kind:find("json", 1, true) or kind:find("html", 1, true) then return nil, problem end
+  if kind == "" or kind:find("json", 1, true) or kind:find("html", 1, true) then return nil end
   return body
 end
 
-function Session:_read(request, answer, head, body, context)
-  if not request.result then
-    local value, problem = read_any(body, head)
-    if value ~= nil then return value, answer end
-    context.problem = problem
-    return nil, errors.from_response(answer.status, body, context)
+-- The value of a good answer: of its JSON, or of its body where that is none.
+local function read(self, request, value, body, head, answer)
+  local problem
+  if value == nil then
+    value, problem = json.decode(body, request.wanted, lists_in(request))
+    if value == nil and not request.result then value = read_text(body, head) end
+    if value == nil then return nil, request.result and body == "" and "it is empty" or problem end
   end
-  local value, problem = json.decode(body, request.wanted, request.result ~= "object" and wire.LISTS or nil)
-  if value ~= nil then
-    value, problem = readers[request.result](self, value, head, answer, request)
-    if value ~= nil then return value, answer end
-  end
-  context.problem = body == "" and "it is empty" or problem
-  return nil, errors.from_response(answer.status, body, context)
+  if request.result then return readers[request.result](self, value, head, answer, request) end
+  return value
 end
 
 -- What came of a request, by what the call came to.
-function Session:_conclude(request, context, ...)
-  local answer, head, body = judge(context, ...)
-  if not answer then return nil, head end
-  local value, more = self:_read(request, answer, head, body, context)
-  if context.cache_key and not answer.cached then -- what can't be read is not kept
-    if value ~= nil and answer.status == 200 and head.etag then
-      self._config.cache:_set(context.cache_key, body, head)
+function Session:_conclude(request, status, head, body, info, value)
+  if not status then
+    request.secrets = self._secrets()
+    return nil, errors.from_core(head, request)
+  end
+  local cache_key, is_hit = request.cache_key, request.kept and status == 304
+  if is_hit then status, head, body = revived(request.kept, head) end
+  if status < 200 or status > 299 then return nil, refusal(self, request, status, body, head, info) end
+  local answer, problem = info
+  answer.status, answer.etag, answer.request_id, answer.date = status, head.etag, wire.request_id(head), head.date
+  answer.idempotency_key, answer.cached, answer.sent = request.idempotency_key, is_hit or nil, nil
+  value, problem = read(self, request, value, body, head, answer)
+  if cache_key and not is_hit then -- what can't be read is not kept
+    if value ~= nil and status == 200 and head.etag then
+      self._config.cache:_set(cache_key, body, head)
     else
-      self._config.cache:_forget(context.cache_key)
+      self._config.cache:_forget(cache_key)
     end
   end
-  return value, more
+  if value ~= nil then return value, answer end
+  request.problem = problem
+  return nil, refusal(self, request, status, body, head, info)
 end
 
 function Session:_exchange(request, options)
-  local spec, context = self:_build(request, options)
-  return self:_conclude(request, context, call.http(self._connection, spec, config.merge(options, self._config)))
+  local spec = complete(self, request, options)
+  return self:_conclude(request, call.http(self._connection, spec, request))
+end
+
+-- The options that each row takes, as one set.
+local allowed = setmetatable({}, { __mode = "k" })
+
+local function allowed_for(row)
+  local all = allowed[row]
+  if not all then
+    all = config.union(catalog.names(row), config.CALL, row.method == "GET" and config.READ or config.WRITE,
+      catalog.has_shape(row) and config.SHAPE or {})
+    allowed[row] = all
+  end
+  return all
 end
 
 -- One row of the catalog as a request: the path's names in `values`, fields of the body in `fields` (a table of the
 -- method's own where the row has `in_options`), all else in `options`. Gives the options, too.
 local function to_request(where, row, values, fields, options)
-  local more = row.method == "GET" and config.READ or config.WRITE
-  local has_shape = catalog.has_shape(row)
-  options = config.check(where, options, catalog.names(row), config.CALL, more, has_shape and config.SHAPE or nil)
+  options = config.check(where, options, allowed_for(row))
   config.check_call_retry(where, options)
-  for _, name in ipairs(row.in_options or {}) do fields[name] = options[name] end
+  if row.in_options then
+    for _, name in ipairs(row.in_options) do fields[name] = options[name] end
+  end
   local request, err = catalog.request(where, row, values, fields, options)
   if not request then return nil, err end
-  request.wanted = has_shape and shape.wanted(options.fields, row.of) or nil
+  if options.fields then request.wanted = shape.wanted(options.fields, row.of) end
   if request.body then
     local problem
     request.body, problem = json.encode(request.body)
@@ -257,10 +283,9 @@ end
 function Session:_begin(where, row, values, options)
   local request, checked_or_err = to_request(where, row, values, nil, options)
   if not request then return nil, checked_or_err end
-  local spec, context = self:_build(request, checked_or_err)
-  local stream, err = call.stream(self._connection, spec, config.merge(checked_or_err, self._config), {})
+  local stream, err = call.begin(self._connection, complete(self, request, checked_or_err), request)
   if not stream then return nil, err end
-  return ahead.new(stream, function(...) return self:_conclude(request, context, ...) end)
+  return ahead.new(stream, request.as, function(...) return self:_conclude(request, ...) end)
 end
 
 -- An iterator over all pages of a row: 200 items a page unless `limit` says otherwise.

@@ -166,18 +166,20 @@ local function release(self)
 end
 
 ---What a call that has ended came to; once.
+---@param as? table  how it is handed out (engine:take)
 ---@return integer? status
 ---@return table headers_or_err
 ---@return string? body
 ---@return table? info
-function Stream:take()
+---@return any value
+function Stream:take(as)
   if self._failure then
     self:close()
     return nil, self._failure
   end
-  local status, headers, body, info = self.hub.engine:take(self.id)
+  local status, headers, body, info, value = self.hub.engine:take(self.id, as)
   release(self)
-  return status, headers, body, info
+  return status, headers, body, info, value
 end
 
 ---Cancels the call, if it has not been taken. Twice is fine.

@@ -5,10 +5,15 @@ local wire = require "dpg.wire"
 
 local M = {}
 
+local function escape(c)
+  return string.format("%%%02X", c:byte())
+end
+
 ---@param text string
 ---@return string
 function M.encode(text)
-  return (text:gsub("[^A-Za-z0-9%-%._~]", function(c) return string.format("%%%02X", c:byte()) end))
+  if not text:find "[^a-z0-9A-Z%-%._~]" then return text end -- the most, and at half the price
+  return (text:gsub("[^a-z0-9A-Z%-%._~]", escape))
 end
 
 local function value_text(value)
@@ -20,8 +25,9 @@ end
 ---@param fields? table<string, string|number|boolean|table>
 ---@return string
 function M.query(fields)
+  if not fields then return "" end
   local names, parts = {}, {}
-  for name in pairs(fields or {}) do names[#names + 1] = name end
+  for name in pairs(fields) do names[#names + 1] = name end
   table.sort(names)
   for _, name in ipairs(names) do
     local value = fields[name]
@@ -37,12 +43,35 @@ function M.query(fields)
   return #parts > 0 and "?" .. table.concat(parts, "&") or ""
 end
 
+-- A path's template in parts: text, name, text, name … text. There are as many as the catalog has rows.
+local templates = {}
+
+---@param template string
+---@return string[]
+function M.parts(template)
+  local parts = templates[template]
+  if parts then return parts end
+  local from
+  parts, from = {}, 1
+  for at, name, after in template:gmatch "(){([%w_]+)}()" do
+    parts[#parts + 1] = template:sub(from, at - 1)
+    parts[#parts + 1] = name
+    from = after
+  end
+  parts[#parts + 1] = template:sub(from)
+  templates[template] = parts
+  return parts
+end
+
 ---A path from its template: `/images/{public_uuid}` and the names' values, each as one segment.
 ---@param template string
----@param values table<string, string>
+---@param values? table<string, string>  nil where it has no names
 ---@return string
 function M.path(template, values)
-  return (template:gsub("{([%w_]+)}", function(name) return M.encode(values[name]) end))
+  local parts = M.parts(template)
+  local path = parts[1]
+  for i = 2, #parts, 2 do path = path .. M.encode(values[parts[i]]) .. parts[i + 1] end
+  return path
 end
 
 -- Which segments would climb: curl and servers resolve these also when encoded.

@@ -38,7 +38,7 @@ local function save(args, gallery, archive, folder)
   local ok, path, err = pcall(gallery.archives.save, gallery.archives, archive, folder .. "/", {
     overwrite = args.overwrite or false, on_progress = function(done, total) bar:moved(done, total, "archive") end,
   })
-  bar:clear()
+  bar:close()
   if not ok and failure.describe(path) == failure.INTERRUPTED then
     failure.raise(failure.INTERRUPTED, "interrupted: what has come is kept; dpg archive download goes on there")
   end

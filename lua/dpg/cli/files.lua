@@ -14,12 +14,13 @@ local M = {}
 ---Runs `move(options)`, with a bar and a line for each file. Whatever ends it, the bar goes first.
 ---@param args table
 ---@param count integer
+---@param sizes? table<string, integer>  of the files, where they are known
 ---@param journal string
 ---@param row fun(result: dpg.FileResult): any[]  what is printed of a file that has arrived
 ---@param move fun(options: table): table?, dpg.Error?
 ---@return dpg.FileResult[] results
-function M.run(args, count, journal, row, move)
-  local bar = progress.new(count, args.quiet)
+function M.run(args, count, sizes, journal, row, move)
+  local bar = progress.new(count, args.quiet, sizes)
   local ok, report, err = pcall(move, {
     journal = journal,
     on_progress = function(done, total, file) bar:moved(done, total, file) end,
@@ -36,7 +37,7 @@ function M.run(args, count, journal, row, move)
       bar:draw()
     end,
   })
-  bar:clear()
+  bar:close()
   if not ok then
     local status = failure.describe(report)
     if status == failure.INTERRUPTED then
@@ -64,19 +65,22 @@ end
 
 -- --- upload --------------------------------------------------------------------------------------------------------
 
+-- The files' sizes; ends the command where one can't be sent.
 local function check_files(paths)
-  local seen = {}
+  local sizes, seen = {}, {}
   for _, path in ipairs(paths) do
     if seen[path] then failure.usage("the file %s is named twice", out.plain(path)) end
     seen[path] = true
     if system.is_folder(path) then failure.usage("%s is a folder: name its files, as in "
       .. "%s/*", out.plain(path), out.plain(path)) end
-    if not system.size(path) then failure.usage("%s can't be read: is it there?", out.plain(path)) end
+    sizes[path] = system.size(path)
+    if not sizes[path] then failure.usage("%s can't be read: is it there?", out.plain(path)) end
   end
+  return sizes
 end
 
 local function upload(args)
-  check_files(args.files)
+  local sizes = check_files(args.files)
   if #args.files > 1 and args.title then failure.usage "--title is for one file: leave it out, or upload one by one" end
   local gallery = session.open(args)
   local fields = {
@@ -91,7 +95,7 @@ local function upload(args)
     for _, word in ipairs(list) do words[#words + 1] = word end
   end
   local journal = session.journal(args, words)
-  local results = M.run(args, #args.files, journal, function(result)
+  local results = M.run(args, #args.files, sizes, journal, function(result)
     return { result.image_public_uuid, result.status == "already" and "already there" or "sent", result.file }
   end, function(options)
     options.fields, options.resend_unknown, options.concurrency = fields, args.resend or false, args.concurrency
@@ -111,7 +115,7 @@ local function download(args)
   local words = { "download", folder, args.version or "" }
   for _, id in ipairs(ids) do words[#words + 1] = id end
   local journal = session.journal(args, words)
-  local results = M.run(args, #ids, journal, function(result)
+  local results = M.run(args, #ids, nil, journal, function(result)
     return { result.file, result.status == "already" and "already there" or "saved", result.path }
   end, function(options)
     options.version, options.overwrite, options.concurrency = args.version, args.overwrite or false, args.concurrency
@@ -134,7 +138,7 @@ function M.add(parser)
   command:option "--taken":argname "DATE":description "when it was taken; else as the file says"
   command:flag "--read-metadata":description "take caption, keywords and date from the file"
   command:flag "--resend":description "send again what may have been taken when an earlier run was cut"
-  command:option "--concurrency":argname "N":convert(takes.whole(16)):description "files at a time (4)"
+  takes.concurrency(command)
   command:action(function(args) args.run = upload end)
 
   command = takes.command(parser, "download", "Fetch images' files",
@@ -147,7 +151,7 @@ function M.add(parser)
   command:option "--size":target "version":argname "VERSION":description("original, large, preview, thumbnail "
     .. "…; else the largest")
   command:flag "--overwrite":description "replace files that are there"
-  command:option "--concurrency":argname "N":convert(takes.whole(16)):description "files at a time (4)"
+  takes.concurrency(command)
   command:action(function(args) args.run = download end)
 end
 

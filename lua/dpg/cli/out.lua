@@ -5,10 +5,18 @@ local system = require "dpg.cli.system"
 
 local M = {}
 
-local is_quiet = false
+local is_quiet, bar = false, nil
 
 ---@param quiet boolean
 function M.set_quiet(quiet) is_quiet = quiet end
+
+---A bar on the terminal, which makes way for whatever is said, and is drawn again by what moves it on.
+---@param one? { clear: fun(self) }
+function M.set_bar(one) bar = one end
+
+local function make_way()
+  if bar then bar:clear() end
+end
 
 ---Text as it may be shown: no control characters, neither of ASCII nor of Latin 1 (as UTF-8), nor what turns the
 ---direction of writing.
@@ -39,6 +47,7 @@ function M.red(text) return paint(text, "31", 1) end
 
 -- Whoever reads us may have gone (`| head`): there is nobody left to say it to.
 local function write(text)
+  make_way()
   if not io.stdout:write(text) then os.exit(1, true) end
 end
 
@@ -47,11 +56,16 @@ function M.line(text) write(text .. "\n") end
 
 ---A line of talk, which --quiet leaves out.
 function M.say(text)
-  if not is_quiet then io.stderr:write(M.plain(text), "\n") end
+  if is_quiet then return end
+  make_way()
+  io.stderr:write(M.plain(text), "\n")
 end
 
 ---A line that is said in any case.
-function M.warn(text) io.stderr:write("dpg: ", M.plain(text), "\n") end
+function M.warn(text)
+  make_way()
+  io.stderr:write("dpg: ", M.plain(text), "\n")
+end
 
 ---@param value any
 function M.json(value) write(assert(json.encode(value)) .. "\n") end

@@ -52,7 +52,7 @@ local function tell(name, event)
   for _, field in ipairs { "wait", "elapsed" } do
     if event[field] ~= nil then words[#words + 1] = ("%s=%.3f"):format(field, event[field]) end
   end
-  io.stderr:write("dpg: ", table.concat(words, " "), "\n")
+  out.warn(table.concat(words, " "))
 end
 
 -- A long wait that nobody explains looks like a program that hangs.

@@ -92,13 +92,13 @@ local function order(gallery, set, args)
       .. "are", id) end
   end
   edit.done(gallery.sets:order(set, ids))
-  counted("in order", ids)
+  counted("in this order", ids)
 end
 
 local function publish(gallery, set, args)
   local ids = chosen(gallery, set, args)
   edit.done(gallery.sets:set_visibility(set, { image_public_uuids = ids, hidden = false }))
-  counted("to be seen", ids)
+  counted("published", ids)
 end
 
 local function hide(gallery, set, args)
@@ -125,7 +125,7 @@ end
 
 local function restore(gallery, set, args)
   edit.done(gallery.sets:restore(set, args.snapshot))
-  out.say "as it was"
+  out.say "restored"
 end
 
 -- verb, what it does, its work, how many images it takes

@@ -1,8 +1,10 @@
 -- dpg sync: a folder and a set, each given what the other has. Nothing is ever deleted or written over. Which file is
--- which image is kept in a list in the folder (.dpg-sync); what is not in it is matched by its file name.
+-- which image, dpg.cli.known says; what it does not know is matched by its file name.
 local failure = require "dpg.cli.failure"
+local filename = require "dpg.filename"
 local files = require "dpg.cli.files"
 local images = require "dpg.cli.images"
+local known = require "dpg.cli.known"
 local out = require "dpg.cli.out"
 local prompt = require "dpg.cli.prompt"
 local session = require "dpg.cli.session"
@@ -11,76 +13,32 @@ local takes = require "dpg.cli.takes"
 
 local M = {}
 
--- --- the list of what is known -------------------------------------------------------------------------------------
-
-local List = {}
-List.__index = List
-
--- One pair a line: the set, the image, the file's name.
-local function open_list(folder, set)
-  local self = setmetatable({ path = folder .. "/.dpg-sync", set = set, file_of = {}, image_of = {} }, List)
-  for line in (system.read_file(self.path) or ""):gmatch "([^\n]+)\n" do
-    local of, image, name = line:match "^(%S+)\t(%S+)\t(.+)$"
-    if of == set then self.file_of[image], self.image_of[name] = name, image end
-  end
-  return self
-end
-
--- Written at once, so that a run that is cut loses nothing; a half line is no line.
-function List:add(image, name)
-  local old = self.file_of[image]
-  if old == name and self.image_of[name] == image then return end
-  if old then self.image_of[old] = nil end
-  self.file_of[image], self.image_of[name] = name, image
-  local file, problem = io.open(self.path, "ab")
-  if not file then failure.raise(failure.FAILED, self.path .. " can't be written: " .. tostring(problem)) end
-  local written = file:write(self.set, "\t", image, "\t", name, "\n")
-  if not (file:close() and written) then failure.raise(failure.FAILED, self.path .. " can't be written: is the "
-    .. "disk full?") end
-end
-
 -- --- what is to be done --------------------------------------------------------------------------------------------
 
----What each side lacks. Values in, values out.
----@param names string[]  files in the folder
----@param there { public_uuid: string, filename?: string }[]  images in the set
----@param list { file_of: table, image_of: table }
----@return { up: string[], down: table[], known: { [1]: string, [2]: string }[], gone: string[] } plan
-function M.plan(names, there, list)
-  local plan = { up = {}, down = {}, known = {}, gone = {} }
-  local in_set, by_filename, taken = {}, {}, {}
-  for _, image in ipairs(there) do
-    in_set[image.public_uuid] = true
-    local name = image.filename
-    if type(name) == "string" and not by_filename[name] then by_filename[name] = image.public_uuid end
-  end
-  for _, name in ipairs(names) do
-    local image = list.image_of[name]
-    if image and in_set[image] then
-      taken[image] = true
-    elseif image then
-      plan.gone[#plan.gone + 1] = name -- it was in the set, and somebody has taken it out: not ours to put back
-    elseif by_filename[name] and not list.file_of[by_filename[name]] then
-      taken[by_filename[name]] = true
-      plan.known[#plan.known + 1] = { by_filename[name], name }
-    else
-      plan.up[#plan.up + 1] = name
+-- The folder's files, but for those that a download has not finished.
+local function read_folder(folder, odd)
+  local list = {}
+  for _, file in ipairs(system.files(folder)) do
+    if file.name:find "%c" then
+      odd[#odd + 1] = { name = file.name, why = "a name with a line end or the like: rename it" }
+    elseif not file.name:find "%.part$" and not file.name:find "%.part%.json$" then
+      list[#list + 1] = file
     end
   end
-  for _, image in ipairs(there) do
-    if not taken[image.public_uuid] then plan.down[#plan.down + 1] = image end
-  end
-  return plan
+  return list
 end
 
 local function print_plan(plan)
   local rows = {}
-  for _, name in ipairs(plan.up) do rows[#rows + 1] = { "upload", "", name } end
+  for _, file in ipairs(plan.up) do rows[#rows + 1] = { "upload", "", file.name } end
   for _, image in ipairs(plan.down) do
     rows[#rows + 1] = { "download", image.public_uuid, image.filename or image.title }
   end
-  for _, pair in ipairs(plan.known) do rows[#rows + 1] = { "same", pair[1], pair[2] } end
-  for _, name in ipairs(plan.gone) do rows[#rows + 1] = { "left", "", name .. " (no longer in the set)" } end
+  for _, one in ipairs(plan.same) do rows[#rows + 1] = { "same", one.image, one.name } end
+  for _, one in ipairs(plan.moved) do rows[#rows + 1] = { "renamed", one.image, one.from .. " -> " .. one.name } end
+  for _, one in ipairs(plan.left) do
+    rows[#rows + 1] = { "left", one.image or "", one.name .. " (" .. one.why .. ")" }
+  end
   out.table({ "WHAT", "UUID", "FILE" }, rows)
 end
 
@@ -88,29 +46,91 @@ end
 
 local function base_name(path) return path:match "[^/]+$" end
 
-local function upload(args, gallery, folder, set, plan, list)
-  local paths, journal = {}, folder .. "/.dpg-sync.uploads"
-  for i, name in ipairs(plan.up) do paths[i] = folder .. "/" .. name end
-  local results = files.run(args, #paths, journal, function(result)
-    if result.image_public_uuid then list:add(result.image_public_uuid, base_name(result.file)) end
-    return { result.image_public_uuid, "sent", result.file }
-  end, function(options)
-    options.fields = { set_public_uuid = set }
-    return gallery.uploads:send_many(paths, options)
-  end)
-  return results, journal
+-- A journal for each set: another set's run in the same folder knows nothing of this one's images.
+local function journal(folder, set, direction)
+  return folder .. "/.dpg-sync." .. set .. "." .. direction
 end
 
-local function download(args, gallery, folder, plan, list)
-  local journal = folder .. "/.dpg-sync.downloads"
-  local results = files.run(args, #plan.down, journal, function(result)
-    list:add(result.file, base_name(result.path))
+-- What was written to while it was sent is perhaps neither the old file nor the new one.
+local function count_changed(folder, results, by_path)
+  local now, count = {}, 0
+  for _, file in ipairs(system.files(folder)) do now[folder .. "/" .. file.name] = file.stamp end
+  for _, result in ipairs(results) do
+    if not result.error and now[result.file] ~= by_path[result.file].stamp then
+      count = count + 1
+      out.warn(result.file .. ": changed while it was sent: look at the image " .. result.image_public_uuid
+        .. ", and upload the file anew if that is not what you want")
+    end
+  end
+  return count
+end
+
+local function upload(args, gallery, folder, set, plan, list)
+  local paths, sizes, by_path = {}, {}, {}
+  for i, file in ipairs(plan.up) do
+    paths[i] = folder .. "/" .. file.name
+    sizes[paths[i]], by_path[paths[i]] = file.size, file
+  end
+  local path = journal(folder, set, "uploads")
+  local results = files.run(args, #paths, sizes, path, function(result)
+    local file = by_path[result.file]
+    list:note { image = result.image_public_uuid, name = file.name, print = file.print, stamp = file.stamp }
+    return { result.image_public_uuid, result.status == "already" and "already there" or "sent", result.file }
+  end, function(options)
+    options.fields, options.resend_unknown = { set_public_uuid = set }, args.resend or false
+    return gallery.uploads:send_many(paths, options)
+  end)
+  files.conclude(results, path)
+  if count_changed(folder, results, by_path) > 0 then
+    failure.raise(failure.FAILED, "not all files stayed as they were while they were sent: see above")
+  end
+end
+
+-- A name that nothing in the folder has, and nothing that is on its way.
+local function namer(folder)
+  local taken = {}
+  for _, file in ipairs(system.files(folder)) do taken[file.name:lower()] = true end
+  return function(image)
+    if type(image.filename) ~= "string" then return nil end -- as the server says when it gives the file
+    local name, n = filename.safe(image.filename, image.public_uuid), 1
+    while taken[filename.numbered(name, n):lower()] do n = n + 1 end
+    name = filename.numbered(name, n)
+    taken[name:lower()] = true
+    return folder .. "/" .. name
+  end
+end
+
+local function download(args, gallery, folder, set, plan, list)
+  local path, name_of = journal(folder, set, "downloads"), namer(folder)
+  local results = files.run(args, #plan.down, nil, path, function(result)
+    local name = base_name(result.path)
+    list:note {
+      image = result.file, name = name, print = system.prints(folder, { name })[name] or "-",
+      stamp = system.stamp(folder, name),
+    }
     return { result.file, "saved", result.path }
   end, function(options)
-    options.version = "original"
+    options.version, options.path = "original", name_of
     return gallery.downloads:save_many(plan.down, folder, options)
   end)
-  return results, journal
+  files.conclude(results, path)
+end
+
+-- What has failed in one direction does not keep the other from its work; Ctrl-C does.
+local function carry_out(args, gallery, folder, set, plan, list)
+  for _, kind in ipairs { "noted", "moved", "same" } do
+    for _, pair in ipairs(plan[kind]) do list:note(pair) end
+  end
+  local problem
+  for _, work in ipairs { #plan.up > 0 and upload or false, #plan.down > 0 and download or false } do
+    local fine, why = true, nil
+    if work then fine, why = pcall(work, args, gallery, folder, set, plan, list) end
+    if not fine then
+      problem = problem or why
+      if failure.describe(why) == failure.INTERRUPTED then break end
+    end
+  end
+  if problem then error(problem, 0) end
 end
 
 local function sync(args)
@@ -118,16 +138,11 @@ local function sync(args)
   if not system.is_folder(folder) then failure.usage("%s is no folder: make it first", out.plain(folder)) end
   local gallery = session.open(args)
   local set = images.set(gallery, args.set)
-  local names, there, list = {}, {}, open_list(folder, set)
-  for _, name in ipairs(system.files(folder)) do
-    if name:find "%c" then
-      out.warn("a file with a line end or the like in its name is left out: rename it")
-    elseif not name:match "%.part$" and not name:match "%.part%.[^.]*$" then
-      names[#names + 1] = name
-    end
-  end
+  local odd, there, list = {}, {}, known.open(folder, set)
+  local here = read_folder(folder, odd)
   for image in gallery.sets:each_image(set) do there[#there + 1] = image end
-  local plan = M.plan(names, there, list)
+  local plan = known.plan(here, there, list, function(names) return system.prints(folder, names) end)
+  for _, one in ipairs(odd) do plan.left[#plan.left + 1] = one end
   local work = #plan.up + #plan.down
   if args.dry_run or not args.yes then print_plan(plan) end
   local summary = ("%d to upload, %d to download"):format(#plan.up, #plan.down)
@@ -136,31 +151,27 @@ local function sync(args)
     if not system.is_terminal(0) then failure.usage(summary .. ": --yes does it, --dry-run only shows it") end
     if not prompt.confirm(summary .. ". Go on?") then return out.say "nothing was done" end
   end
-  for _, pair in ipairs(plan.known) do list:add(pair[1], pair[2]) end
-  local results, journals = {}, {}
-  if #plan.up > 0 then results[1], journals[1] = upload(args, gallery, folder, set, plan, list) end
-  if #plan.down > 0 then
-    results[#results + 1], journals[#journals + 1] = download(args, gallery, folder, plan, list)
+  carry_out(args, gallery, folder, set, plan, list)
+  if #plan.left == 0 then return out.say "the same on both sides" end
+  if args.yes then
+    for _, one in ipairs(plan.left) do out.say("left as it is: " .. one.name .. " (" .. one.why .. ")") end
   end
-  local ok, err = true, nil
-  for i, some in ipairs(results) do
-    local fine, problem = pcall(files.conclude, some, journals[i])
-    if not fine then ok, err = false, problem end
-  end
-  if not ok then error(err, 0) end
-  out.say "the same on both sides"
+  out.say(("the same on both sides, but for %d file%s left as %s"):format(#plan.left, #plan.left == 1 and "" or "s",
+    #plan.left == 1 and "it is" or "they are"))
 end
 
 function M.add(parser)
   local command = takes.command(parser, "sync", "Give a folder and a set what the other has",
-    "Uploads what only the folder has, and downloads what only the set has. Nothing is deleted or written over. Shows "
-      .. "first what would happen, and asks.",
+    "Uploads what only the folder has, and downloads what only the set has. Nothing is deleted or written over: a file "
+      .. "that was deleted comes back, one that was renamed stays the same image, one whose image was taken out of the "
+      .. "set, or that was changed, is left as it is, and said so. Shows first what would happen, and asks.",
     { "dpg sync --dry-run press \"Press kit\"", "dpg sync --yes press \"Press kit\"" })
   takes.argument(command, "folder", "DIR", "the folder; those below it are left out, and so are files with a dot in "
     .. "front")
   takes.set(command)
   command:flag "-n --dry-run":description "show what would happen, and do nothing"
   command:flag "-y --yes":description "do not ask"
+  command:flag "--resend":description "send again what may have been taken when an earlier run was cut"
   command:action(function(args) args.run = sync end)
 end
 

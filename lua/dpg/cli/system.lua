@@ -1,6 +1,13 @@
 -- What the command needs of the system and Lua does not have: terminals, folders, file modes. All through sh and the
 -- tools of POSIX, alike on every Lua.
+local core = require "dpg.core"
+local disk = require "dpg.disk"
+
 local M = {}
+
+---Seconds on a clock for short spans, which nobody sets.
+M.now = core.now
+M.is_folder, M.size = disk.is_folder, disk.size
 
 ---A word for sh.
 ---@param text string
@@ -45,11 +52,6 @@ function M.columns()
   return said and said >= 20 and said or 80
 end
 
----@return boolean
-function M.is_folder(path)
-  return M.run("test -d " .. M.quote(path))
-end
-
 ---Makes a folder that nobody else can look into, and those above it.
 ---@param path string
 ---@return boolean made
@@ -57,18 +59,71 @@ function M.make_private_folder(path)
   return M.run("umask 077 && mkdir -p " .. M.quote(path) .. " 2>/dev/null")
 end
 
+-- Into a folder, whatever it is called: CDPATH, "-" and options are for names without a path before them.
+local function enter(path)
+  return "cd " .. M.quote(path:find "^/" and path or "./" .. path)
+end
+
+-- Sizes and stamps as ls tells them, to the nanosecond where it can.
+local function ls(path, what)
+  local command, stamps, sizes = "TZ=UTC LC_ALL=C ls -lnL", {}, {}
+  local said = M.read(("%s && %s --full-time %s 2>/dev/null"):format(enter(path), command, what))
+  if said == "" then said = M.read(("%s && %s %s 2>/dev/null"):format(enter(path), command, what)) end
+  for line in said:gmatch "[^\n]+" do
+    local size, written, name = line:match "^%S+ +%d+ +%S+ +%S+ +(%d+) +(%S+ +%S+ +%S+) (.+)$"
+    if name then stamps[name], sizes[name] = size .. " " .. written, tonumber(size) end
+  end
+  return stamps, sizes
+end
+
+---Tells a file from what it is after it has been written to.
+---@param path string
+---@param name string
+---@return string
+function M.stamp(path, name)
+  return (ls(path, "-d " .. M.quote("./" .. name)))["./" .. name] or "?"
+end
+
 ---The plain files of a folder that have no dot in front.
 ---@param path string
----@return string[] names  sorted by their bytes
+---@return { name: string, size: integer, stamp: string }[] files  sorted by their bytes; the stamp is another one when
+---  the file has been written to
 function M.files(path)
-  local names = {}
-  local pipe = io.popen("cd " .. M.quote(path) .. [[ && for f in *; do test -f "$f" && printf '%s\0' "$f"; done]], "r")
+  local stamps, sizes = ls(path, "")
+  local list = {}
+  local pipe = io.popen(enter(path) .. [[ && for f in *; do test -f "$f" && printf '%s\0' "$f"; done]], "r")
   if pipe then
-    for name in (pipe:read "*a"):gmatch "(%Z+)" do names[#names + 1] = name end
+    for name in (pipe:read "*a"):gmatch "(%Z+)" do
+      local size = sizes[name] or M.size(path .. "/" .. name) or 0
+      list[#list + 1] = { name = name, size = size, stamp = stamps[name] or "?" }
+    end
     pipe:close()
   end
-  table.sort(names)
-  return names
+  table.sort(list, function(a, b) return a.name < b.name end)
+  return list
+end
+
+local AT_ONCE = 200 -- what fits into one command line
+
+---What is in files of a folder, as POSIX's cksum sees it: the same for the same.
+---@param path string
+---@param names string[]
+---@return table<string, string> prints  by name; without those that can't be read
+function M.prints(path, names)
+  local prints = {}
+  for first = 1, #names, AT_ONCE do
+    local words = {}
+    for i = first, math.min(first + AT_ONCE - 1, #names) do words[#words + 1] = M.quote(names[i]) end
+    local said = M.read(enter(path) .. " && for f in " .. table.concat(words, " ")
+      .. '; do { cksum <"$f" || echo; } 2>/dev/null; done')
+    local i = first
+    for line in (said .. "\n"):gmatch "([^\n]*)\n" do
+      local sum, size = line:match "^(%d+) (%d+)"
+      if sum and names[i] then prints[names[i]] = sum .. "-" .. size end
+      i = i + 1
+    end
+  end
+  return prints
 end
 
 ---@return string? letters  "-rw-------"
@@ -77,13 +132,7 @@ function M.mode(path)
 end
 
 ---@return string? bytes
-function M.read_file(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local bytes = file:read "*a"
-  file:close()
-  return bytes
-end
+M.read_file = disk.read
 
 ---@return boolean? written
 ---@return string? problem
@@ -95,15 +144,6 @@ function M.write_file(path, bytes)
   local closed, late = file:close()
   if not (written and closed) then return nil, problem or late end
   return true
-end
-
----@return integer? bytes
-function M.size(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local size = file:seek "end"
-  file:close()
-  return size
 end
 
 ---A short name for a text: the same for the same, not for secrets.

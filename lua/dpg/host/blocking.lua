@@ -36,14 +36,25 @@ end
 -- Who waits outside of tasks is none.
 function M.running() end
 
+-- The one engine that somebody waits for, as it is nearly always; nil: there are several, or none.
+local function only_one(own)
+  local hub = next(tasks.hubs)
+  if hub == nil then return own end
+  if next(tasks.hubs, hub) == nil and (own == nil or own == hub) then return hub end
+end
+
 -- Turns the engines that somebody waits for; false: there is none.
 local function turn(own)
+  local one = only_one(own)
+  if one then
+    one:turn(tasks:ready() > 0 and 0 or SLICE_MS, M)
+    return true
+  end
   local hubs = { own }
   for hub in pairs(tasks.hubs) do
     if hub ~= own then hubs[#hubs + 1] = hub end
   end
-  local slice = #hubs > 1 and SHARED_SLICE_MS or SLICE_MS
-  for _, hub in ipairs(hubs) do hub:turn(tasks:ready() > 0 and 0 or slice, M) end
+  for _, hub in ipairs(hubs) do hub:turn(tasks:ready() > 0 and 0 or SHARED_SLICE_MS, M) end
   return #hubs > 0
 end
 

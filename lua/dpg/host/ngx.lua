@@ -92,8 +92,9 @@ end
 -- --- the pump ------------------------------------------------------------------------------------------------------
 
 local function look()
-  wake:lower()
+  local is_heard = wake:lower()
   hubs.pump_all(M)
+  return is_heard
 end
 
 -- A worker that is to end runs its timers at once, and takes no more of them.
@@ -109,7 +110,11 @@ local function serve()
   local ok, err = socket:connect("unix:" .. wake:path())
   is_nudged = true
   while ok do
-    look() -- after connecting, and after each byte: what is said from now on is another byte
+    -- after connecting, and after each byte: what is said from now on is another byte
+    if not look() then
+      err = "no descriptor was left for its wake-up"
+      break
+    end
     if is_nudged then
       if not is_anybody_there() then break end
       is_nudged = not ngx.timer.at(NUDGE_S, nudge)
