@@ -9,9 +9,11 @@ package.path = "tools/?.lua;" .. package.path
 
 local check = require "site.check"
 local endpoints = require "endpoints"
+local header = require "site.header"
 local html = require "site.html"
 local landing = require "site.landing"
 local layout = require "site.layout"
+local man = require "site.man"
 local markdown = require "site.markdown"
 local pages = require "site.pages"
 local reference = require "site.reference"
@@ -76,6 +78,8 @@ for _, section in ipairs(pages.SECTIONS) do
     for _, page in ipairs(reference.PAGES) do
       shown[#shown + 1] = { address = "reference/" .. page[1] .. ".html", name = page[2] }
     end
+    shown[#shown + 1] = { address = man.ADDRESS, name = "the command" }
+    shown[#shown + 1] = { address = header.ADDRESS, name = "libdpg, for C" }
   end
   for _, entry in ipairs(section) do
     local file = entry[1]
@@ -144,6 +148,9 @@ end
 -- ---- making them --------------------------------------------------------------------------------------------------
 
 local book = reference.read(site)
+for command in assert(site.read(man.FILE)):gmatch '\n%.SS "(dpg[%l ]*%l)' do
+  book.places[command] = man.ADDRESS .. "#" .. command:gsub(" ", "-")
+end
 local index = search.new()
 local finished, files = {}, {}
 
@@ -185,6 +192,17 @@ for _, page in ipairs(reference.render(book)) do
   page.is_shallow, page.kind = page.name == "index" and true or nil, "reference"
   index:reference(page)
   finished[page.address] = layout.page(page, site)
+end
+
+do
+  local command = { address = man.ADDRESS, title = "the command", kind = "reference", says = "dpg, in a terminal" }
+  man.read(command, assert(site.read(man.FILE)))
+  local libdpg = { address = header.ADDRESS, title = "libdpg, for C", kind = "reference", says = "dpg.h" }
+  header.read(libdpg, assert(site.read(header.FILE)), site.leads_to)
+  for _, page in ipairs { command, libdpg } do
+    index:reference(page)
+    finished[page.address] = layout.page(page, site)
+  end
 end
 
 do

@@ -447,7 +447,8 @@ end
 local function too_large(fetch, most)
   local context = fetch:context()
   return errors.new { kind = "protocol", code = "response_too_large", method = "GET", host = context.host,
-    message = string.format("the file has more than the %.0f bytes that may be read into memory", most) }
+    message = string.format("the file has more than the %.0f bytes that may be read into memory "
+      .. "(max_response_bytes): save it, or take it in chunks", most) }
 end
 
 -- In pieces, which a cut does not undo.

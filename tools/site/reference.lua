@@ -406,14 +406,17 @@ function M.read(site)
   end
   for name, page in pairs(book.home) do book.places[name] = page.address .. "#" .. name end
 
-  ---Code in a page's text; a link, if it names a function or a class: `images:list(options)`, `gallery.images:each`.
+  ---Code in a page's text; a link, if it names a function, a class or a command: `images:list(options)`,
+  ---`gallery.images:each`, `dpg set add`.
   function book.code(page, code)
     local plain = html.unescape(code)
-    local name = plain:match "^([%w_.]+:[%w_]+)" or plain:match "^(dpg%.[%w_.]+)" or ""
+    local name = plain:match "^([%w_.]+:[%w_]+)" or plain:match "^(dpg%.[%w_.]+)"
+      or book.places[plain:match "^dpg %l+ %l+" or ""] and plain:match "^dpg %l+ %l+" or plain:match "^dpg %l+" or ""
     local rest = plain:sub(#name + 1)
     local short = name:match "([%w_]+:[%w_]+)$"
     short = short and short:gsub("^it:", "iterator:"):gsub("^box:", "box:")
-    local to = (rest == "" or rest:find "^%s?[({]") and (book.places[name] or short and book.places[short])
+    local is_named = rest == "" or rest:find "^%s?[({]" or name:find "^dpg %l"
+    local to = is_named and (book.places[name] or short and book.places[short])
     if not to or to:match "^[^#]+" == page.address and page.name == nil then
       return "<code>" .. code .. "</code>"
     end

@@ -15,6 +15,15 @@
     try { localStorage.setItem("theme", root.dataset.theme); } catch (e) { /* then for this page alone */ }
   });
 
+  // ---- paper is light, and can't unfold ----
+  var before = "";
+  addEventListener("beforeprint", function () {
+    before = root.dataset.theme || "";
+    root.dataset.theme = "light";
+    document.querySelectorAll("details").forEach(function (fold) { fold.open = true; });
+  });
+  addEventListener("afterprint", function () { root.dataset.theme = before; });
+
   // ---- navigation ----
   var menu = one(".menu");
   if (!body.classList.contains("landing") || matchMedia("(max-width: 860px)").matches) menu.hidden = false;
