@@ -2,16 +2,17 @@
 -- turns of one second within one run, so that whatever else this machine does hits both alike. On LuaJIT "its own" is
 -- the processor time of the frame's thread alone: what others on this machine took is not in it.
 --
---   LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='build/luajit/?.so;;' luajit bench/frame.lua SECONDS TRANSFERS KIND…
+--   LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='build/luajit/?.so;;' luajit bench/frame.lua [SECONDS] [TRANSFERS] …
 --
--- KIND: read, chunks, save, send, list; all of them where none is named.
+-- Then the kinds of transfers: read, chunks, save, send, list; all of them where none is named.
 local core = require "dpg.core"
 local dpg = require "dpg"
 local sandbox = require "dpg.sandbox"
 local socket = require "socket"
 
 local SECONDS, TRANSFERS = tonumber(arg[1]) or 40, tonumber(arg[2]) or 8
-local KINDS = { select(3, (table.unpack or unpack)(arg)) }
+local KINDS = {}
+for i = 3, #arg do KINDS[#KINDS + 1] = arg[i] end
 local FRAME_S, DRAW_S = 1 / 60, 0.003
 
 local box = sandbox.start()
