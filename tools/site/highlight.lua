@@ -17,8 +17,7 @@ local C_WORDS = words [[break case const continue default do else enum extern fo
   return sizeof static struct switch typedef union volatile while]]
 local C_VALUES = words [[void char short int long float double signed unsigned bool size_t int64_t int32_t uint64_t
   uint32_t uint8_t NULL true false]]
-local SH_WORDS = words [[if then else elif fi for while until do done case esac in function return exit export local set
-  unset trap exec eval]]
+local SH_WORDS = words "if then else elif fi for while until do done case esac function return exit export local trap"
 
 -- A language is a list of { pattern, class }, tried in this order at each place. The pattern is anchored, or a function
 -- of the code and the place that says where it ends; the class may be a function of the word, the code and the place.
