@@ -34,6 +34,11 @@ describe("a loop", function()
     client.close()
   end)
 
+  it("has a descriptor, and nothing else, to wake who waits: one for each Lua state", function()
+    local _, err = hub.thread "socket"
+    assert.same({ "usage", "another_host" }, { err.kind, err.code })
+  end)
+
   it("runs nothing before it is stepped", function()
     local ran = false
     loop:spawn(function() ran = true end)

@@ -620,6 +620,20 @@ TEST("what may leave once takes no pooled connection and leaves none behind")
 
 /* --- the proof that nothing left --------------------------------------------------------------------------------------------- */
 
+TEST("sends nothing that should have left by now: whoever has slept past his lease has lost the lock")
+{
+    dpg_request request;
+
+    serve(hi);
+    request = post(server_url(srv, "/"), "x");
+    request.once = true;
+    request.leave_by_boot_ms = 1;
+    run(request);
+    check_failure(DPG_KIND_STORAGE, "lease_over", DPG_SENT_NOT);
+    CHECK_INT(server_requests(srv), 0);
+    done();
+}
+
 TEST("nothing left when nobody listens")
 {
     static const server_step script[] = {END};
