@@ -2,7 +2,7 @@
 -- turns of one second within one run, so that whatever else this machine does hits both alike. On LuaJIT "its own" is
 -- the processor time of the frame's thread alone: what others on this machine took is not in it.
 --
---   LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='build/luajit/?.so;;' luajit bench/frame.lua [SECONDS] [TRANSFERS] …
+--   LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='build/luajit/?.so;;' luajit bench/frame.lua [SECONDS [TRANSFERS]]
 --
 -- Then the kinds of transfers: read, chunks, save, send, list; all of them where none is named.
 local core = require "dpg.core"
