@@ -55,7 +55,8 @@ describe("doc/getting-started/nginx.md", function()
     local box = boxes.start()
     local page, list = page_of("doc/getting-started/nginx.md", box)
     finally(function()
-      process.shell("kill $(cat " .. page.folder .. "/logs/nginx.pid 2>/dev/null) 2>/dev/null") -- when it was not ended by its own commands
+      -- when it was not ended by its own commands
+      process.shell("kill $(cat " .. page.folder .. "/logs/nginx.pid 2>/dev/null) 2>/dev/null")
       box:stop()
     end)
     local port, config, commands, lua = free_port(), nil, nil, {}
