@@ -132,10 +132,30 @@ local function put(out, text, class)
   end
 end
 
+-- Lua within nginx's configuration: content_by_lua_block { … }. Its braces are balanced, as nginx itself wants them.
+local function with_lua(code)
+  local out, at = {}, 1
+  while true do
+    local from, to = code:find("_by_lua_block%s*%b{}", at)
+    if not from then break end
+    local open = code:find("{", from, true)
+    out[#out + 1] = M.html(code:sub(at, open), "nginx")
+    out[#out + 1] = M.html(code:sub(open + 1, to - 1), "lua")
+    out[#out + 1] = "}"
+    at = to + 1
+  end
+  if at == 1 then return nil end
+  out[#out + 1] = M.html(code:sub(at), "nginx")
+  return table.concat(out)
+end
+
 ---@param code string
 ---@param language string
 ---@return string html
 function M.html(code, language)
+  local mixed = ALIASES[language] == "nginx" or language == "nginx"
+  mixed = mixed and with_lua(code)
+  if mixed then return mixed end
   local rules = LANGUAGES[language] or LANGUAGES[ALIASES[language] or "text"]
   local out, at = {}, 1
   while at <= #code do
