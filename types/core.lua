@@ -211,6 +211,10 @@ function engine:thread(wake) end
 ---@return boolean
 function engine:is_threaded() end
 
+---Are events told from now on? An engine made without `events` tells none until then.
+---@param events boolean
+function engine:listen(events) end
+
 ---@return boolean  false in a process made by fork after the engine, and when it is closed
 function engine:is_mine() end
 

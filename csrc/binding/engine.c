@@ -1,6 +1,6 @@
 /*
  * The engine as userdata: engine:start, wait, next, take, feed, read, head, progress, cancel, abandon, answer, is_holding,
- * counts, thread, is_threaded, finish, close, is_mine, now. A call is a number that the engine owns, so there is no
+ * counts, thread, is_threaded, listen, finish, close, is_mine, now. A call is a number that the engine owns, so there is no
  * finaliser for each call. The Lua layer's own files alone use it.
  */
 #include "binding.h"
@@ -138,6 +138,15 @@ static int l_thread(lua_State *L)
     if (dpg_engine_thread(box->engine, wake, &err) != DPG_OK) return dpg_push_failure(L, &err);
     lua_pushboolean(L, 1);
     return 1;
+}
+
+/* engine:listen(events): are events told from now on? */
+static int l_listen(lua_State *L)
+{
+    dpg_engine_box *box = check_box(L);
+
+    if (box->engine) dpg_engine_listen(box->engine, lua_toboolean(L, 2) != 0);
+    return 0;
 }
 
 static int l_is_threaded(lua_State *L)
@@ -681,6 +690,7 @@ static const luaL_Reg methods[] = {
     {"now", l_now},
     {"thread", l_thread},
     {"is_threaded", l_is_threaded},
+    {"listen", l_listen},
     {NULL, NULL},
 };
 

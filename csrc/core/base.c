@@ -123,6 +123,14 @@ char *dpg_strndup(dpg_str s)
     return copy;
 }
 
+void dpg_str_copy(char *out, size_t size, dpg_str s)
+{
+    size_t len = s.len < size ? s.len : size - 1;
+
+    if (len) memcpy(out, s.ptr, len);
+    out[len] = '\0';
+}
+
 /* --- growing buffers ---------------------------------------------------------------------------------------------- */
 
 void dpg_buf_init(dpg_buf *b, size_t max)
@@ -247,8 +255,7 @@ dpg_status dpg_fail(dpg_error *err, dpg_status status, dpg_kind kind, const char
     va_list args;
 
     if (!err) return status;
-    memset(err, 0, sizeof *err);
-    err->retry_after_ms = -1;
+    dpg_error_clear(err);
     err->status = status;
     err->kind = kind;
     snprintf(err->code, sizeof err->code, "%s", code);

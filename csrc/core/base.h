@@ -63,9 +63,10 @@ static inline dpg_str dpg_str_of(const char *ptr, size_t len)
 #define DPG_LIT(literal) dpg_str_of("" literal, sizeof(literal) - 1)
 dpg_str dpg_cstr(const char *text); /* the view of a C string; of NULL: empty */
 bool dpg_str_eq(dpg_str a, dpg_str b);
-bool dpg_str_eq_nocase(dpg_str a, dpg_str b); /* ASCII only, whatever the locale */
-bool dpg_str_eq_secret(dpg_str a, dpg_str b); /* time depends on the lengths alone */
-char *dpg_strndup(dpg_str s);                 /* NUL-terminated copy, returned; NULL without memory */
+bool dpg_str_eq_nocase(dpg_str a, dpg_str b);         /* ASCII only, whatever the locale */
+bool dpg_str_eq_secret(dpg_str a, dpg_str b);         /* time depends on the lengths alone */
+char *dpg_strndup(dpg_str s);                         /* NUL-terminated copy, returned; NULL without memory */
+void dpg_str_copy(char *out, size_t size, dpg_str s); /* as much as fits, and a NUL */
 
 /* --- growing buffers ---------------------------------------------------------------------------------------------- */
 
@@ -100,6 +101,16 @@ static inline dpg_str dpg_buf_str(const dpg_buf *b)
 }
 
 /* --- errors ------------------------------------------------------------------------------------------------------- */
+
+/* No error, as DPG_ERROR_INIT says; of its texts, which end where they are said to, the first byte alone is touched. */
+static inline void dpg_error_clear(dpg_error *err)
+{
+    err->status = DPG_OK;
+    err->kind = DPG_KIND_NONE;
+    err->code[0] = err->reason[0] = err->message[0] = err->detail[0] = err->request_id[0] = '\0';
+    err->http_status = 0;
+    err->retry_after_ms = -1;
+}
 
 /*
  * Fill `err` (may be NULL) and return `status`, so that `return dpg_fail(err, …)` reads well. `kind` and `code` are the

@@ -66,6 +66,7 @@ typedef struct dpg_out {
     dpg_list link;
     dpg_note_type type;    /* DONE, WANT or DATA of … */
     struct dpg_flow *flow; /* … this call; NULL: it is the head of an event */
+    bool idles;            /* nobody is woken for it: it is told with the next one */
 } dpg_out;
 
 typedef struct dpg_outgoing { /* an event or an ask, on the heap */
@@ -119,9 +120,11 @@ typedef struct dpg_flow {
     bool transferring, cancelled;
     bool stopped; /* as `error` says, when its job has let go of it */
 
-    char *arena; /* the copied spec; wiped */
+    char *arena; /* the copied spec, in one block with this and its headers; wiped */
     size_t arena_size;
-    dpg_str method, url, path, body, account, origin_name;
+    dpg_str method, url, path, body, account;
+    dpg_str origin_name; /* empty: its credential's */
+    bool https, loopback;
     bool has_body;
     size_t max_response_bytes;
     dpg_part *parts;
@@ -150,6 +153,8 @@ typedef struct dpg_flow {
 
     dpg_timer timer;
     int64_t deadline_boot_ms, timer_ms, deadline_ms;
+
+    /* Not zeroed when it is made: the first member of these stays the first. */
     dpg_response response;
     dpg_error error;
 } dpg_flow;
@@ -181,11 +186,14 @@ struct dpg_credential {
     uint64_t number; /* unique in its engine; events name it */
     bool person;
     char *base_url;
+    size_t site_len; /* of base_url: as far as its path */
+    bool https, loopback;
     char origin[300];
-    char *token; /* a service token */
+    dpg_str bearer; /* of a service token: "Bearer …", owned */
     dpg_store *store;
 
-    dpg_list walking; /* engine->walking */
+    dpg_list walking;  /* engine->walking */
+    dpg_origin *place; /* its origin; NULL: nothing was sent yet */
     dpg_gate gate;
     dpg_cred cred;
     bool pumping, pump_again;
@@ -206,22 +214,22 @@ struct dpg_engine {
     /* Never changed. */
     dpg_drivers drivers;
     uint64_t process; /* the one that made it */
-    bool events;
     int max_connections;
     double budget;
     dpg_os_monitor *monitor;
 
     /* Shared. */
-    bool closed;       /* no new work */
-    bool hosted_end;   /* the host goes on answering what its stores are asked, until all is finished */
-    dpg_list inbox;    /* calls that were started, and not begun */
-    dpg_list commands; /* calls that are to be cancelled */
-    dpg_list waste;    /* calls that were taken, to be freed: by their `command` */
-    dpg_list answers;  /* credentials whose store was answered by the host */
-    bool unused;       /* some credential may have lost its last user */
-    dpg_list outbox;   /* dpg_out: events and ended calls */
-    size_t outbox_count;
-    dpg_ids ids; /* all calls: under way, and ended but not taken */
+    bool closed;                      /* no new work */
+    bool hosted_end;                  /* the host goes on answering what its stores are asked, until all is finished */
+    dpg_list inbox;                   /* calls that were started, and not begun */
+    dpg_list commands;                /* calls that are to be cancelled */
+    dpg_list waste;                   /* calls that were taken, to be freed: by their `command` */
+    dpg_list answers;                 /* credentials whose store was answered by the host */
+    bool unused;                      /* some credential may have lost its last user */
+    dpg_list outbox;                  /* dpg_out: events and ended calls */
+    size_t outbox_count, outbox_idle; /* all in it, and those of them that idle */
+    atomic_bool listened;             /* somebody wants events */
+    dpg_ids ids;                      /* all calls: under way, and ended but not taken */
     size_t live, untaken;
     dpg_id last_id;
     uint64_t last_credential;
@@ -258,17 +266,20 @@ struct dpg_engine {
     bool again;      /* something could not be copied for want of memory: a turn comes soon */
 };
 
+/* A stepped engine has one thread at a time: there is nobody to be kept out. */
 static inline void dpg_engine_lock(const dpg_engine *e)
 {
-    dpg_os_monitor_lock(e->monitor);
+    if (e->threaded) dpg_os_monitor_lock(e->monitor);
 }
 static inline void dpg_engine_unlock(const dpg_engine *e)
 {
-    dpg_os_monitor_unlock(e->monitor);
+    if (e->threaded) dpg_os_monitor_unlock(e->monitor);
 }
 
 /* engine.c */
+void dpg_engine_time(const dpg_engine *e, dpg_moment *out); /* without a random number, which costs a system call */
 void dpg_engine_now(const dpg_engine *e, dpg_moment *out);
+uint64_t dpg_engine_random(const dpg_engine *e);
 dpg_status dpg_engine_turn(dpg_engine *e, int64_t timeout_ms, dpg_error *err);
 void dpg_engine_wind_up(dpg_engine *e, int64_t grace_ms); /* cancel all, finish what has to be finished */
 void dpg_engine_cancel_now(dpg_engine *e, dpg_flow *f);
@@ -276,9 +287,16 @@ int64_t dpg_engine_hold_until(const dpg_engine *e); /* asked by the owner */
 bool dpg_engine_must_finish(const dpg_engine *e);   /* likewise */
 void dpg_engine_close(dpg_engine *e);               /* cancel all, take no more */
 
+/* Is there something to be told? */
+static inline bool dpg_engine_has_news(const dpg_engine *e)
+{
+    return e->outbox_count > e->outbox_idle;
+}
+
 /* engine_outbox.c */
-void dpg_engine_say(dpg_engine *e,
-                    const dpg_note *note); /* an event; copied; dropped when nobody listens or there is no memory */
+dpg_note *dpg_engine_event(dpg_engine *e,
+                           dpg_event event);        /* to be filled in; NULL: nobody listens, or there is no memory */
+void dpg_engine_say(dpg_engine *e, dpg_note *note); /* that one */
 void dpg_engine_put_ask(dpg_engine *e, dpg_outgoing *ask);
 /* Those with "locked" are called with the monitor held. */
 void dpg_out_put_locked(dpg_engine *e, dpg_out *out, dpg_note_type type, dpg_flow *f); /* nothing if it is there */
@@ -316,7 +334,6 @@ void dpg_flow_free(dpg_flow *f);
 void dpg_queue_pump(dpg_engine *e);
 
 /* flow_credential.c */
-dpg_str dpg_credential_service_token(const dpg_credential *c);
 void dpg_credential_pump(dpg_credential *c); /* do what the decider asks, until it asks for nothing */
 void dpg_credential_responded(dpg_credential *c, dpg_response *response);
 void dpg_credential_store_answered(dpg_credential *c);

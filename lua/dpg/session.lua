@@ -252,7 +252,7 @@ function Session:_conclude(request, status, head, body, answer, value)
   if cache_key then keep(self._config.cache, cache_key, value ~= nil, answer, head, body) end
   if value ~= nil then return value, answer end
   request.problem = problem
-  return nil, refusal(self, request, status, nil, answer)
+  return nil, refusal(self, request, status, body, answer)
 end
 
 function Session:_exchange(request, options)
