@@ -282,7 +282,7 @@ SANDBOX_LUA = $(shell find lua/dpg -name '*.lua' -path 'lua/dpg/sandbox*')
 CLI_LUA     = $(shell find lua/dpg -name '*.lua' -path 'lua/dpg/cli*')
 copy = mkdir -p "$$(dirname '$(DESTDIR)$(3)')" && install -m $(1) $(2) '$(DESTDIR)$(3)'
 # A command, run by the Lua that it is installed for.
-copy_bin = mkdir -p '$(DESTDIR)$(PREFIX)/bin' && sed '1s|.*|#!$(if $(filter /%,$(LUA)),$(LUA),/usr/bin/env $(LUA))|' bin/$(1) \
+copy_bin = mkdir -p '$(DESTDIR)$(PREFIX)/bin' && sed '1s|.*|\#!$(if $(filter /%,$(LUA)),$(LUA),/usr/bin/env $(LUA))|' bin/$(1) \
   >'$(DESTDIR)$(PREFIX)/bin/$(1)' && chmod 755 '$(DESTDIR)$(PREFIX)/bin/$(1)'
 copy_lua = @for f in $(1); do \
   to='$(DESTDIR)$(LUA_SHARE)'/$${f\#lua/}; mkdir -p "$${to%/*}" && install -m 644 $$f "$$to" || exit 1; done
