@@ -132,7 +132,7 @@ describe("every code block", function()
 
     if here > 0 and not APART[page] then
       it(("of %s that can be run here does what it says (%d)"):format(page, here), function()
-        local box = boxes.start()
+        local box = boxes.start { images = 40 }
         local given = {}
         finally(function()
           box:stop()
