@@ -19,7 +19,7 @@ local M = {}
 ---@field file? string  the file that it is
 
 -- What is no code: nothing to run.
-M.NO_CODE = { text = true, mermaid = true, console = true }
+M.NO_CODE = { text = true, mermaid = true }
 
 ---README, doc and the examples' own pages.
 ---@return string[] paths
