@@ -77,6 +77,8 @@ known["doc/games.md"] = function(box, folder)
   }
 end
 
+known["doc/c.md"] = function(box) return { environment = { JANES_PASSWORD = box.people.jane.password } } end
+
 known["doc/errors.md"] = function(box) return { names = { gallery = client.service(box) } } end
 
 known["doc/stores.md"] = function(_, folder)
