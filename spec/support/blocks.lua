@@ -1,7 +1,8 @@
 -- The code blocks of README and doc: finds them, and runs those in Lua and in the shell as a reader would, against a
 -- sandbox. Each block is of a page, and a page's blocks go together: those in Lua share their locals like one program,
--- one whose first line is "-- name.lua" is kept as that file, and "/* name.c */" is built, the shell's stand in the folder where it lies and share
--- what they export, and a block "output" is what the block before it must have printed ("…" stands for anything).
+-- one whose first line is "-- name.lua" is kept as that file (and "/* name.c */" is built), the shell's stand in the
+-- folder where it lies and share what they export, and a block "output" is what the block before it must have printed
+-- ("…" stands for anything).
 --
 -- An HTML comment before a block, which no reader sees, may say "not run: REASON" or "run by spec/…_spec.lua".
 local process = require "support.process"
