@@ -10,9 +10,6 @@ for path in files:lines() do paths[#paths + 1] = path end
 files:close()
 local found = annotations.read(paths)
 
--- Told to a task by its host: between modules.
-local INTERNAL = { ["dpg.Task:ended"] = true }
-
 -- The function of the sources that a function of the running library is.
 local function written(fn)
   local info = debug.getinfo(fn, "S")
@@ -50,7 +47,7 @@ local function reached()
     local name = table.remove(todo)
     go(found.aliases[name] or "")
     for member, one in pairs(annotations.members(found, name)) do
-      if not member:find "^_" and not INTERNAL[name .. ":" .. member] then
+      if not member:find "^_" then
         if one.field then
           go(one.field.type)
         else

@@ -118,6 +118,9 @@ local function prose(book, page, text)
   end):gsub("code &quot;([%l_]+)&quot;", function(code)
     local to = book.codes[code]
     return to and ('code <a href="%s"><code>%s</code></a>'):format(html.relative(page.address, to), code) or nil
+  end):gsub("%f[%w]([%w_]+/[%w_/]+%.lua)%f[^%w_.]", function(file)
+    local to = book.site.leads_to(file) or book.site.leads_to("lua/dpg/" .. file)
+    return to and ('<a href="%s">%s</a>'):format(html.relative(page.address, to), file) or nil
   end):gsub("%f[%w](doc/[%w_/-]+%.md)", function(file)
     local to = book.site.leads_to(file)
     return to and ('<a href="%s">%s</a>'):format(html.relative(page.address, to), file) or nil
