@@ -109,6 +109,8 @@ static void transfer_free(transfer *t)
     dpg_curl_free_form(t);
     dpg_drain_clear(&t->drain);
     dpg_free_secret(t->block, t->block_used);
+    curl_url_cleanup(t->parts);
+    dpg_free(t->site);
     dpg_response_clear(&t->response);
     dpg_free(t);
 }
@@ -152,8 +154,8 @@ static CURL *easy_get(curl_transport *c)
     list_remove(&c->idle, t);
     c->idle_count--;
     easy = t->easy;
-    transfer_free(t);
     curl_easy_reset(easy);
+    transfer_free(t);
     return easy;
 }
 
