@@ -178,7 +178,7 @@ describe("types/dpg.lua", function()
     end
   end
 
-  describe("fits what comes:", function()
+  describe("fits what comes (#heavy):", function()
     local box, session, seen
 
     setup(function()
