@@ -349,6 +349,21 @@ describe("a loop's calls", function()
     box:release()
   end)
 
+  it("leave a file to the next one who fetches it, when it is closed, without waiting for the collector", function()
+    local uuid, folder = box:add_blob { size = 300000, filename = "a.jpg" }.public_uuid, client.folder()
+    assert(os.execute("mkdir " .. folder))
+    box:fault { server = "cdn", hold = true, times = 1 }
+    collectgarbage "stop"
+    loop:spawn(function() gallery.downloads:save(uuid, folder .. "/a.jpg") end)
+    step_until(loop, function() return box:count { server = "cdn" } == 1 end)
+    loop:close()
+    local path = dpg.assert(gallery.downloads:save(uuid, folder .. "/a.jpg"))
+    collectgarbage "restart"
+    assert.equal(folder .. "/a.jpg", path)
+    box:release()
+    os.execute("rm -r " .. folder)
+  end)
+
   it("are let go of when it is closed between an answer and the task that would have taken it", function()
     box:fault { path = "/me", hold = true, times = 2 }
     for _ = 1, 2 do

@@ -7,6 +7,10 @@ M.SECTIONS = {
   {
     title = "Start",
     { "README.md", "What it is" },
+    { "doc/getting-started/scripts.md", "Getting started: scripts" },
+    { "doc/getting-started/nginx.md", "Getting started: nginx" },
+    { "doc/getting-started/games.md", "Getting started: games" },
+    { "doc/cookbook.md", "Cookbook" },
     { "doc/cli.md", "In a terminal" },
   },
   {
@@ -18,8 +22,10 @@ M.SECTIONS = {
   },
   {
     title = "What it promises",
+    { "doc/errors.md", "Errors" },
     { "doc/session.md", "The life of a token" },
     { "doc/stores.md", "Stores" },
+    { "doc/security.md", "Security" },
     { "doc/performance.md", "Performance" },
   },
   {
