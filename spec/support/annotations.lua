@@ -30,6 +30,10 @@ end
 
 -- One line of a doc comment, put into `doc`; `last` is what a line of more text belongs to.
 local function read_line(doc, text, last)
+  if doc.alias and text:find "^|" then -- one more of what it may be
+    doc.alias[2] = doc.alias[2] .. text
+    return nil
+  end
   local tag, rest = text:match "^@([%w]+)%s*(.*)$"
   if not tag then
     local into = last or doc.summary

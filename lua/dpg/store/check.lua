@@ -11,7 +11,7 @@ local stores = require "dpg.store"
 local M = {}
 
 ---@class dpg.StoreReport
----@field ok boolean
+---@field ok boolean  every promise is kept
 ---@field [integer] { name: string, ok: boolean, message?: string }
 local Report = {}
 Report.__index = Report
