@@ -115,6 +115,9 @@ end
 local function prose(book, page, text)
   return (html.prose(text):gsub("\n", "</p><p>"):gsub("<code>([^<]-)</code>", function(code)
     return book.code(page, code)
+  end):gsub("code &quot;([%l_]+)&quot;", function(code)
+    local to = book.codes[code]
+    return to and ('code <a href="%s"><code>%s</code></a>'):format(html.relative(page.address, to), code) or nil
   end):gsub("%f[%w](doc/[%w_/-]+%.md)", function(file)
     local to = book.site.leads_to(file)
     return to and ('<a href="%s">%s</a>'):format(html.relative(page.address, to), file) or nil
@@ -378,7 +381,7 @@ function M.read(site)
       annotations.read(model, path, site.read(path))
     end
   end
-  local book = { site = site, face = faces.find(model), count = 0, rows = {} }
+  local book = { site = site, face = faces.find(model), count = 0, rows = {}, codes = {} }
   local all = {}
   for _, fn in ipairs(book.face.functions) do all[#all + 1] = fn end
   for _, fn in ipairs(book.face.sandbox) do all[#all + 1] = fn end
@@ -413,6 +416,10 @@ function M.read(site)
   ---`gallery.images:each`, `dpg set add`.
   function book.code(page, code)
     local plain = html.unescape(code)
+    local is_code = plain:find "^%l[%l%d]*_[%l%d_]*$" and book.codes[plain] -- others are words for more than that
+    if is_code and is_code:match "^[^#]+" ~= page.address then
+      return ('<a href="%s"><code>%s</code></a>'):format(html.relative(page.address, is_code), code)
+    end
     local name = plain:match "^([%w_.]+:[%w_]+)" or plain:match "^(dpg%.[%w_.]+)"
       or book.places[plain:match "^dpg %l+ %l+" or ""] and plain:match "^dpg %l+ %l+" or plain:match "^dpg %l+" or ""
     local rest = plain:sub(#name + 1)
