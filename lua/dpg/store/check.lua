@@ -12,7 +12,7 @@ local M = {}
 
 ---@class dpg.StoreReport
 ---@field ok boolean  every promise is kept
----@field [integer] { name: string, ok: boolean, message?: string }
+---@field [integer] { name: string, ok: boolean, message?: string }  each promise, and why it is broken
 local Report = {}
 Report.__index = Report
 Report.__name = "dpg.StoreReport"
