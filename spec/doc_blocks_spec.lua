@@ -77,6 +77,8 @@ known["doc/games.md"] = function(box, folder)
   }
 end
 
+known["doc/c.md"] = function(box) return { environment = { JANES_PASSWORD = box.people.jane.password } } end
+
 known["doc/errors.md"] = function(box) return { names = { gallery = client.service(box) } } end
 
 known["doc/stores.md"] = function(_, folder)
@@ -132,7 +134,7 @@ describe("every code block", function()
 
     if here > 0 and not APART[page] then
       it(("of %s that can be run here does what it says (%d)"):format(page, here), function()
-        local box = boxes.start()
+        local box = boxes.start { images = 40 }
         local given = {}
         finally(function()
           box:stop()
