@@ -286,6 +286,7 @@ copy_lua = @for f in $(1); do \
 
 install: $(MODULE) ## the client for LUA below PREFIX (/usr/local); DESTDIR=, LIBDIR=, LUA_SHARE= and LUA_LIB= as usual
 	$(call copy_lua,$(CLIENT_LUA))
+	$(call copy,644,types/dpg.lua,$(LUA_SHARE)/dpg/types.lua)
 	$(call copy,755,$(MODULE),$(LUA_LIB)/dpg/core.so)
 
 install-sandbox: ## the sandbox for LUA, and bin/dpg-sandbox

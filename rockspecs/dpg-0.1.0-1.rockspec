@@ -78,6 +78,7 @@ local modules = {
   ["dpg.user"] = "lua/dpg/user.lua",
   ["dpg.uuid"] = "lua/dpg/uuid.lua",
   ["dpg.wire"] = "lua/dpg/wire.lua",
+  ["dpg.types"] = "types/dpg.lua",
 }
 
 -- "make" builds the C part, with the very flags that the tests know, and the rest is copied as listed. LuaRocks' "builtin"

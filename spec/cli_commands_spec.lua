@@ -247,6 +247,25 @@ describe("dpg", function()
       assert.equal("dpg " .. require "dpg"._VERSION .. "\n", (fine "--version"))
       assert.truthy(fine("help", "upload"):find("--keyword", 1, true))
       assert.truthy(fine("set", "embargo", "--help"):find("MOMENT", 1, true))
+      assert.equal(fine("set", "embargo", "--help"), (fine("help", "set", "embargo")))
+    end)
+
+    it("says whose help is of use, and what a value may be", function()
+      for _, case in ipairs {
+        { "dpg: unknown command 'frob': see dpg set --help\n", "set", "frob" },
+        { "dpg: unknown command 'frob': see dpg --help\n", "help", "frob" },
+        { "dpg: unknown option '--limt' (did you mean '--limit'?): see dpg ls --help\n", "ls", "--limt", "3" },
+        { "dpg: --limit takes a whole number from 1 on, not '0': see dpg ls --help\n", "ls", "-n", "0" },
+        { "dpg: --rating takes a whole number from 0 to 5, not 'x': see dpg ls --help\n", "ls", "--rating", "x" },
+        { "dpg: missing argument 'MOMENT': see dpg set embargo --help\n", "set", "embargo", "x" },
+      } do
+        local status, said, talk = pipe(case[2], case[3], case[4])
+        assert.equal(2, status)
+        assert.equal("", said)
+        assert.equal(case[1], talk)
+      end
+      local _, _, talk = pipe("ls", "--taken-from", "then")
+      assert.truthy(talk:find("--taken-from must be a date", 1, true), talk)
     end)
 
     it("completes in bash, zsh and fish", function()
@@ -278,8 +297,8 @@ describe("dpg doctor", function()
   it("finds all well, in a pipe and at a terminal", function()
     local status, said = doctor()
     assert.equal(0, status, said)
-    for _, name in ipairs { "proxy", "certificates", "store", "lock", "line", "TLS", "API access", "clock", "who",
-      "scopes" } do
+    for _, name in ipairs { "proxy", "certificates", "store", "session", "lock", "line", "TLS", "API access", "clock",
+      "who", "scopes" } do
       assert.truthy(said:find("ok    " .. name, 1, true), name .. ": " .. said)
     end
     assert.equal("", process.shell("ls -A " .. environment.XDG_STATE_HOME .. "/dpg"))
@@ -298,7 +317,7 @@ describe("dpg doctor", function()
     local function bad(expected)
       local status, said = doctor()
       assert.equal(1, status)
-      assert.truthy(said:find("BAD   " .. expected, 1, true), said)
+      assert.truthy(said:find("BAD   " .. expected), said)
     end
     box:set { api_enabled = false }
     bad "API access    "
@@ -307,7 +326,18 @@ describe("dpg doctor", function()
     bad "clock         "
     environment.DPG_CA_FILE = "/nowhere.pem"
     bad "certificates  "
+    environment.DPG_CA_FILE = environment.XDG_STATE_HOME .. "/no.pem"
+    process.write_file(environment.DPG_CA_FILE, "none\n")
+    bad "certificates  .- holds no certificate"
     environment.DPG_CA_FILE = nil
+    environment.https_proxy = "gopher://proxy.example:70"
+    bad "proxy         https_proxy names none"
+    environment.https_proxy = nil
+    environment.DPG_BASE_URL = "nonsense"
+    bad "line          DPG_BASE_URL: it is no absolute URL"
+    environment.DPG_BASE_URL = box.base_url
+    environment.DPG_TOKEN = "two words"
+    bad "who           DPG_TOKEN is empty, or holds blanks"
     environment.DPG_TOKEN = "wrong"
     bad "who           "
     environment.DPG_TOKEN = nil
@@ -319,6 +349,11 @@ describe("dpg doctor", function()
     bad "session       others may read"
     process.shell("chmod 600 " .. session)
     assert.equal(0, (doctor()))
+    process.shell("cd " .. session:match "^(.*)/" .. " && mv default kept && echo x >default && chmod 600 default")
+    bad "session       the stored session was damaged"
+    process.shell("ln -s /etc/passwd " .. session)
+    bad "session       .- is no plain file"
+    process.shell("cd " .. session:match "^(.*)/" .. " && mv kept default")
     process.shell("chmod 777 " .. environment.XDG_STATE_HOME .. "/dpg")
     bad "store         others may write"
     process.shell("chmod 700 " .. environment.XDG_STATE_HOME .. "/dpg")

@@ -70,6 +70,15 @@ describe("make doc", function()
     end
   end)
 
+  it("leaves alone what it has not made", function()
+    local folder = process.folder()
+    process.write_file(folder .. "/thesis.txt", "ten years")
+    local said, status = make(".", folder)
+    assert.equal("2", status)
+    assert.truthy(is_here == false or said:find("holds something else than a site", 1, true), said)
+    assert.equal("ten years", process.read_file(folder .. "/thesis.txt"))
+  end)
+
   it("says what is missing where its reader is", function()
     local lua = process.shell("command -v " .. process.lua)
     local said = process.shell(("PATH=/nowhere %s tools/site.lua /nowhere/site 2>&1; echo \"exit $?\""):format(lua))

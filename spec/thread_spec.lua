@@ -71,12 +71,13 @@ describe("a session whose engine has a thread", function()
 
   it("lists, gets, writes, sends and fetches as any other", function()
     local gallery = client.service(box)
-    local count = 0
-    for image in gallery.images:each { limit = 5 } do
+    local it, count = gallery.images:each { limit = 5 }, 0
+    for image in it do
       count = count + 1
       if count > 20 then break end
       assert.is_string(image.public_uuid)
     end
+    it:close()
     local image = dpg.assert(gallery.images:list { limit = 1 }).items[1]
     assert.equal(image.public_uuid, dpg.assert(gallery.images:get(image.public_uuid)).public_uuid)
     process.write_file(folder .. "/a.jpg", ("x"):rep(300000))

@@ -74,6 +74,24 @@ TEST("an empty buffer is an empty view")
     dpg_buf_clear(&b);
 }
 
+TEST("a buffer that is told at first how much will come has room for just that, and knows what of it was written")
+{
+    dpg_buf b;
+
+    dpg_buf_init_secret(&b, 1 << 20);
+    REQUIRE(dpg_buf_reserve(&b, 100000));
+    CHECK_INT(b.cap, 100001);
+    CHECK_INT(b.touched, 0);
+    REQUIRE(dpg_buf_puts(&b, "0123456789"));
+    CHECK_INT(b.touched, 11);
+    b.len = 0; /* what stood there is still to be wiped */
+    REQUIRE(dpg_buf_printf(&b, "%d", 7));
+    CHECK_INT(b.touched, 11);
+    CHECK_INT(b.cap, 100001);
+    dpg_buf_clear(&b);
+    CHECK_INT(b.touched, 0);
+}
+
 TEST("a secret buffer keeps its bytes while it moves")
 {
     dpg_buf b;

@@ -14,31 +14,31 @@ local function limits_of(row)
     words[#words + 1] = limit.says
     parts[i] = table.concat(words, " ")
   end
-  return #parts > 0 and table.concat(parts, "; ") or "none"
+  return #parts > 0 and "<br>" .. table.concat(parts, "; ") or ""
 end
 
 local function line_of(row, methods)
   local names = {}
   for i, method in ipairs(methods) do names[i] = "`" .. method.signature .. "`" end
   if #names == 0 then names[1] = "`session:request`" end
-  return string.format("| `%s %s` | %s | %s | %s | %s |", row.method, row.path, table.concat(names, "<br>"),
-    row.scope and "`" .. row.scope .. "`" or "none", limits_of(row), methods[1] and methods[1].says or "")
+  return string.format("| %s | `%s %s`<br>%s | %s%s |", table.concat(names, "<br>"), row.method, row.path,
+    row.scope and "`" .. row.scope .. "`" or "no scope", methods[1] and methods[1].says or "", limits_of(row))
 end
 
 local HEAD = [[
 # The endpoints
 
 Made by `tools/api_doc.lua` of the catalog ([lua/dpg/catalog.lua](../lua/dpg/catalog.lua)) and the methods' doc
-comments; `make check` fails when it is out of date. Whatever stands under *limits* is checked before anything is sent:
-a value out of them is `nil, err` of kind `usage`, with the field; a wrong type raises. \* marks what must be there.
+comments; `make check` fails when it is out of date. Whatever stands below a sentence is checked before anything is
+sent: a value out of it is `nil, err` of kind `usage`, with the field; a wrong type raises. \* marks what must be there.
 ]]
 
 local TABLE = [[
 
 ## %s
 
-| endpoint | method | scope | limits | what it does |
-|---|---|---|---|---|
+| method | endpoint and scope | what it does, and what it takes |
+|---|---|---|
 ]]
 
 local function page()

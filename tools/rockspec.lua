@@ -64,6 +64,9 @@ for _, path in ipairs(lua_files()) do
   table.insert(rock.modules, ('  ["%s"] = "%s",\n'):format(module_name(path), path))
 end
 
+-- What an editor reads comes along where it looks for the sources, too.
+table.insert(ROCKS[3].modules, '  ["dpg.types"] = "types/dpg.lua",\n')
+
 for _, rock in ipairs(ROCKS) do
   local text = read(rock.path)
   if rock.modules and not text then error(rock.path .. " is not there, but " .. rock.modules[1] .. " is", 0) end

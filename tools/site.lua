@@ -12,6 +12,7 @@ local endpoints = require "endpoints"
 local html = require "site.html"
 local landing = require "site.landing"
 local layout = require "site.layout"
+local man = require "site.man"
 local markdown = require "site.markdown"
 local pages = require "site.pages"
 local reference = require "site.reference"
@@ -20,10 +21,22 @@ local source = require "site.source"
 
 local OUT = arg[1] or "build/site"
 local ASSETS = "tools/site/assets/"
+local MARK = ".made-by-make-doc"
 
 if not markdown.is_here() then
   io.stderr:write "dpg: cmark-gfm is not installed, and it reads the pages; ./dev doc installs it\n"
   os.exit(2)
+end
+
+-- Only what this has made is replaced: a folder with anything else in it may be somebody's work.
+do
+  local pipe = assert(io.popen("ls -A '" .. OUT:gsub("'", "'\\''") .. "' 2>/dev/null"))
+  local there = pipe:read "*a"
+  pipe:close()
+  if there ~= "" and not endpoints.read(OUT .. "/" .. MARK) then
+    io.stderr:write("dpg: ", OUT, " holds something else than a site; name another folder, or an empty one\n")
+    os.exit(2)
+  end
 end
 
 local problems = {}
@@ -64,6 +77,7 @@ for _, section in ipairs(pages.SECTIONS) do
     for _, page in ipairs(reference.PAGES) do
       shown[#shown + 1] = { address = "reference/" .. page[1] .. ".html", name = page[2] }
     end
+    shown[#shown + 1] = { address = man.ADDRESS, name = "the command" }
   end
   for _, entry in ipairs(section) do
     local file = entry[1]
@@ -132,6 +146,9 @@ end
 -- ---- making them --------------------------------------------------------------------------------------------------
 
 local book = reference.read(site)
+for command in assert(site.read(man.FILE)):gmatch '\n%.SS "(dpg[%l ]*%l)' do
+  book.places[command] = man.ADDRESS .. "#" .. command:gsub(" ", "-")
+end
 local index = search.new()
 local finished, files = {}, {}
 
@@ -176,6 +193,13 @@ for _, page in ipairs(reference.render(book)) do
 end
 
 do
+  local page = { address = man.ADDRESS, title = "the command", kind = "reference", says = "dpg, in a terminal" }
+  man.read(page, assert(site.read(man.FILE)))
+  index:reference(page)
+  finished[page.address] = layout.page(page, site)
+end
+
+do
   local page = landing.page(site, texts, book)
   finished[page.address] = layout.page(page, site)
 end
@@ -205,7 +229,7 @@ local function write(address, text)
   size = size + #text
 end
 
-os.execute("rm -rf " .. quote(OUT) .. " && mkdir -p " .. quote(OUT))
+os.execute("rm -rf " .. quote(OUT))
 local number = 0
 for address, text in pairs(finished) do
   write(address, text)
@@ -220,6 +244,7 @@ for _, name in ipairs { "style.css", "site.js", "icon.svg" } do
   files[name] = true
 end
 write("search.js", index:script())
+write(MARK, "This folder is removed and made anew by make doc.\n")
 files["search.js"] = true
 
 local dead, links = check.links(finished, files)

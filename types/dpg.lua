@@ -29,20 +29,34 @@
 ---@class dpg.WriteOptions: dpg.CallOptions
 ---@field idempotency_key? string|fun(): string  by default a new UUID for each call
 
----Of a list. Its walk (`each`) takes the same, but for `if_none_match`.
+---Of a page of a list.
 ---@class dpg.ListOptions: dpg.GetOptions
----@field limit? integer  items a page, 1 to 200
+---@field limit? integer  items a page, 1 to 200 (50)
 ---@field offset? integer
----@field prefetch? boolean  of a walk: each next page is asked for while the one before is being walked over (true)
 
----@class dpg.KeywordListOptions: dpg.ListOptions
+---Of the walk through a whole list (`each`).
+---@class dpg.WalkOptions: dpg.CallOptions
+---@field fields? string[]  only these become tables, several times faster: "title", "versions.url"; ids always do
+---@field limit? integer  items a page, 1 to 200 (200)
+---@field offset? integer  where it begins
+---@field prefetch? boolean  the next page is fetched while this one is walked (true)
+
+---@class dpg.KeywordFilters
 ---@field namespace? string
 ---@field query? string
 
----@class dpg.SetListOptions: dpg.ListOptions
+---@class dpg.KeywordListOptions: dpg.ListOptions, dpg.KeywordFilters
+
+---@class dpg.KeywordWalkOptions: dpg.WalkOptions, dpg.KeywordFilters
+
+---@class dpg.SetFilters
 ---@field parent_public_uuid? string  its children; without: the top level
 
----@class dpg.ImageFilters: dpg.GetOptions
+---@class dpg.SetListOptions: dpg.ListOptions, dpg.SetFilters
+
+---@class dpg.SetWalkOptions: dpg.WalkOptions, dpg.SetFilters
+
+---@class dpg.ImageFilters
 ---@field query? string  full text: `+must -not "a phrase" wild*`
 ---@field keyword? string|string[]
 ---@field namespace? string
@@ -60,7 +74,11 @@
 ---@field has_geo? boolean
 ---@field bbox? string|number[]  west, south, east, north
 
----@class dpg.ImageListOptions: dpg.ImageFilters, dpg.ListOptions
+---@class dpg.ImageListOptions: dpg.ListOptions, dpg.ImageFilters
+
+---@class dpg.ImageWalkOptions: dpg.WalkOptions, dpg.ImageFilters
+
+---@class dpg.FacetOptions: dpg.GetOptions, dpg.ImageFilters
 
 ---@class dpg.LinkOptions: dpg.WriteOptions
 ---@field version? string  without: the largest that is served
@@ -134,7 +152,7 @@
 ---@field idempotency_key? fun(): string  for a whole session a function only: each write has a key of its own
 
 ---@class dpg.ServiceOptions: dpg.Config
----@field token string
+---@field token string|nil  without one dpg.service gives nil and an error: os.getenv "DPG_TOKEN" may be handed in
 
 ---@class dpg.ResumeOptions: dpg.Config
 ---@field store dpg.Store|dpg.LuaStore
@@ -153,7 +171,7 @@
 ---  to ask again, and who holds it. Never waits. The same owner again: `ttl` seconds from now
 ---@field load fun(self): string?  the bytes that were saved last, or nil
 ---@field save fun(self, bytes: string, expected?: string): boolean  false: `expected` is not what is stored
----@field unlock fun(self, owner: string): true
+---@field unlock fun(self, owner: string): true  that of another owner stays
 ---@field identity? string  two stores that have the same one keep the same record
 ---@field lease? boolean  false: the lock does not run out, but dies with its holder
 
@@ -226,8 +244,8 @@
 
 ---@class dpg.Iterator
 ---@overload fun(): any
----@field next fun(self: dpg.Iterator): any?, dpg.Error?
----@field close fun(self: dpg.Iterator)
+---@field next fun(self: dpg.Iterator): any?, dpg.Error?  nil at the end; after an error it asks for that page again
+---@field close fun(self: dpg.Iterator)  from now on there is no next item; twice is fine
 
 ---@class dpg.Me
 ---@field account dpg.Account
@@ -251,18 +269,18 @@
 ---@field keywords table[]
 ---@field versions table[]
 ---@field get fun(self, options?: dpg.GetOptions): dpg.Image?, dpg.Told  everything about it; lists show less
----@field update fun(self, fields: dpg.ImageFields, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
----@field delete fun(self, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
----@field set_rating fun(self, rating: integer, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
----@field set_alt_text fun(self, alt_text: string|userdata, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
----@field set_metadata fun(self, fields: dpg.ImageMetadata, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
----@field set_crop fun(self, crop: dpg.Crop, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
----@field clear_crop fun(self, crop?: table, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
----@field add_keywords fun(self, keywords: dpg.Keyword[], options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
----@field remove_keyword fun(self, keyword: dpg.Keyword, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
----@field add_credit fun(self, credit: dpg.Credit, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
----@field remove_credit fun(self, credit: dpg.Credit, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
----@field extract_metadata fun(self, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field update fun(self, fields: dpg.ImageFields, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  changes its fields
+---@field delete fun(self, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  deletes it
+---@field set_rating fun(self, rating: integer, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  0 to 5
+---@field set_alt_text fun(self, alt_text: string|userdata, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  what stands for it where it can't be seen
+---@field set_metadata fun(self, fields: dpg.ImageMetadata, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  IPTC fields
+---@field set_crop fun(self, crop: dpg.Crop, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  for one aspect ratio
+---@field clear_crop fun(self, crop?: table, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  of one aspect ratio, or all
+---@field add_keywords fun(self, keywords: dpg.Keyword[], options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  up to 200
+---@field remove_keyword fun(self, keyword: dpg.Keyword, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  one
+---@field add_credit fun(self, credit: dpg.Credit, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  who did what
+---@field remove_credit fun(self, credit: dpg.Credit, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  one
+---@field extract_metadata fun(self, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  reads the file's metadata anew
 
 ---Images: their uuids, or they themselves.
 ---@alias dpg.ImageIds (string|dpg.Image)[]
@@ -272,18 +290,18 @@
 ---@field public_uuid string
 ---@field name string
 ---@field children? dpg.Set[]  in the tree
----@field get fun(self, options?: dpg.GetOptions): dpg.Set?, dpg.Told
----@field update fun(self, fields: dpg.SetFields, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
----@field images fun(self, options?: dpg.ListOptions): dpg.Page?, dpg.Told
----@field each_image fun(self, options?: dpg.ListOptions): dpg.Iterator
----@field add fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
----@field remove fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
----@field add_images fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
----@field remove_images fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
----@field order fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
----@field set_visibility fun(self, fields: dpg.Visibility, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
----@field snapshots fun(self, options?: dpg.ListOptions): dpg.Page?, dpg.Told
----@field restore fun(self, snapshot_uuid?: string, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told
+---@field get fun(self, options?: dpg.GetOptions): dpg.Set?, dpg.Told  everything about it; lists show less
+---@field update fun(self, fields: dpg.SetFields, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  changes its fields
+---@field images fun(self, options?: dpg.ListOptions): dpg.Page?, dpg.Told  one page of them, in gallery order
+---@field each_image fun(self, options?: dpg.WalkOptions): dpg.Iterator  walks them; raises errors
+---@field add fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  add_images
+---@field remove fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  remove_images; they stay in the library
+---@field add_images fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  puts images in
+---@field remove_images fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  takes images out; they stay in the library
+---@field order fun(self, images: dpg.ImageIds, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  puts these images to its front, in this order
+---@field set_visibility fun(self, fields: dpg.Visibility, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  hides images, or until a moment
+---@field snapshots fun(self, options?: dpg.ListOptions): dpg.Page?, dpg.Told  one page of how it was before each rearrangement
+---@field restore fun(self, snapshot_uuid?: string, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  as a snapshot has it; without one: the newest
 
 ---What an update can change. dpg.null empties a field.
 ---@class dpg.ImageFields
@@ -363,6 +381,7 @@
 ---@field image_error? dpg.Error  why the image, which is there, could not be read
 
 ---@class dpg.DownloadAnswer
+---@field status integer
 ---@field length integer
 ---@field filename? string  the server's word: not to be trusted as a path
 ---@field etag? string
@@ -373,9 +392,9 @@
 ---@class dpg.Chunks
 ---@overload fun(): string?
 ---@field next fun(self: dpg.Chunks): string?, dpg.Error?  after an error it goes on behind the last bytes
----@field close fun(self: dpg.Chunks)
----@field length? integer  of the whole file
----@field filename? string
+---@field close fun(self: dpg.Chunks)  ends the transfer; twice is fine
+---@field length? integer  of the whole file, once it is known
+---@field filename? string  the server's word: not to be trusted as a path
 ---@field etag? string
 
 ---@class dpg.FileResult

@@ -387,7 +387,7 @@ static int l_take(lua_State *L)
     } else {
         results = push_answer(L, c);
     }
-    dpg_completion_clear(c);
+    dpg_engine_dispose(box->engine, c);
     return results;
 }
 

@@ -139,10 +139,10 @@ void dpg_buf_init_secret(dpg_buf *b, size_t max)
 
 void dpg_buf_clear(dpg_buf *b)
 {
-    if (b->secret) dpg_free_secret(b->ptr, b->cap);
+    if (b->secret) dpg_free_secret(b->ptr, b->touched);
     else dpg_free(b->ptr);
     b->ptr = NULL;
-    b->len = b->cap = 0;
+    b->len = b->cap = b->touched = 0;
     b->failed = DPG_BUF_FINE;
 }
 
@@ -158,14 +158,14 @@ bool dpg_buf_reserve(dpg_buf *b, size_t more)
     }
     need = b->len + more + 1;
     if (need <= b->cap) return true;
-    cap = b->cap ? b->cap : 64;
+    cap = b->cap ? b->cap : need > 64 ? need : 64; /* what is asked for first may be all that there will be */
     while (cap < need) cap = cap > SIZE_MAX / 2 ? need : cap * 2;
     if (cap > b->max + 1 && b->max + 1 >= need) cap = b->max + 1;
     if (b->secret) { /* realloc may leave a copy behind */
         ptr = dpg_malloc(cap);
         if (ptr) {
             if (b->len) memcpy(ptr, b->ptr, b->len);
-            dpg_free_secret(b->ptr, b->cap);
+            dpg_free_secret(b->ptr, b->touched);
         }
     } else {
         ptr = dpg_realloc(b->ptr, cap);
@@ -176,6 +176,15 @@ bool dpg_buf_reserve(dpg_buf *b, size_t more)
     }
     b->ptr = ptr;
     b->cap = cap;
+    b->touched = b->len;
+    return true;
+}
+
+/* So many bytes stand behind those that were there, and a NUL. */
+static bool grown(dpg_buf *b, size_t len)
+{
+    b->len += len;
+    if (b->len + 1 > b->touched) b->touched = b->len + 1;
     return true;
 }
 
@@ -183,9 +192,8 @@ bool dpg_buf_put(dpg_buf *b, const void *bytes, size_t len)
 {
     if (!dpg_buf_reserve(b, len)) return false;
     if (len) memcpy(b->ptr + b->len, bytes, len);
-    b->len += len;
-    b->ptr[b->len] = '\0';
-    return true;
+    b->ptr[b->len + len] = '\0';
+    return grown(b, len);
 }
 
 bool dpg_buf_put_str(dpg_buf *b, dpg_str s)
@@ -210,8 +218,7 @@ bool dpg_buf_printf(dpg_buf *b, const char *format, ...)
     va_start(args, format);
     vsnprintf(b->ptr + b->len, (size_t)len + 1, format, args);
     va_end(args);
-    b->len += (size_t)len;
-    return true;
+    return grown(b, (size_t)len);
 }
 
 bool dpg_buf_put_json(dpg_buf *b, dpg_str s)

@@ -76,6 +76,7 @@ char *dpg_strndup(dpg_str s);                 /* NUL-terminated copy, returned; 
 typedef struct dpg_buf {
     char *ptr;
     size_t len, cap, max;
+    size_t touched; /* bytes that may ever have been written: what there is to wipe */
     bool secret;
     enum {
         DPG_BUF_FINE,

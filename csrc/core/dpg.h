@@ -83,7 +83,7 @@ dpg_status dpg_store_file_new(dpg_str path, dpg_store **out, dpg_error *err);
 /* The same for bytes of any kind, which are stored and handed out as they are. */
 dpg_status dpg_store_file_new_plain(dpg_str path, dpg_store **out, dpg_error *err);
 
-void dpg_store_free(dpg_store *store);
+void dpg_store_free(dpg_store *store); /* gives one reference back; takes NULL */
 
 /*
  * A store that the host keeps: a database of its own, say, or a table in Lua. Each operation comes out of the engine as a
@@ -143,6 +143,13 @@ typedef struct dpg_engine_options {
         0                       \
     }
 
+/*
+ * An engine, which does nothing until something is started.
+ *   options  copied
+ *   out      returned: set to the engine, for dpg_engine_free()
+ * Fails with DPG_E_INVALID (a proxy that is none, a ca_file that can't be read), DPG_E_SYSTEM (no random bytes, libcurl) or
+ * DPG_E_NOMEM.
+ */
 dpg_status dpg_engine_new(const dpg_engine_options *options, dpg_engine **out, dpg_error *err);
 
 /*
@@ -368,6 +375,12 @@ typedef struct dpg_completion {
 /* Take the completion of a call that has ended; the caller ends it with dpg_completion_clear(). DPG_E_UNKNOWN: not ended, or taken. */
 dpg_status dpg_engine_take(dpg_engine *engine, dpg_id id, dpg_completion *out, dpg_error *err);
 void dpg_completion_clear(dpg_completion *completion);
+
+/*
+ * The same, for a host that may not be held up: where `engine` has a thread, that one frees what is large. The system takes
+ * a while to take memory back.
+ */
+void dpg_engine_dispose(dpg_engine *engine, dpg_completion *completion);
 
 /* End a call early; it completes with kind "cancelled". A rotation that it waited for goes on without it. Unknown ids are ignored. */
 void dpg_engine_cancel(dpg_engine *engine, dpg_id id);

@@ -53,6 +53,7 @@ dpg_status dpg_engine_new_with(const dpg_engine_options *options, const dpg_driv
     e->budget = options->retry_budget > 0 ? options->retry_budget : options->retry_budget < 0 ? 0 : 100;
     dpg_list_init(&e->inbox);
     dpg_list_init(&e->commands);
+    dpg_list_init(&e->waste);
     dpg_list_init(&e->answers);
     dpg_list_init(&e->outbox);
     dpg_list_init(&e->calls);
@@ -100,6 +101,10 @@ static void free_memory(dpg_engine *e)
     dpg_list *node;
 
     dpg_outbox_free(e);
+    while ((node = dpg_list_first(&e->waste)) != NULL) {
+        dpg_list_remove(node);
+        dpg_flow_free(DPG_LIST_ITEM(node, dpg_flow, command));
+    }
     for (size_t i = 0; i < e->ids.cap; i++) dpg_flow_free(e->ids.slots[i]);
     while ((node = dpg_list_first(&e->credentials)) != NULL) {
         dpg_list_remove(node);
@@ -298,18 +303,20 @@ static void free_unused(dpg_engine *e)
 /* One thing that the host has asked for. False: there is none. */
 static bool take_in_one(dpg_engine *e)
 {
-    dpg_list *command, *answer, *call;
+    dpg_list *command, *answer, *call, *waste;
     bool unused;
 
     dpg_engine_lock(e);
     unused = e->unused;
     e->unused = false;
     if ((command = dpg_list_first(&e->commands)) != NULL) dpg_list_remove(command);
+    if ((waste = dpg_list_first(&e->waste)) != NULL) dpg_list_remove(waste);
     if ((answer = dpg_list_first(&e->answers)) != NULL) dpg_list_remove(answer);
     if ((call = command ? NULL : dpg_list_first(&e->inbox)) != NULL) dpg_list_remove(call);
     dpg_engine_unlock(e);
 
     if (command) dpg_engine_cancel_now(e, DPG_LIST_ITEM(command, dpg_flow, command));
+    if (waste) dpg_flow_free(DPG_LIST_ITEM(waste, dpg_flow, command));
     if (answer) dpg_credential_store_answered(DPG_LIST_ITEM(answer, dpg_credential, answered));
     if (call) {
         dpg_flow *f = DPG_LIST_ITEM(call, dpg_flow, inbox);
@@ -318,7 +325,7 @@ static bool take_in_one(dpg_engine *e)
         dpg_flow_begin(f);
     }
     if (unused) free_unused(e);
-    return command || answer || call;
+    return command || waste || answer || call;
 }
 
 static void take_in(dpg_engine *e)

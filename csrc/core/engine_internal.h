@@ -216,6 +216,7 @@ struct dpg_engine {
     bool hosted_end;   /* the host goes on answering what its stores are asked, until all is finished */
     dpg_list inbox;    /* calls that were started, and not begun */
     dpg_list commands; /* calls that are to be cancelled */
+    dpg_list waste;    /* calls that were taken, to be freed: by their `command` */
     dpg_list answers;  /* credentials whose store was answered by the host */
     bool unused;       /* some credential may have lost its last user */
     dpg_list outbox;   /* dpg_out: events and ended calls */

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#define LARGE (64 * 1024)
+
 /* --- the outbox ---------------------------------------------------------------------------------------------------------- */
 
 static void put(dpg_engine *e, dpg_out *out)
@@ -137,6 +139,25 @@ dpg_status dpg_engine_take(dpg_engine *e, dpg_id id, dpg_completion *out, dpg_er
     return DPG_OK;
 }
 
+/* The host's, and not in the engine any more: on a thread of its own the engine frees what the system is slow to take back. */
+static void dispose(dpg_engine *e, dpg_flow *f)
+{
+    if (!e->threaded || !f || f->response.body.cap + f->chunks.cap + f->fed.cap < LARGE) {
+        dpg_flow_free(f);
+        return;
+    }
+    dpg_engine_lock(e);
+    dpg_list_push(&e->waste, &f->command);
+    dpg_engine_unlock_and_wake(e);
+}
+
+void dpg_engine_dispose(dpg_engine *e, dpg_completion *completion)
+{
+    if (dpg_engine_is_mine(e)) dispose(e, completion->owner);
+    else dpg_flow_free(completion->owner);
+    memset(completion, 0, sizeof *completion);
+}
+
 void dpg_completion_clear(dpg_completion *completion)
 {
     dpg_flow_free(completion->owner);
@@ -183,7 +204,7 @@ void dpg_engine_abandon(dpg_engine *e, dpg_id id)
     }
     if (f && (f->fed.bytes || f->chunks.bytes)) unlock_and_cancel(e, f); /* nobody feeds it, or reads it, any more */
     else dpg_engine_unlock(e);
-    dpg_flow_free(ended);
+    dispose(e, ended);
 }
 
 /* --- counting ------------------------------------------------------------------------------------------------------------- */

@@ -27,8 +27,8 @@ bool dpg_engine_may_sleep(dpg_engine *e)
     bool may;
 
     dpg_engine_lock(e);
-    may = dpg_list_empty(&e->inbox) && dpg_list_empty(&e->commands) && dpg_list_empty(&e->answers) && !e->unused &&
-          !(e->closing && !e->winding_up);
+    may = dpg_list_empty(&e->inbox) && dpg_list_empty(&e->commands) && dpg_list_empty(&e->waste) &&
+          dpg_list_empty(&e->answers) && !e->unused && !(e->closing && !e->winding_up);
     e->asleep = may;
     dpg_engine_unlock(e);
     return may;

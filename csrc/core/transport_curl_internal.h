@@ -15,12 +15,12 @@
 #endif
 
 enum {
-    HEAD_MAX = 256 * 1024,   /* all header lines of an answer together, 1xx ones too */
-    HEADERS_MAX = 2048,      /* … and how many of them the final answer may have */
-    RESPONSE_MAX = 64 << 20, /* a body, where the request doesn't say */
-    UPLOAD_BUFFER = 2 << 20, /* how much of a form is read, and handed to the system, at once */
-    FILE_BUFFER = 512 << 10, /* how much of a body is taken from the system at once, on its way to a file … */
-    CHUNK_BUFFER = 64 << 10, /* … and to chunks: this much may lie in libcurl while they are full */
+    HEAD_MAX = 256 * 1024,     /* all header lines of an answer together, 1xx ones too */
+    HEADERS_MAX = 2048,        /* … and how many of them the final answer may have */
+    RESPONSE_MAX = 64 << 20,   /* a body, where the request doesn't say */
+    UPLOAD_BUFFER = 512 << 10, /* how much of a form is read, and handed to the system, at once: more is no faster */
+    FILE_BUFFER = 512 << 10,   /* how much of a body is taken from the system at once, on its way to a file … */
+    CHUNK_BUFFER = 64 << 10,   /* … and to chunks: this much may lie in libcurl while they are full */
     ONCE_HEAD = 32 * 1024, /* what a `once` request has room for before it leaves: the answer to an exchange holds … */
     ONCE_HEADERS = 256,    /* … the only copy of a token, and must not be lost to a moment without memory */
     ONCE_BODY = 64 * 1024,

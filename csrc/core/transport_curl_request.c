@@ -169,10 +169,20 @@ static size_t on_header(char *bytes, size_t one, size_t len, void *self)
     return dpg_buf_put(&t->response.head, bytes, text) && dpg_buf_put(&t->response.head, "\n", 1) ? line : 0;
 }
 
+/* Room for a body as long as it says it is, before its first byte: it moves once less for each time that it would double. */
+static void make_room(transfer *t)
+{
+    curl_off_t length = -1;
+
+    curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    if (length > 0 && (uint64_t)length < t->response.body.max) dpg_buf_reserve(&t->response.body, (size_t)length);
+}
+
 static size_t on_body(char *bytes, size_t one, size_t len, void *self)
 {
     transfer *t = self;
 
+    if (t->drain.to == DPG_TO_MEMORY && !t->response.body.ptr) make_room(t);
     switch (dpg_drain_put(&t->drain, bytes, one * len, &t->response.body, &t->response.error)) {
     case DPG_DRAINED: return one * len;
     case DPG_DRAIN_FULL:

@@ -102,7 +102,7 @@ function Pictures:update()
   result.data:release()
 end
 
----@return love.Image? texture  nil: it is not here yet, or never will be
+---@return userdata? texture  nil: it is not here yet, or never will be
 ---@return table|string|nil image_or_words
 function Pictures:get(key)
   local entry = self.entries[key]

@@ -23,6 +23,8 @@ local function whole(options, name, default)
   return value
 end
 
+---Keeps answers of reads in memory, so that asking again is a conditional request: what has not changed is not sent
+---again. What was used longest ago goes first.
 ---@param options? { entries?: integer, bytes?: integer }  how much it may hold: 256 answers, 16 MiB of them
 ---@return dpg.Cache
 function M.memory(options)

@@ -275,9 +275,6 @@ end
 -- --- chunks --------------------------------------------------------------------------------------------------------
 
 ---@class dpg.Chunks
----@field length? integer  of the whole file, once it is known
----@field filename? string  as the server gives it: not fit for a path as it is
----@field etag? string
 local Chunks = {}
 Chunks.__index = Chunks
 Chunks.__name = "dpg.Chunks"

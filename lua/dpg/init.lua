@@ -41,6 +41,8 @@ M._VERSION = core.version
 M.null = json.null
 M.array = json.array
 
+---Where a person's session is kept (doc/stores.md).
+---@class dpg.Stores
 M.store = {
   file = store.file, memory = store.memory, redis = redis.new, sealed = sealed.new, check = check.run,
 }

@@ -7,7 +7,9 @@ local filename = require "dpg.filename"
 
 local M = {}
 
-local PIECE = 256 * 1024
+local PIECE = 64 * 1024
+-- Bytes up to so many are copied in one; a game's frame would notice more.
+local AT_ONCE = 128 * 1024
 
 -- A: the processor looks at the file itself; a type that we don't know is sent as bytes.
 local TYPES = {
@@ -96,6 +98,12 @@ function M.open(where, given)
   self.content_type = given.content_type or TYPES[(self.filename:match("%.([^.]+)$") or ""):lower()]
     or "application/octet-stream"
   return self
+end
+
+---Can the engine not have its bytes in one, but by pieces()?
+---@return boolean
+function Source:is_fed()
+  return self.kind == "reader" or (self.kind == "bytes" and self.size > AT_ONCE)
 end
 
 ---The file's part of a form. Fed: the bytes come from pieces().

@@ -128,7 +128,7 @@ end
 -- Sends one form. What came of it: status, head, body, info; or `err`; and `cut`: the processor certainly can't have
 -- the whole file.
 local function post(plan, link, ticket, source, settings, options, before_last)
-  local is_fed = before_last ~= nil or source.kind == "reader"
+  local is_fed = before_last ~= nil or source:is_fed()
   local feed, err
   if is_fed then
     feed, err = feeder(source, before_last)

@@ -78,7 +78,7 @@ end
 
 ---DPG's error shape; also a bare string under `error`, and the fields without `error` around them.
 ---@param value any  a decoded body
----@return table?  code, message, detail, field, request_id
+---@return table? err  code, message, detail, field, request_id
 function M.read_error(value)
   if type(value) ~= "table" then return nil end
   local err = value.error
@@ -143,7 +143,7 @@ end
 
 ---A: what a batch is answered with: the Operations in the order of their writes.
 ---@param value any
----@return table?  summary, operations (as they came)
+---@return table? batch  summary, operations (as they came)
 function M.batch(value)
   if type(value) ~= "table" then return nil end
   local list = M.list(value.operations) or M.list(value)
@@ -160,7 +160,7 @@ end
 
 ---What a failed Operation says of why.
 ---@param operation table
----@return table  code, message, detail, field
+---@return table err  code, message, detail, field
 function M.operation_error(operation)
   local result = operation.result
   local found = type(operation.error) ~= "nil" and M.read_error(operation)

@@ -86,7 +86,12 @@ local function shape(class)
     if is_function_type(field.type) and field.type:find "^fun%s*%(self" then
       if not seen[field.name] then functions[#functions + 1] = method_of_field(class, field) end
     elseif not field.name:find "^_" then
-      fields[#fields + 1] = field
+      local twice = seen[field.name] -- the source and types/ may both name it
+      if not twice then
+        fields[#fields + 1], seen[field.name] = field, field
+      elseif twice.text == "" then
+        twice.text = field.text
+      end
     end
   end
   class.shown_fields, class.shown_functions = fields, functions

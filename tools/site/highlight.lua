@@ -111,10 +111,11 @@ local LANGUAGES = {
     BLANKS, { quoted, function(_, code, _, last) return code:match("^%s*:", last + 1) and "f" or "s" end },
     { "^%-?%d+%.?%d*[eE]?[+-]?%d*", "n" }, { "^%a+", "v" },
   },
+  console = { { "^%$ [^\n]*", "p", after = "\n" }, { "^[^\n]+" }, BLANKS }, -- what was typed, and what came
   text = { { "^[^\n]+" }, BLANKS },
 }
 
-local ALIASES = { bash = "sh", conf = "nginx", h = "c", console = "sh", output = "text", [""] = "text" }
+local ALIASES = { bash = "sh", conf = "nginx", h = "c", output = "text", [""] = "text" }
 
 ---Is this a language that we know?
 function M.knows(language)

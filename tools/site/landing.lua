@@ -4,6 +4,17 @@ local highlight = require "site.highlight"
 
 local M = {}
 
+-- Some commands of the run that doc/cli.md shows, with what they printed in the end: without the progress, over which a
+-- terminal writes.
+local function run_of(text, commands)
+  local wanted = {}
+  for command in commands:gmatch "[^,]+" do
+    local said = assert(text:match("\n(%$ dpg " .. command .. "[^\n]*\n.-)\n\n"), "doc/cli.md shows no dpg " .. command)
+    wanted[#wanted + 1] = said:gsub("\n%[[# ]*%][^\n]*", "")
+  end
+  return table.concat(wanted, "\n\n")
+end
+
 ---@param site table
 ---@param texts table  the pages by file
 function M.page(site, texts)
@@ -18,6 +29,7 @@ function M.page(site, texts)
     if what == "page" then return to(of) end
     if what == "picture" then return site.copied(of) end
     if what == "lua" then return highlight.html(of == "readme" and first or of, "lua") end
+    if what == "run" then return highlight.html(run_of(site.read "doc/cli.md", of), "console") end
     error("landing.html: {{" .. what .. "}}", 0)
   end)
   return page

@@ -90,11 +90,12 @@ local function neighbours(page, site)
   end
   if not at then return "" end
   local parts = {}
-  for _, step in ipairs { { -1, "before", "←" }, { 1, "after", "→" } } do
+  for _, step in ipairs { { -1, "before" }, { 1, "after" } } do
     local entry = all[at + step[1]]
     if entry then
-      parts[#parts + 1] = ('<a class="%s" href="%s">%s %s</a>'):format(step[2],
-        html.relative(page.address, entry.address), step[3], html.escape(entry.name))
+      local name = html.escape(entry.name)
+      parts[#parts + 1] = ('<a class="%s" href="%s">%s</a>'):format(step[2],
+        html.relative(page.address, entry.address), step[1] < 0 and "← " .. name or name .. " →")
     end
   end
   return '<nav class="next" aria-label="Before and after">' .. table.concat(parts) .. "</nav>\n"
@@ -103,10 +104,11 @@ end
 ---The whole page.
 function M.page(page, site)
   local top = html.relative(page.address, ""):gsub("/$", "")
+  local kind = (page.kind or "text") .. " " .. page.address:gsub("%W", "-")
   return fill(PAGE, {
     title = html.escape(page.title == "dpg" and "dpg" or page.title .. " – dpg"),
     description = html.escape(page.description or "dpg, the Lua client for the Digital Photo Gallery API"),
-    top = top == "" and "." or top, kind = page.kind or "text", mark = site.mark, version = site.version,
+    top = top == "" and "." or top, kind = kind, mark = site.mark, version = site.version,
     nav = navigation(page, site), body = page.body, contents = contents(page), next = neighbours(page, site),
   })
 end

@@ -41,7 +41,7 @@ end
 
 local function colour(body, page)
   return (body:gsub("<pre><code([^>]*)>(.-)</code></pre>", function(attributes, inner)
-    local language = attributes:match 'class="language%-([%w_+-]+)' or ""
+    local language = attributes:match 'class="language%-([%w_+-]+)' or inner:find "^%$ " and "console" or ""
     if not highlight.knows(language) then
       page.problems[#page.problems + 1] = "a code block in a language without colours: " .. language
     end
@@ -63,8 +63,10 @@ local function tables(body)
         i = i + 1
         return names[i] and names[i] ~= "" and '<td data-name="' .. names[i] .. '">' or "<td>"
       end) .. "</tr>"
+    end):gsub("<code>(/?[^<]-/[^<]-)</code>", function(path) -- paths may go on in the next line
+      return "<code>" .. path:gsub("/", "/<wbr>") .. "</code>"
     end)
-    return '<table class="cards">' .. rows .. "</table>"
+    return '<div class="table"><table class="cards">' .. rows .. "</table></div>"
   end))
 end
 

@@ -102,7 +102,7 @@ end
 
 -- A type, with its names linked.
 local function type_html(book, page, kind)
-  return (html.escape(kind):gsub("dpg[%w_.]*", function(name)
+  return (html.escape(kind):gsub("|", "|<wbr>"):gsub("dpg[%w_.]*", function(name)
     local to = book.home[name]
     if not to then return nil end
     return ('<a href="%s#%s">%s</a>'):format(html.relative(page.address, to.address), name, name)
@@ -235,16 +235,22 @@ local function function_html(book, page, fn, level)
   parts[#parts + 1] = wire(book, page, fn)
   if fn.deprecated then parts[#parts + 1] = '<p class="old">Deprecated.</p>\n' end
   if fn.text ~= "" then parts[#parts + 1] = "<p>" .. prose(book, page, fn.text) .. "</p>\n" end
-  local other = fn.of_field and book.of_object(fn)
-  if other then
-    parts[#parts + 1] = ('<p>As %s, of this one.</p>\n'):format(book.code(page, other))
-  end
   parts[#parts + 1] = list(book, page, "Takes", fn.params)
   parts[#parts + 1] = limits(book, page, fn)
   parts[#parts + 1] = list(book, page, "Returns", fn.returns)
   parts[#parts + 1] = '<p class="source-link">' .. source_link(book, page, fn.path, fn.line) .. "</p>\n</section>\n"
   page.words[#page.words + 1] = { title = signature(fn), id = id, text = fn.text, of = page.title, kind = "function" }
   return table.concat(parts)
+end
+
+-- A method of an object that does what one of its resource does: image:update, images:update.
+local function short_html(book, page, fn)
+  book.count = book.count + 1
+  local id = fn.full:gsub(":", ".")
+  page.words[#page.words + 1] = { title = signature(fn), id = id, text = fn.text, of = page.title, kind = "function" }
+  return ('<tr id="%s"><td><code>%s</code></td><td>as %s, of this one%s</td></tr>\n'):format(id,
+    html.escape(signature(fn)), book.code(page, book.of_object(fn)),
+    fn.text ~= "" and ": " .. prose(book, page, fn.text) or "")
 end
 
 local function class_html(book, page, name)
@@ -263,7 +269,17 @@ local function class_html(book, page, name)
     parts[#parts + 1] = ('<p>Called as a function: <span class="type">%s</span></p>\n'):format(
       type_html(book, page, overload))
   end
-  for _, fn in ipairs(class.shown_functions) do parts[#parts + 1] = function_html(book, page, fn, 3) end
+  local short = {} -- what another page tells in full
+  for _, fn in ipairs(class.shown_functions) do
+    if fn.of_field and book.of_object(fn) then
+      short[#short + 1] = short_html(book, page, fn)
+    else
+      parts[#parts + 1] = function_html(book, page, fn, 3)
+    end
+  end
+  if #short > 0 then
+    parts[#parts + 1] = '<table class="index"><tbody>\n' .. table.concat(short) .. "</tbody></table>\n"
+  end
   parts[#parts + 1] = "</section>\n"
   local names = {}
   for i, field in ipairs(class.shown_fields) do names[i] = field.name end
@@ -319,7 +335,7 @@ local function index(book)
     for _, fn in ipairs(functions) do
       rows[#rows + 1] = ('<tr><td><a href="%s#%s"><code>%s</code></a></td><td>%s</td></tr>\n'):format(
         html.relative(page.address, of.address), fn.full:gsub(":", "."), html.escape(signature(fn)),
-        prose(book, page, fn.text:match "^(.-[.:])%s" or fn.text))
+        prose(book, page, fn.text:match "^(.-%.)%s" or fn.text))
     end
     return '<table class="index"><tbody>\n' .. table.concat(rows) .. "</tbody></table>\n"
   end
@@ -336,7 +352,13 @@ local function index(book)
     page.headings[#page.headings + 1] = { level = 2, id = id, text = of.title, html = html.escape(of.title) }
     parts[#parts + 1] = ('<h2 id="%s"><a href="%s">%s</a></h2>\n<p>%s</p>\n'):format(id,
       html.relative(page.address, of.address), html.escape(of.title), html.escape(of.says))
-    if #all > 0 then parts[#parts + 1] = lines(all, of) end
+    if #all > 0 then
+      parts[#parts + 1] = lines(all, of)
+    else
+      local names = {}
+      for i, name in ipairs(of.classes) do names[i] = type_html(book, page, name) end
+      parts[#parts + 1] = '<p class="names">' .. table.concat(names, " ") .. "</p>\n"
+    end
   end
   page.body = table.concat(parts)
   return page
@@ -384,14 +406,17 @@ function M.read(site)
   end
   for name, page in pairs(book.home) do book.places[name] = page.address .. "#" .. name end
 
-  ---Code in a page's text; a link, if it names a function or a class: `images:list(options)`, `gallery.images:each`.
+  ---Code in a page's text; a link, if it names a function, a class or a command: `images:list(options)`,
+  ---`gallery.images:each`, `dpg set add`.
   function book.code(page, code)
     local plain = html.unescape(code)
-    local name = plain:match "^([%w_.]+:[%w_]+)" or plain:match "^(dpg%.[%w_.]+)" or ""
+    local name = plain:match "^([%w_.]+:[%w_]+)" or plain:match "^(dpg%.[%w_.]+)"
+      or book.places[plain:match "^dpg %l+ %l+" or ""] and plain:match "^dpg %l+ %l+" or plain:match "^dpg %l+" or ""
     local rest = plain:sub(#name + 1)
     local short = name:match "([%w_]+:[%w_]+)$"
     short = short and short:gsub("^it:", "iterator:"):gsub("^box:", "box:")
-    local to = (rest == "" or rest:find "^%s?[({]") and (book.places[name] or short and book.places[short])
+    local is_named = rest == "" or rest:find "^%s?[({]" or name:find "^dpg %l"
+    local to = is_named and (book.places[name] or short and book.places[short])
     if not to or to:match "^[^#]+" == page.address and page.name == nil then
       return "<code>" .. code .. "</code>"
     end

@@ -16,8 +16,12 @@ local CLOCK_OFF_S = 30
 
 -- Findings: { name, "ok" | "note" | "bad", text }.
 local function new_findings()
-  local findings = {}
-  local function add(name, state, text) findings[#findings + 1] = { name = name, state = state, text = text } end
+  local findings, is_bad = {}, {}
+  local function add(name, state, text)
+    if is_bad[name] then return end -- what comes of it needs no line of its own
+    is_bad[name] = state == "bad"
+    findings[#findings + 1] = { name = name, state = state, text = text }
+  end
   return findings, add
 end
 
@@ -27,20 +31,33 @@ local function without_password(text)
   return (text:gsub("//[^/@]*@", "//…@"))
 end
 
+local SCHEMES = { http = true, https = true, socks4 = true, socks4a = true, socks5 = true, socks5h = true }
+
 local function look_at_proxy(add)
-  local found = {}
+  local found, wrong = {}, nil
   for _, name in ipairs { "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY" } do
     local value = os.getenv(name)
-    if value and value ~= "" then found[#found + 1] = name .. "=" .. without_password(value) end
+    if value and value ~= "" then
+      found[#found + 1] = name .. "=" .. without_password(value)
+      local scheme = value:match "^(.-)://"
+      if scheme and not SCHEMES[scheme:lower()] and not name:lower():find "^no" then wrong = name end
+    end
   end
+  if wrong then return add("proxy", "bad", wrong .. " names none that curl knows: http://HOST:PORT, or socks5h://…") end
   add("proxy", "ok", #found == 0 and "none is set" or table.concat(found, " "))
 end
 
 local function look_at_ca(add)
   local path = os.getenv "DPG_CA_FILE"
   if not path or path == "" then return add("certificates", "ok", "the system's") end
-  if system.size(path) then return add("certificates", "ok", path .. " (DPG_CA_FILE)") end
-  add("certificates", "bad", "DPG_CA_FILE names " .. path .. ", which can't be read: mend or unset it")
+  local bytes = system.read_file(path)
+  if not bytes then
+    add("certificates", "bad", "DPG_CA_FILE names " .. path .. ", which can't be read: mend or unset it")
+  elseif not bytes:find("-----BEGIN [%u ]*CERTIFICATE-----") then
+    add("certificates", "bad", "DPG_CA_FILE names " .. path .. ", which holds no certificate (PEM): mend or unset it")
+  else
+    add("certificates", "ok", path .. " (DPG_CA_FILE)")
+  end
 end
 
 local function is_private(letters)
@@ -58,8 +75,9 @@ local function look_at_lock(add, path)
   add("lock", "note", "another process has the session at this moment: should it stay so, look for a dpg that hangs")
 end
 
-local function look_at_file(add, path)
+local function look_at_file(add, args, path)
   local letters = system.mode(path)
+  if not letters and session.has_token(args) then return add("session", "ok", "none is needed: DPG_TOKEN acts") end
   if not letters then return add("session", "note", "none is kept in " .. path .. ": dpg login makes one") end
   if letters:sub(1, 1) ~= "-" then return add("session", "bad", path .. " is no plain file: move it away") end
   if not is_private(letters) then
@@ -84,15 +102,13 @@ local function look_at_store(add, folder)
   local ok, report = pcall(dpg.store.check, dpg.store.file(trial))
   sweep()
   if not ok then
-    local _, text = failure.describe(report)
-    return add("store", "bad", text)
+    return add("store", "bad", (select(2, failure.describe(report, true))))
   end
   if report.ok then return add("store", "ok", ("%s keeps its %d promises"):format(folder, #report)) end
   for _, one in ipairs(report) do
     if not one.ok then
-      return add("store", "bad", ("%s: not so in %s: %s: use a folder on a local disk with room "
-        .. "(XDG_STATE_HOME)"):format(
-        one.name, folder, tostring(one.message)))
+      return add("store", "bad", ("%s is no place for a session: %s (expected: %s): use a folder on a local disk with "
+        .. "room (XDG_STATE_HOME)"):format(folder, tostring(one.message), one.name))
     end
   end
 end
@@ -135,11 +151,15 @@ local function look_at_scopes(add, me)
   add("scopes", "note", "not granted: " .. table.concat(missing, " ") .. "; commands that need them will say so")
 end
 
-local NAMES = { tls = "TLS", network = "line", timeout = "line", protocol = "line", storage = "session" }
+local NAMES = {
+  tls = "TLS", network = "line", timeout = "line", protocol = "line", storage = "session", base_url = "line",
+  ca_file = "certificates",
+}
 
 local function look_at_refusal(add, err)
-  local name = type(err) == "table" and (err.code == "api_not_enabled" and "API access" or NAMES[err.kind]) or "who"
-  local _, text = failure.describe(err)
+  local name = type(err) == "table" and (err.code == "api_not_enabled" and "API access" or NAMES[err.kind]
+    or NAMES[err.field]) or "who"
+  local _, text = failure.describe(err, true)
   add(name, "bad", text)
 end
 
@@ -151,8 +171,8 @@ local function ask(args)
   local settings = session.settings(args)
   settings.token = "nobody"
   local stranger, err = dpg.service(settings)
-  if stranger then err = select(2, stranger:me(once)) end
-  return nil, err, gallery
+  if not stranger then return nil, err end -- the address itself is wrong
+  return nil, select(2, stranger:me(once)), gallery
 end
 
 local function look_at_line(add, args, base_url)
@@ -185,7 +205,7 @@ local function doctor(args)
   look_at_proxy(add)
   look_at_ca(add)
   look_at_store(add, folder)
-  look_at_file(add, path)
+  look_at_file(add, args, path)
   look_at_lock(add, path)
   look_at_line(add, args, base_url)
   local bad = 0

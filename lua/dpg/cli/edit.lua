@@ -73,15 +73,9 @@ local function caption(args)
   out.say "captioned"
 end
 
-local function stars(text)
-  local number = text:match "^[0-5]$" and tonumber(text)
-  if not number then return nil, "stars are 0 to 5" end
-  return number
-end
-
 function M.add(parser)
   local command = takes.command(parser, "rate", "Give images stars", nil, { "dpg search finale | dpg rate 5 -" })
-  takes.argument(command, "stars", "STARS", "0 to 5"):convert(stars)
+  takes.argument(command, "stars", "STARS", "0 to 5"):convert(takes.whole("STARS", 0, 5))
   takes.images(command)
   command:action(function(args) args.run = rate end)
 

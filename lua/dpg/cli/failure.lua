@@ -30,35 +30,51 @@ local ADVICE = {
   mfa_required = "sign in at a terminal, where the code can be asked for",
   api_not_enabled = "an administrator of the account has to turn API access on",
   forbidden = "ask for a token with that scope; dpg whoami shows what this one may do",
-  store_busy = "another dpg has the session: wait for it, or look at dpg doctor",
+  store_busy = "another dpg has the session: wait for it",
+  store_damaged = "dpg login does that",
   image_not_found = "look for it with dpg search",
   upload_outcome_unknown = "look for it with dpg search; --resend sends it again",
   operation_timeout = "it goes on at DPG: look later",
   exists = "--overwrite replaces it",
   no_space = "make room on the disk",
-  journal_busy = "another dpg does the same: wait for it",
-  network = "is this machine online? dpg doctor looks at the line",
-  timeout = "try again later; dpg doctor looks at the line",
-  tls = "dpg doctor looks at the certificate",
-  protocol = "is it DPG that answers, or a proxy or a portal? dpg doctor looks",
-  storage = "look at the disk and the modes: dpg doctor",
+  network = "is this machine online, and the proxy right, if there is one?",
+  timeout = "try again later",
+  tls = "is the date of this machine right, and is the authority known? DPG_CA_FILE names others",
+  protocol = "is it DPG that answers, or a proxy or a portal?",
+  storage = "look at the disk, and at the modes of the files",
+}
+-- Where dpg doctor has more to say.
+local FOR_DOCTOR = { network = true, timeout = true, tls = true, protocol = true, storage = true }
+
+-- What the library calls by its own names, and the command by these.
+local NAMES = {
+  ["option 'token'"] = "DPG_TOKEN", base_url = "DPG_BASE_URL", ca_file = "DPG_CA_FILE",
+  created_at_from = "--created-from", created_at_to = "--created-to", updated_at_from = "--updated-from",
+  updated_at_to = "--updated-to", creation_date_from = "--taken-from", creation_date_to = "--taken-to",
+  min_rating = "--min-rating", bbox = "--bbox", creation_date = "--taken", alt_text = "--alt",
+  activation_time = "MOMENT",
 }
 
--- What the library advises in Lua's terms, where there is advice of ours.
-local THEIRS = {
-  sign_in_required = "; sign in.*$", mfa_required = ": answer err%.challenge.*$", exists = "; say overwrite.*$",
-  store_busy = ": try again.*$", upload_outcome_unknown = ": look for it.*$",
-}
+local function in_our_words(message)
+  message = message:gsub("^[%a_]+[:.][%a_]+: ", "")
+  message = message:gsub("option 'token'", NAMES)
+  return (message:gsub("%f[%w_][%a_]+%f[^%w_]", NAMES))
+end
 
 ---@param err dpg.Error
+---@param is_doctor? boolean  it is dpg doctor that says it
 ---@return string
-function M.text(err)
-  local message = err.message or "something went wrong"
-  if THEIRS[err.code] then message = message:gsub(THEIRS[err.code], "") end
-  if err.detail and err.detail ~= err.message then message = message:gsub("%.$", "") .. ": " .. err.detail end
+function M.text(err, is_doctor)
+  local message = in_our_words(err.message or "something went wrong")
+  if err.detail and err.detail ~= err.message then
+    message = message:gsub("%.$", "") .. ": " .. in_our_words(err.detail)
+  end
   local advice = ADVICE[err.code] or ADVICE[err.kind]
+  if FOR_DOCTOR[err.kind] and advice == ADVICE[err.kind] and not is_doctor then
+    advice = advice .. (advice:find "%?$" and " dpg doctor looks" or "; dpg doctor looks")
+  end
   if err.retry_after then advice = ("try again in %d s"):format(math.ceil(err.retry_after)) end
-  if err.request_id then message = message .. " (request " .. err.request_id .. ")" end
+  if err.request_id then message = message:gsub("%.$", "") .. " (request " .. err.request_id .. ")" end
   return out.plain(message .. (advice and ": " .. advice or ""))
 end
 
@@ -70,11 +86,12 @@ end
 
 ---What the program ends with after `err` was raised.
 ---@param err any
+---@param is_doctor? boolean
 ---@return integer status
 ---@return string message
-function M.describe(err)
+function M.describe(err, is_doctor)
   if getmetatable(err) == Failure then return err.status, err.message end
-  if M.is_library_error(err) then return STATUS[err.kind] or M.FAILED, M.text(err) end
+  if M.is_library_error(err) then return STATUS[err.kind] or M.FAILED, M.text(err, is_doctor) end
   if tostring(err):find("interrupted!", 1, true) then return M.INTERRUPTED, "interrupted" end
   return M.FAILED, tostring(err)
 end

@@ -138,7 +138,7 @@ function M.add(parser)
   command:option "--taken":argname "DATE":description "when it was taken; else as the file says"
   command:flag "--read-metadata":description "take caption, keywords and date from the file"
   command:flag "--resend":description "send again what may have been taken when an earlier run was cut"
-  command:option "--concurrency":argname "N":convert(takes.whole(16)):description "files at a time (4)"
+  takes.concurrency(command)
   command:action(function(args) args.run = upload end)
 
   command = takes.command(parser, "download", "Fetch images' files",
@@ -151,7 +151,7 @@ function M.add(parser)
   command:option "--size":target "version":argname "VERSION":description("original, large, preview, thumbnail "
     .. "…; else the largest")
   command:flag "--overwrite":description "replace files that are there"
-  command:option "--concurrency":argname "N":convert(takes.whole(16)):description "files at a time (4)"
+  takes.concurrency(command)
   command:action(function(args) args.run = download end)
 end
 

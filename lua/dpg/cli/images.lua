@@ -71,11 +71,11 @@ end
 
 -- --- looking -------------------------------------------------------------------------------------------------------
 
--- option, its name at the API, what it takes, what it is
+-- option, its name at the API, what it takes, what it is; is it a number of stars?
 local FILTERS = {
   { "--namespace", "namespace", "AXIS", "with a keyword of this axis" },
-  { "--rating", "rating", "STARS", "with exactly so many stars, 0 to 5", tonumber },
-  { "--min-rating", "min_rating", "STARS", "with at least so many stars", tonumber },
+  { "--rating", "rating", "STARS", "with exactly so many stars, 0 to 5", true },
+  { "--min-rating", "min_rating", "STARS", "with at least so many stars", true },
   { "--exif-property", "exif_property", "NAME", "of whose camera data the property NAME (Model, LensModel …)" },
   { "--exif-value", "exif_value", "TEXT", "is TEXT" },
   { "--created-from", "created_at_from", "DATE", "came to DPG on this date (2025-06-27) or later" },
@@ -170,7 +170,8 @@ end
 -----json, --limit, --all, for whatever lists.
 function M.add_list_options(command)
   command:flag "--json":description "as a JSON array"
-  command:option "-n --limit":argname "N":convert(takes.whole(math.huge)):description "so many at most (50)"
+  command:option "-n --limit":argname "N":description "so many at most (50)"
+    :convert(takes.whole("--limit", 1, math.huge))
   command:flag "--all":description "all of them"
 end
 
@@ -178,13 +179,7 @@ local function add_filters(command)
   takes.keyword(command, "with this keyword: value, or axis:value; several times: with each"):count "*"
   for _, filter in ipairs(FILTERS) do
     local option = command:option(filter[1]):target(filter[2]):argname(filter[3]):description(filter[4])
-    if filter[5] then
-      option:convert(function(text)
-        local number = filter[5](text)
-        if not number then return nil, "a number expected" end
-        return number
-      end)
-    end
+    if filter[5] then option:convert(takes.whole(filter[1], 0, 5)) end
   end
   command:flag "--has-video":description "with a video"
   command:flag "--has-geo":description "with a place"

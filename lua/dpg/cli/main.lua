@@ -1,6 +1,7 @@
 -- The command: reads the command line, runs what it names, and ends with a status. Each subcommand has a file beside
 -- this one, which adds itself to the parser.
 local argparse = require "argparse"
+local compat = require "dpg.compat"
 local dpg = require "dpg"
 local failure = require "dpg.cli.failure"
 local out = require "dpg.cli.out"
@@ -45,7 +46,7 @@ function M.parser()
   local parser = argparse "dpg"
     :description "Digital Photo Gallery from a terminal. Data goes to the standard output, talk to the standard error."
     :epilog("Who acts: DPG_TOKEN, or the profile that dpg login made. Exit status: 0 done, 1 failed, 2 wrong usage, "
-      .. "3 sign in, 4 network or timeout, 130 interrupted. dpg help COMMAND tells a command's options, man dpg all.")
+      .. "3 sign in, 4 network or timeout, 130 interrupted. dpg COMMAND --help tells a command's options, man dpg all.")
     :help_max_width(100)
     :require_command(true)
   parser:option "-p --profile":argname "NAME":description "whose session (DPG_PROFILE, else default)"
@@ -77,11 +78,21 @@ local function refuse_secrets(words)
   end
 end
 
+-- What argparse does not understand, and whose help is of use.
+local function refuse(at, message)
+  message = message:gsub("\nDid you mean (.*)%?$", " (did you mean %1?)")
+  failure.usage("%s: see %s --help", out.plain(message), at:get_usage():match "^Usage: (.-) %[%-h%]")
+end
+
 local function run(words)
   refuse_secrets(words)
   local parser = M.parser()
-  local ok, args = parser:pparse(words)
-  if not ok then failure.usage("%s: see dpg help", out.plain(args)) end
+  parser.error = refuse
+  if words[1] == "help" and words[2] then -- argparse's own knows commands alone, and not those below them
+    words = { compat.unpack(words, 2) }
+    words[#words + 1] = "--help"
+  end
+  local args = parser:parse(words)
   out.set_quiet(args.quiet)
   args.run(args)
 end

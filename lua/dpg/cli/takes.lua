@@ -53,14 +53,21 @@ function M.output(command)
 end
 
 ---Reads a whole number.
+---@param name string  whose value it is
+---@param least integer
 ---@param most number
 ---@return fun(text: string): integer?, string?
-function M.whole(most)
+function M.whole(name, least, most)
+  local range = most == math.huge and ("from %d on"):format(least) or ("from %d to %d"):format(least, most)
   return function(text)
     local number = text:match "^%d+$" and tonumber(text)
-    if number and number >= 1 and number <= most then return number end
-    return nil, most == math.huge and "a whole number above 0 expected" or ("1 to %d expected"):format(most)
+    if number and number >= least and number <= most then return number end
+    return nil, ("%s takes a whole number %s, not '%s'"):format(name, range, text)
   end
+end
+
+function M.concurrency(command)
+  command:option "--concurrency":argname "N":description "files at a time (4)":convert(M.whole("--concurrency", 1, 16))
 end
 
 return M

@@ -37,8 +37,8 @@ function Archives:list(options)
   return self._session:_call("archives:list", catalog.archives.list, {}, nil, options)
 end
 
----Walks the archives that are ready.
----@param options? dpg.ListOptions  `limit` is the size of a page (200)
+---Walks the archives that are ready. Raises errors; `it:next()` returns them.
+---@param options? dpg.WalkOptions  `limit` is the size of a page (200)
 ---@return dpg.Iterator
 function Archives:each(options)
   return self._session:_each("archives:each", catalog.archives.list, {}, options)

@@ -25,7 +25,7 @@ end
 
 ---Walks all images that the filters let through, page by page, each next one asked for ahead. Raises errors, as
 ---io.lines does; `it:next()` returns them.
----@param options? dpg.ImageListOptions  `limit` is the size of a page (200), `prefetch` (true)
+---@param options? dpg.ImageWalkOptions  `limit` is the size of a page (200), `prefetch` (true)
 ---@return dpg.Iterator
 function Images:each(options)
   return self._session:_each("images:each", catalog.images.list, {}, options)
@@ -50,7 +50,7 @@ function Images:versions(public_uuid, options)
 end
 
 ---What the library can be narrowed by, with counts.
----@param options? dpg.ImageFilters
+---@param options? dpg.FacetOptions
 ---@return table? facets
 ---@return dpg.Answer|dpg.Error answer_or_err
 function Images:facets(options)

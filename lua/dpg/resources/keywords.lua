@@ -23,8 +23,8 @@ function Keywords:list(options)
   return self._session:_call("keywords:list", catalog.keywords.list, {}, nil, options)
 end
 
----Walks the whole vocabulary.
----@param options? dpg.KeywordListOptions  `limit` is the size of a page (200)
+---Walks the whole vocabulary. Raises errors; `it:next()` returns them.
+---@param options? dpg.KeywordWalkOptions  `limit` is the size of a page (200)
 ---@return dpg.Iterator
 function Keywords:each(options)
   return self._session:_each("keywords:each", catalog.keywords.list, {}, options)

@@ -23,8 +23,8 @@ function Sets:list(options)
   return self._session:_call("sets:list", catalog.sets.list, {}, nil, options)
 end
 
----Walks the sets of one level.
----@param options? dpg.SetListOptions  `limit` is the size of a page (200)
+---Walks the sets of one level. Raises errors; `it:next()` returns them.
+---@param options? dpg.SetWalkOptions  `limit` is the size of a page (200)
 ---@return dpg.Iterator
 function Sets:each(options)
   return self._session:_each("sets:each", catalog.sets.list, {}, options)
@@ -56,9 +56,9 @@ function Sets:images(public_uuid, options)
   return self._session:_call("sets:images", catalog.sets.images, { public_uuid }, nil, options)
 end
 
----Walks a set's images, in gallery order.
+---Walks a set's images, in gallery order. Raises errors; `it:next()` returns them.
 ---@param public_uuid string
----@param options? dpg.ListOptions  `limit` is the size of a page (200)
+---@param options? dpg.WalkOptions  `limit` is the size of a page (200)
 ---@return dpg.Iterator
 function Sets:each_image(public_uuid, options)
   return self._session:_each("sets:each_image", catalog.sets.images, { public_uuid }, options)

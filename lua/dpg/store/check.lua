@@ -68,7 +68,8 @@ function Check:ask(store, name, ...)
   local err = answer[3]
   if answer[2] == nil and err ~= nil then
     local is_error = type(err) == "string" or (type(err) == "table" and err.kind == "storage")
-    self:expect(false, "%s failed: %s%s", name, tostring(err),
+    local said = type(err) == "table" and type(err.message) == "string" and err.message or tostring(err)
+    self:expect(false, "%s failed: %s%s", name, said,
       is_error and "" or ' (besides, an error is a string, or a table with kind = "storage")')
     return nil
   end

@@ -140,6 +140,7 @@ local function run(self, script, key, ...)
   return nil, failure("store_protocol", "its answer can't be understood")
 end
 
+---Takes the lock for `ttl` seconds, or says who has it; never waits.
 ---@param owner string
 ---@param ttl number  seconds
 ---@return boolean? is_ours
@@ -153,7 +154,8 @@ function Redis:lock(owner, ttl)
   return false, left >= 0 and math.min(AGAIN_S, (left + 1) / 1000) or AGAIN_S, reply[3]
 end
 
----@return string? bytes
+---Reads the record.
+---@return string? bytes  nil without an error: nothing is stored
 ---@return dpg.Error? err
 function Redis:load()
   local reply, err = run(self, LOAD, self.key)
@@ -163,6 +165,7 @@ function Redis:load()
   return reply[2]
 end
 
+---Writes the record, if what is stored is what is expected: in one step, so that of two one is refused.
 ---@param bytes string
 ---@param expected? string  what must be stored now; nil: nothing
 ---@return boolean? is_saved
@@ -173,6 +176,7 @@ function Redis:save(bytes, expected)
   return reply[1] == 1
 end
 
+---Gives the lock back; that of another owner stays.
 ---@param owner string
 ---@return boolean? ok
 ---@return dpg.Error? err

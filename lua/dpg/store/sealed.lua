@@ -173,29 +173,39 @@ end
 
 -- --- the four operations -------------------------------------------------------------------------------------------
 
----@return boolean?, any, string?
+---As the inner store does.
+---@param owner string
+---@param ttl number  seconds
+---@return boolean? is_ours
+---@return any again_or_err  seconds: ask again then
+---@return string? holder
 function Sealed:lock(owner, ttl)
   return self._inner:lock(owner, ttl)
 end
 
----@return boolean?, any
+---As the inner store does.
+---@param owner string
+---@return boolean? ok
+---@return dpg.Error? err
 function Sealed:unlock(owner)
   return self._inner:unlock(owner)
 end
 
+---Reads the record and opens it.
 ---@return string? bytes
----@return any err
+---@return dpg.Error? err  kind "storage": another key, or changed since it was sealed; or the inner store's
 function Sealed:load()
   local stored, err = self._inner:load()
   if stored == nil then return nil, err end
   return open(self, stored)
 end
 
+---Seals the record and writes it.
 ---@param bytes string
----@param expected? string
+---@param expected? string  what must be stored now, opened; nil: nothing
 ---@param ... any  more that the core may tell, for the inner store
 ---@return boolean? is_saved
----@return any err
+---@return dpg.Error? err
 function Sealed:save(bytes, expected, ...)
   local stored, err = self._inner:load()
   if stored == nil and err ~= nil then return nil, err end

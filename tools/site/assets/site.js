@@ -15,6 +15,15 @@
     try { localStorage.setItem("theme", root.dataset.theme); } catch (e) { /* then for this page alone */ }
   });
 
+  // ---- paper is light, and can't unfold ----
+  var before = "";
+  addEventListener("beforeprint", function () {
+    before = root.dataset.theme || "";
+    root.dataset.theme = "light";
+    document.querySelectorAll("details").forEach(function (fold) { fold.open = true; });
+  });
+  addEventListener("afterprint", function () { root.dataset.theme = before; });
+
   // ---- navigation ----
   var menu = one(".menu");
   if (!body.classList.contains("landing") || matchMedia("(max-width: 860px)").matches) menu.hidden = false;
@@ -73,6 +82,7 @@
       else if (text.indexOf(word) >= 0 || entry[2].toLowerCase().indexOf(word) >= 0) sum += 2;
       else return 0;
     }
+    if (words.length > 1 && (title + " " + text).replace(/[-_]/g, " ").indexOf(words.join(" ")) >= 0) sum += 3;
     return sum + (entry[4] === "function" ? 1 : 0) + 4 / (4 + title.length);
   }
 
@@ -113,7 +123,7 @@
     found.forEach(function (pair) {
       var entry = pair[1], link = document.createElement("a");
       link.href = top + entry[0];
-      link.className = entry[4];
+      link.className = "of-" + entry[4];
       text(link, "b", words, entry[1]);
       if (entry[2]) text(link, "i", words, entry[2]);
       text(link, "span", words, excerpt(entry[3], words));
