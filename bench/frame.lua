@@ -2,19 +2,26 @@
 -- turns of one second within one run, so that whatever else this machine does hits both alike. On LuaJIT "its own" is
 -- the processor time of the frame's thread alone: what others on this machine took is not in it.
 --
---   LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='build/luajit/?.so;;' luajit bench/frame.lua [SECONDS] [TRANSFERS]
+--   LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='build/luajit/?.so;;' luajit bench/frame.lua [SECONDS [TRANSFERS]]
+--
+-- Then the kinds of transfers: read, chunks, save, send, list; all of them where none is named.
 local core = require "dpg.core"
 local dpg = require "dpg"
 local sandbox = require "dpg.sandbox"
 local socket = require "socket"
 
 local SECONDS, TRANSFERS = tonumber(arg[1]) or 40, tonumber(arg[2]) or 8
+local KINDS = {}
+for i = 3, #arg do KINDS[#KINDS + 1] = arg[i] end
 local FRAME_S, DRAW_S = 1 / 60, 0.003
 
 local box = sandbox.start()
 local gallery = dpg.assert(dpg.service { token = box.token, base_url = box.base_url, ca_file = box.ca_file })
 local file = box:add_blob { size = 1024 * 1024, seed = 1, filename = "stage.jpg" }.public_uuid
 local photo = ("\255\216\255"):rep(300000)
+local folder = os.tmpname()
+os.remove(folder)
+assert(os.execute("mkdir " .. folder))
 
 local own_time
 if rawget(_G, "jit") then
@@ -30,10 +37,10 @@ end
 local bytes, calls = 0, 0
 local function count(n) bytes = bytes + n end
 
--- One transfer after the other: to a string, in chunks, from memory; with calls in between.
+-- One transfer after the other: to a string, in chunks, to a file, from memory; with calls in between.
 local kinds = {
-  function() count(#dpg.assert(gallery.downloads:read(file))) end,
-  function()
+  read = function() count(#dpg.assert(gallery.downloads:read(file))) end,
+  chunks = function()
     local chunks = gallery.downloads:chunks(file)
     local piece, err = chunks:next()
     while piece do
@@ -42,20 +49,28 @@ local kinds = {
     end
     dpg.assert(not err, err)
   end,
-  function()
+  save = function(nth)
+    local _, answer = dpg.assert(gallery.downloads:save(file, folder .. "/" .. nth, { overwrite = true }))
+    count(answer.length)
+  end,
+  send = function()
     dpg.assert(gallery.uploads:send({ bytes = photo, filename = "photo.jpg" }, { title = "Frame" }))
     count(#photo)
   end,
-  function()
+  list = function()
     dpg.assert(gallery.images:list { limit = 50 })
     calls = calls + 1
   end,
 }
 
+if #KINDS == 0 then KINDS = { "read", "chunks", "save", "send", "list" } end
+for _, kind in ipairs(KINDS) do assert(kinds[kind], "no such kind: " .. kind) end
+
 local function transfer(nth)
+  local turn = nth
   while true do
-    kinds[nth % #kinds + 1]()
-    nth = nth + 1
+    kinds[KINDS[turn % #KINDS + 1]](nth)
+    turn = turn + 1
   end
 end
 
@@ -104,6 +119,7 @@ for _ = 1, math.ceil(SECONDS / 2) do
   loop:close()
 end
 box:stop()
+os.execute("rm -r " .. folder)
 
 print(("%s, %d frames each, %d transfers: %.1f MB/s, %.0f calls a second"):format(
   require("dpg.compat").name, #busy.frame, TRANSFERS, bytes / 1e6 / (SECONDS / 2), calls / (SECONDS / 2)))

@@ -14,8 +14,11 @@ describe("dpg.disk", function()
     file:write "12345"
     file:close()
     assert.equal(5, disk.size(path))
+    assert.equal("12345", disk.read(path))
     assert.is_true(disk.remove(path))
     assert.is_nil(disk.size(path))
+    assert.is_nil(disk.read(path))
+    assert.is_nil(disk.read(folder)) -- a folder opens, on most systems
   end)
 
   it("knows a folder from a file, and from nothing", function()

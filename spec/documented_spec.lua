@@ -4,7 +4,7 @@
 local annotations = require "support.annotations"
 local dpg = require "dpg"
 
-local paths = { "types/dpg.lua" }
+local paths = { "types/dpg.lua", "lua/dpg/sandbox.lua" }
 local files = assert(io.popen "find lua/dpg -name '*.lua' ! -path '*/sandbox*' ! -path '*/cli/*' | LC_ALL=C sort")
 for path in files:lines() do paths[#paths + 1] = path end
 files:close()
@@ -34,7 +34,11 @@ local function reached()
     for _, part in ipairs(one.doc.returns) do go(part.type) end
   end
   local public = {}
-  for _, place in ipairs { { "dpg.", dpg }, { "dpg.store.", dpg.store }, { "dpg.cache.", dpg.cache } } do
+  local places = {
+    { "dpg.", dpg }, { "dpg.store.", dpg.store }, { "dpg.cache.", dpg.cache },
+    { "dpg.sandbox.", require "dpg.sandbox" },
+  }
+  for _, place in ipairs(places) do
     for name, value in pairs(place[2]) do
       if type(value) == "function" then
         public[place[1] .. name] = written(value) or false
@@ -94,7 +98,7 @@ local function gaps(one)
   end
   local body = one.body:gsub("function%b().-%f[%w]end", ""):gsub("return end", "")
   local gives = body:find "%f[%w]return%s+[^%s]" ~= nil
-  local fails, kinds = one.body:find "return nil, " or one.body:find ":_call%(", ""
+  local fails, kinds = one.body:find "return nil, [^\"]" or one.body:find ":_call%(", ""
   for _, part in ipairs(one.doc.returns) do
     kinds = kinds .. " " .. part.type
     if is_bare(part) then open[#open + 1] = "@return " .. part.type .. " has no unit" end

@@ -84,6 +84,11 @@ describe("a journal", function()
     end
   end)
 
+  it("says that it can't be read, as a folder can't", function()
+    local _, err = journal.open(process.folder(), "uploads")
+    assert.same({ "storage", "journal_unreadable" }, { err.kind, err.code })
+  end)
+
   it("says where it can't be written", function()
     local book, err = journal.open(path .. "/nowhere/x", "uploads")
     assert.is_nil(book)

@@ -34,6 +34,11 @@ describe("a loop", function()
     client.close()
   end)
 
+  it("has a descriptor, and nothing else, to wake who waits: one for each Lua state", function()
+    local _, err = hub.thread "socket"
+    assert.same({ "usage", "another_host" }, { err.kind, err.code })
+  end)
+
   it("runs nothing before it is stepped", function()
     local ran = false
     loop:spawn(function() ran = true end)
@@ -342,6 +347,21 @@ describe("a loop's calls", function()
     loop:close()
     client.nothing_left()
     box:release()
+  end)
+
+  it("leave a file to the next one who fetches it, when it is closed, without waiting for the collector", function()
+    local uuid, folder = box:add_blob { size = 300000, filename = "a.jpg" }.public_uuid, client.folder()
+    assert(os.execute("mkdir " .. folder))
+    box:fault { server = "cdn", hold = true, times = 1 }
+    collectgarbage "stop"
+    loop:spawn(function() gallery.downloads:save(uuid, folder .. "/a.jpg") end)
+    step_until(loop, function() return box:count { server = "cdn" } == 1 end)
+    loop:close()
+    local path = dpg.assert(gallery.downloads:save(uuid, folder .. "/a.jpg"))
+    collectgarbage "restart"
+    assert.equal(folder .. "/a.jpg", path)
+    box:release()
+    os.execute("rm -r " .. folder)
   end)
 
   it("are let go of when it is closed between an answer and the task that would have taken it", function()

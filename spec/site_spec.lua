@@ -51,6 +51,17 @@ describe("make doc", function()
     end
   end)
 
+  with_reader("has every function of dpg.h, and every command", function()
+    local page = assert(process.read_file(out .. "/reference/libdpg.html"))
+    for name in process.read_file("csrc/core/dpg.h"):gmatch "\n[%l][%w_ ]-[ %*](dpg_[%l_]+)%(" do
+      assert.truthy(page:find('id="' .. name .. '"', 1, true), name)
+    end
+    page = assert(process.read_file(out .. "/reference/command.html"))
+    for name in process.read_file("share/man/man1/dpg.1"):gmatch '\n%.SS "(dpg[%l ]*%l)' do
+      assert.truthy(page:find('id="' .. name:gsub(" ", "-") .. '"', 1, true), name)
+    end
+  end)
+
   with_reader("tells of links, anchors, pictures and pages that lead nowhere, each by its page", function()
     local top = process.folder()
     assert.equal("", process.shell(("for f in *; do [ $f = build ] || cp -r $f '%s'; done"):format(top)))

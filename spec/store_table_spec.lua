@@ -100,6 +100,35 @@ describe("a table as a store", function()
     assert.are_not.equal(owners[1]:match ", (%x+)", owners[2]:match ", (%x+)")
   end)
 
+  it("is held for one credential while another, which wants the same record, is told to wait", function()
+    local serve = require "dpg.serve"
+    local answers = {}
+    local hub = { keeps = serve.new(), close = function() end, engine = {
+      answer = function(_, ask, ...) answers[ask] = { ... } end,
+    } }
+    local host = { start = function(_, ask, work, ...) ask:ended(pcall(work, ...)) end }
+    local kept = {}
+    local store = new_store(kept)
+    store.identity = "one"
+    assert(serve.handle(hub, store))
+    local function ask(number, op, fields)
+      local request = { ask = number, op = op, identity = "named one", ttl = 45 }
+      for name, value in pairs(fields) do request[name] = value end
+      serve.perform(hub, host, request)
+      return answers[number][1]
+    end
+    assert.equal("done", ask(1, "lock", { owner = "me-1-0" }))
+    assert.equal("busy", ask(2, "lock", { owner = "me-2-0" }))
+    store = nil -- luacheck: ignore 311 (the program has dropped it; what is under way has not)
+    collectgarbage()
+    collectgarbage()
+    assert.is_true(serve.is_keeping(hub.keeps))
+    assert.equal("done", ask(3, "save", { owner = "me-1-0", bytes = "new" }))
+    assert.equal("new", kept.bytes)
+    assert.equal("done", ask(4, "unlock", { owner = "me-1-0" }))
+    assert.is_false(serve.is_keeping(hub.keeps))
+  end)
+
   it("keeps one session for two engines: each refresh token is presented once", function()
     sandbox:set { access_token_life = 0.3 }
     sandbox:fault { path = "/me", delay = 0.05, times = "always" }

@@ -8,6 +8,8 @@
 #include "files.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -73,6 +75,53 @@ TEST("a process is another one after a fork, and stays itself otherwise")
     if (child == 0) _exit(dpg_os_process() == me ? 1 : 0);
     CHECK_INT(files_wait(child), 0);
     CHECK(dpg_os_process() == me);
+}
+
+#ifdef SYS_clone
+TEST("a process is another one in a child that no handler of ours has heard of")
+{
+    uint64_t mine = dpg_os_process();
+    int status = 1;
+    pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+
+    if (child == 0) _exit(dpg_os_process() == mine);
+    REQUIRE(child > 0);
+    CHECK_INT(waitpid(child, &status, 0), child);
+    CHECK_INT(status, 0);
+    CHECK(dpg_os_process() == mine);
+}
+#endif
+
+TEST("a SIGPIPE between hold and release is not seen, and the mask stays as it was")
+{
+    sigset_t mask;
+    int held;
+
+    signal(SIGPIPE, SIG_DFL); /* it would end this program */
+    held = dpg_os_pipe_hold();
+    raise(SIGPIPE);
+    dpg_os_pipe_release(held);
+    CHECK_INT(pthread_sigmask(SIG_BLOCK, NULL, &mask), 0);
+    CHECK_INT(sigismember(&mask, SIGPIPE), 0);
+    CHECK_INT(sigpending(&mask), 0);
+    CHECK_INT(sigismember(&mask, SIGPIPE), 0);
+}
+
+TEST("a SIGPIPE that was the program's own before is pending after")
+{
+    sigset_t set, pending;
+    int held, sig;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    raise(SIGPIPE);
+    held = dpg_os_pipe_hold();
+    dpg_os_pipe_release(held);
+    sigpending(&pending);
+    CHECK(sigismember(&pending, SIGPIPE));
+    CHECK_INT(sigwait(&set, &sig), 0);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 TEST("the clock runs forward, and the boot it counts from has a name on Linux")

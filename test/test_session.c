@@ -1000,6 +1000,25 @@ TEST("proves the store before the password leaves, holds no lock while it is on 
     finish(w);
 }
 
+TEST("keeps a sign-in that tells more of accounts than a record can hold, without them")
+{
+    static char body[DPG_RECORD_MAX + 100];
+    world *w = begin();
+    world_client *c = &w->clients[0];
+    size_t head = (size_t)snprintf(body, sizeof body, "{\"refresh_token\":\"rt\",\"accounts\":[{\"name\":\"");
+    dpg_record r;
+
+    memset(body + head, 'x', DPG_RECORD_MAX);
+    strcpy(body + head + DPG_RECORD_MAX, "\"}]}");
+    world_will(w, "/auth/sign_in", (world_reply){.how = WORLD_ANSWER, .status = 200, .body = body});
+    CHECK_INT(status_of(c, sign_in(c), 5000), 200);
+    r = stored(w);
+    CHECK_STR(r.refresh_token, "rt");
+    CHECK(!r.accounts);
+    dpg_record_clear(&r);
+    finish(w);
+}
+
 TEST("sends no password when the store can't be written")
 {
     for (int op = 0; op < 3; op++) {

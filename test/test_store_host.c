@@ -265,6 +265,22 @@ TEST("refuses what is too long to be a record")
     finish(w);
 }
 
+TEST("refuses an identity that is none")
+{
+    static char endless[5000];
+    const dpg_str identities[] = {{"", 0}, {"a\0b", 3}, {endless, sizeof endless}};
+
+    memset(endless, 'x', sizeof endless);
+    for (size_t i = 0; i < sizeof identities / sizeof *identities; i++) {
+        dpg_store *store = NULL;
+        dpg_error err = DPG_ERROR_INIT;
+
+        CHECK_INT(dpg_store_host_new(identities[i], false, &store, &err), DPG_E_INVALID);
+        CHECK_STR(err.code, "store_identity");
+        CHECK(!store);
+    }
+}
+
 TEST("makes one line of what a store says")
 {
     world *w = begin_hosted(true);

@@ -10,10 +10,10 @@ local FILE = "spec/golden/messages.txt"
 
 -- Where texts are data, or speak of something else than errors.
 local NOT_READ = { ["lua/dpg/sandbox/"] = true, ["lua/dpg/catalog.lua"] = true, ["csrc/core/dpg.h"] = true }
--- Scripts, paths and what an object shows of itself.
+-- Scripts, paths, what an object shows of itself, and the examples of the command's help.
 local NO_TEXT = {
   "redis%.call", "/dev/", "^cd ", "^sh %-c", "^flock ", "^dpg%.%u%w+ %(", "^%%s%%d %%zu", "^{\"", "HTTP/1", "mktemp",
-  "^rm %-rf", "^package%.path", "^{paths}",
+  "^rm %-rf", "^package%.path", "^{paths}", "^TZ=", "^{enter", "^dpg [^n]%l+ [%l%-\\]", "^eval ",
 }
 -- What is called with text that is no error: help, output, patterns, scripts for a store.
 local NO_ERROR = {}

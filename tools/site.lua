@@ -9,6 +9,7 @@ package.path = "tools/?.lua;" .. package.path
 
 local check = require "site.check"
 local endpoints = require "endpoints"
+local header = require "site.header"
 local html = require "site.html"
 local landing = require "site.landing"
 local layout = require "site.layout"
@@ -78,6 +79,7 @@ for _, section in ipairs(pages.SECTIONS) do
       shown[#shown + 1] = { address = "reference/" .. page[1] .. ".html", name = page[2] }
     end
     shown[#shown + 1] = { address = man.ADDRESS, name = "the command" }
+    shown[#shown + 1] = { address = header.ADDRESS, name = "libdpg, for C" }
   end
   for _, entry in ipairs(section) do
     local file = entry[1]
@@ -193,10 +195,14 @@ for _, page in ipairs(reference.render(book)) do
 end
 
 do
-  local page = { address = man.ADDRESS, title = "the command", kind = "reference", says = "dpg, in a terminal" }
-  man.read(page, assert(site.read(man.FILE)))
-  index:reference(page)
-  finished[page.address] = layout.page(page, site)
+  local command = { address = man.ADDRESS, title = "the command", kind = "reference", says = "dpg, in a terminal" }
+  man.read(command, assert(site.read(man.FILE)))
+  local libdpg = { address = header.ADDRESS, title = "libdpg, for C", kind = "reference", says = "dpg.h" }
+  header.read(libdpg, assert(site.read(header.FILE)), site.leads_to)
+  for _, page in ipairs { command, libdpg } do
+    index:reference(page)
+    finished[page.address] = layout.page(page, site)
+  end
 end
 
 do

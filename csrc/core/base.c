@@ -247,8 +247,7 @@ dpg_status dpg_fail(dpg_error *err, dpg_status status, dpg_kind kind, const char
     va_list args;
 
     if (!err) return status;
-    memset(err, 0, sizeof *err);
-    err->retry_after_ms = -1;
+    dpg_error_clear(err);
     err->status = status;
     err->kind = kind;
     snprintf(err->code, sizeof err->code, "%s", code);

@@ -101,6 +101,16 @@ static inline dpg_str dpg_buf_str(const dpg_buf *b)
 
 /* --- errors ------------------------------------------------------------------------------------------------------- */
 
+/* No error, as DPG_ERROR_INIT says; of its texts, which end where they are said to, the first byte alone is touched. */
+static inline void dpg_error_clear(dpg_error *err)
+{
+    err->status = DPG_OK;
+    err->kind = DPG_KIND_NONE;
+    err->code[0] = err->reason[0] = err->message[0] = err->detail[0] = err->request_id[0] = '\0';
+    err->http_status = 0;
+    err->retry_after_ms = -1;
+}
+
 /*
  * Fill `err` (may be NULL) and return `status`, so that `return dpg_fail(err, …)` reads well. `kind` and `code` are the
  * ones that Lua sees; the message is for people, and never holds a secret.

@@ -28,7 +28,7 @@ void dpg_credential_destroy(dpg_credential *c)
     dpg_buf_clear(&c->exchange_url);
     dpg_buf_clear(&c->exchange_body);
     snapshot_free(c->snapshot);
-    if (c->token) dpg_free_secret(c->token, strlen(c->token));
+    dpg_free_secret((void *)(uintptr_t)c->bearer.ptr, c->bearer.len);
     dpg_free(c->base_url);
     dpg_free(c);
 }
@@ -174,6 +174,9 @@ static dpg_status new_credential(dpg_engine *engine, dpg_str base_url, dpg_crede
     c->refs = 1;
     c->engine = engine;
     memcpy(c->origin, url.origin, sizeof c->origin);
+    c->site_len = base_url.len - url.target.len;
+    c->https = url.https;
+    c->loopback = url.loopback;
     dpg_buf_init(&c->exchange_url, 8192);
     dpg_buf_init_secret(&c->exchange_body, 256 * 1024);
     *out = c;
@@ -202,6 +205,18 @@ static dpg_status hand_over(dpg_credential *c, dpg_credential **out, dpg_error *
     return DPG_OK;
 }
 
+static bool make_bearer(dpg_credential *c, dpg_str token)
+{
+    dpg_str scheme = DPG_LIT("Bearer ");
+    char *text = dpg_malloc(scheme.len + token.len);
+
+    if (!text) return false;
+    memcpy(text, scheme.ptr, scheme.len);
+    memcpy(text + scheme.len, token.ptr, token.len);
+    c->bearer = dpg_str_of(text, scheme.len + token.len);
+    return true;
+}
+
 dpg_status dpg_credential_service(dpg_engine *engine, dpg_str base_url, dpg_str token, dpg_credential **out,
                                   dpg_error *err)
 {
@@ -212,7 +227,7 @@ dpg_status dpg_credential_service(dpg_engine *engine, dpg_str base_url, dpg_str 
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "token",
                         "this is no service token: 1 to 16384 visible ASCII characters expected, without blanks");
     if ((status = new_credential(engine, base_url, &c, err)) != DPG_OK) return status;
-    if (!(c->token = dpg_strndup(token))) {
+    if (!make_bearer(c, token)) {
         dpg_credential_destroy(c);
         return dpg_fail_nomem(err);
     }

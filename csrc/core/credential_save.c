@@ -61,15 +61,7 @@ void dpg_cred_save_next(dpg_cred *c, const dpg_moment *now)
         c->built = dpg_cred_build_next(c, now);
     }
     if (c->built && !c->written) dpg_cred_write_next(c, &c->next);
-    if (!c->written) {
-        if (c->purpose == DPG_NEXT_ADOPT && c->next_bytes.failed == DPG_BUF_TOO_LONG) {
-            dpg_fail(&err, DPG_E_SYSTEM, DPG_KIND_PROTOCOL, "record_too_large",
-                     "the sign-in answer is too large to be kept");
-            dpg_cred_drop_next(c);
-            dpg_cred_settle_job(c, c->job, &err);
-            dpg_cred_unlock(c);
-            return;
-        }
+    if (!c->written) { /* too long it can't be: wire.c takes no more of a sign-in than fits */
         dpg_fail_nomem(&err);
         dpg_cred_save_failed(c, &err, now);
         return;

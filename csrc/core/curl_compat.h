@@ -6,6 +6,7 @@
 #define DPG_CURL_COMPAT_H
 
 #include <curl/curl.h>
+#include <stdbool.h>
 
 #if LIBCURL_VERSION_NUM < 0x074400
 #error "dpg needs libcurl 7.68 or later"
@@ -44,6 +45,13 @@
 #define DPG_CURL_PROTOCOLS ((long)(CURLPROTO_HTTP | CURLPROTO_HTTPS))
 #endif
 
+/* 7.72: it may be able to decode zstd. By number where the header is too old. */
+#ifdef CURL_VERSION_ZSTD
+#define DPG_CURL_ZSTD CURL_VERSION_ZSTD
+#else
+#define DPG_CURL_ZSTD (1 << 26)
+#endif
+
 /* Result codes that younger versions know, by number where the header is too old: libcurl.so may be newer than it. */
 #if LIBCURL_VERSION_NUM >= 0x074900 /* 7.73 */
 #define DPG_CURLE_PROXY CURLE_PROXY
@@ -60,6 +68,19 @@
 #else
 #define DPG_CURLE_TOO_LARGE ((CURLcode)100)
 #endif
+
+/*
+ * 7.88.1: whatever is written, TLS too, goes through libcurl's own filters and leaves by send() with MSG_NOSIGNAL, where the
+ * system has that. Before it OpenSSL called write() itself, which may raise SIGPIPE.
+ */
+static inline bool dpg_curl_is_quiet(const curl_version_info_data *info)
+{
+#ifdef MSG_NOSIGNAL
+    return info->version_num >= 0x075801;
+#else
+    return (void)info, false;
+#endif
+}
 
 /* The bundle of certificates that this libcurl was built to use; NULL when it has none or doesn't say (before 7.70). */
 static inline const char *dpg_curl_default_cainfo(void)

@@ -80,6 +80,8 @@ bool dpg_store_ask(dpg_store *store, const dpg_store_request *request,
 
 typedef struct dpg_request {
     dpg_str method, url;
+    bool is_read; /* the URL was found to be one, and … */
+    bool https, loopback;
     const dpg_header *headers; /* all of them, Authorization too */
     size_t header_count;
     dpg_str body;
@@ -113,6 +115,7 @@ typedef struct dpg_response {
     dpg_progress progress;
     bool used_up; /* bytes have come out of `fed`, or gone into its file or its chunks: nobody can begin it anew */
 } dpg_response;
+void dpg_response_init(dpg_response *response); /* with nothing in it, whatever it was */
 void dpg_response_clear(dpg_response *response);
 
 /* How a transfer is getting on. */

@@ -14,14 +14,25 @@
 #define SLEEP_MOST_MS 10000
 #define AGAIN_MS 50
 
-void dpg_engine_now(const dpg_engine *e, dpg_moment *out)
+void dpg_engine_time(const dpg_engine *e, dpg_moment *out)
 {
     const dpg_drivers *d = &e->drivers;
 
     out->boot_ms = d->clock.boot_ms(d->clock.self);
     out->unix_ms = d->clock.unix_ms(d->clock.self);
     out->boot_id = d->clock.boot_id(d->clock.self);
-    out->random = d->random.u64(d->random.self);
+    out->random = 0;
+}
+
+void dpg_engine_now(const dpg_engine *e, dpg_moment *out)
+{
+    dpg_engine_time(e, out);
+    out->random = dpg_engine_random(e);
+}
+
+uint64_t dpg_engine_random(const dpg_engine *e)
+{
+    return e->drivers.random.u64(e->drivers.random.self);
 }
 
 int64_t dpg_engine_now_ms(const dpg_engine *e)

@@ -119,9 +119,11 @@ typedef struct dpg_flow {
     bool transferring, cancelled;
     bool stopped; /* as `error` says, when its job has let go of it */
 
-    char *arena; /* the copied spec; wiped */
+    char *arena; /* the copied spec, in one block with this and its headers; wiped */
     size_t arena_size;
-    dpg_str method, url, path, body, account, origin_name;
+    dpg_str method, url, path, body, account;
+    dpg_str origin_name; /* empty: its credential's */
+    bool https, loopback;
     bool has_body;
     size_t max_response_bytes;
     dpg_part *parts;
@@ -150,6 +152,8 @@ typedef struct dpg_flow {
 
     dpg_timer timer;
     int64_t deadline_boot_ms, timer_ms, deadline_ms;
+
+    /* Not zeroed when it is made: the first member of these stays the first. */
     dpg_response response;
     dpg_error error;
 } dpg_flow;
@@ -181,11 +185,14 @@ struct dpg_credential {
     uint64_t number; /* unique in its engine; events name it */
     bool person;
     char *base_url;
+    size_t site_len; /* of base_url: as far as its path */
+    bool https, loopback;
     char origin[300];
-    char *token; /* a service token */
+    dpg_str bearer; /* of a service token: "Bearer …", owned */
     dpg_store *store;
 
-    dpg_list walking; /* engine->walking */
+    dpg_list walking;  /* engine->walking */
+    dpg_origin *place; /* its origin; NULL: nothing was sent yet */
     dpg_gate gate;
     dpg_cred cred;
     bool pumping, pump_again;
@@ -258,17 +265,20 @@ struct dpg_engine {
     bool again;      /* something could not be copied for want of memory: a turn comes soon */
 };
 
+/* A stepped engine has one thread at a time: there is nobody to be kept out. */
 static inline void dpg_engine_lock(const dpg_engine *e)
 {
-    dpg_os_monitor_lock(e->monitor);
+    if (e->threaded) dpg_os_monitor_lock(e->monitor);
 }
 static inline void dpg_engine_unlock(const dpg_engine *e)
 {
-    dpg_os_monitor_unlock(e->monitor);
+    if (e->threaded) dpg_os_monitor_unlock(e->monitor);
 }
 
 /* engine.c */
+void dpg_engine_time(const dpg_engine *e, dpg_moment *out); /* without a random number, which costs a system call */
 void dpg_engine_now(const dpg_engine *e, dpg_moment *out);
+uint64_t dpg_engine_random(const dpg_engine *e);
 dpg_status dpg_engine_turn(dpg_engine *e, int64_t timeout_ms, dpg_error *err);
 void dpg_engine_wind_up(dpg_engine *e, int64_t grace_ms); /* cancel all, finish what has to be finished */
 void dpg_engine_cancel_now(dpg_engine *e, dpg_flow *f);
@@ -316,7 +326,6 @@ void dpg_flow_free(dpg_flow *f);
 void dpg_queue_pump(dpg_engine *e);
 
 /* flow_credential.c */
-dpg_str dpg_credential_service_token(const dpg_credential *c);
 void dpg_credential_pump(dpg_credential *c); /* do what the decider asks, until it asks for nothing */
 void dpg_credential_responded(dpg_credential *c, dpg_response *response);
 void dpg_credential_store_answered(dpg_credential *c);

@@ -52,6 +52,17 @@ void dpg_engine_put_ask(dpg_engine *e, dpg_outgoing *ask)
     dpg_engine_unlock(e);
 }
 
+static void clear_note(dpg_note *note)
+{
+    note->type = DPG_NOTE_NONE;
+    note->asked = NULL;
+    note->id = note->credential = 0;
+    note->event = DPG_EVENT_START;
+    note->attempt = note->http_status = 0;
+    note->wait_ms = note->elapsed_ms = note->generation = 0;
+    note->code[0] = note->message[0] = note->method[0] = note->path[0] = '\0';
+}
+
 static bool next(dpg_engine *e, dpg_note *note)
 {
     dpg_list *node = dpg_list_first(&e->outbox);
@@ -80,7 +91,7 @@ void dpg_outbox_free(dpg_engine *e)
 {
     dpg_note note;
 
-    memset(&note, 0, sizeof note);
+    clear_note(&note);
     while (next(e, &note)) {
         dpg_store_asked_free(note.asked);
         note.asked = NULL;
@@ -89,7 +100,7 @@ void dpg_outbox_free(dpg_engine *e)
 
 void dpg_engine_next(dpg_engine *e, dpg_note *note)
 {
-    memset(note, 0, sizeof *note);
+    clear_note(note);
     if (!dpg_engine_is_mine(e)) return;
     dpg_engine_lock(e);
     next(e, note);
@@ -112,6 +123,17 @@ static dpg_flow *take_locked(dpg_engine *e, dpg_id id)
     return f;
 }
 
+static void forget(dpg_completion *c) /* it is most of a kilobyte, all of it texts that are not there */
+{
+    dpg_error_clear(&c->error);
+    c->status = c->attempts = c->sent = 0;
+    c->headers = NULL;
+    c->header_count = 0;
+    c->body = dpg_str_of(NULL, 0);
+    c->retry_after_ms = -1;
+    c->owner = NULL;
+}
+
 dpg_status dpg_engine_take(dpg_engine *e, dpg_id id, dpg_completion *out, dpg_error *err)
 {
     dpg_flow *f = NULL;
@@ -124,13 +146,14 @@ dpg_status dpg_engine_take(dpg_engine *e, dpg_id id, dpg_completion *out, dpg_er
     if (!f)
         return dpg_fail(err, DPG_E_UNKNOWN, DPG_KIND_USAGE, "unknown_call",
                         "no call with this number has ended, or it was taken");
-    memset(out, 0, sizeof *out);
-    out->error = f->error;
+    forget(out);
     if (f->error.kind == DPG_KIND_NONE) {
         out->status = f->response.status;
         out->headers = f->response.headers;
         out->header_count = f->response.header_count;
         out->body = dpg_buf_str(&f->response.body);
+    } else {
+        out->error = f->error;
     }
     out->attempts = f->call.attempt;
     out->sent = f->call.sent;
@@ -161,7 +184,7 @@ void dpg_engine_dispose(dpg_engine *e, dpg_completion *completion)
 void dpg_completion_clear(dpg_completion *completion)
 {
     dpg_flow_free(completion->owner);
-    memset(completion, 0, sizeof *completion);
+    forget(completion);
 }
 
 /* --- ending one early ----------------------------------------------------------------------------------------------------- */

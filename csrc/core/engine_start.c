@@ -5,6 +5,7 @@
 #include "engine_internal.h"
 #include "headers.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -101,7 +102,33 @@ static dpg_status check_sink(const dpg_spec *spec, dpg_error *err)
     return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "sink", "the answer can't go to that sink: %s", wrong);
 }
 
-static dpg_status check_spec(const dpg_engine *e, const dpg_spec *spec, const dpg_credential *credential, dpg_url *url,
+/* Where a call goes. */
+typedef struct place {
+    dpg_str origin, target;
+    bool https, loopback;
+    dpg_url url; /* what it was read into, where it had to be */
+} place;
+
+/* A URL below its credential's base_url is known as far as that goes: only what follows is looked at. */
+static bool read_place(const dpg_credential *c, dpg_str url, place *out)
+{
+    if (c && url.len > c->site_len && memcmp(url.ptr, c->base_url, c->site_len) == 0 &&
+        (url.ptr[c->site_len] == '/' || url.ptr[c->site_len] == '?')) {
+        out->origin = dpg_str_of(NULL, 0);
+        out->target = dpg_str_of(url.ptr + c->site_len, url.len - c->site_len);
+        out->https = c->https;
+        out->loopback = c->loopback;
+        return dpg_url_chars_ok(out->target);
+    }
+    if (!dpg_url_read(url, &out->url)) return false;
+    out->origin = dpg_cstr(out->url.origin);
+    out->target = out->url.target;
+    out->https = out->url.https;
+    out->loopback = out->url.loopback;
+    return true;
+}
+
+static dpg_status check_spec(const dpg_engine *e, const dpg_spec *spec, const dpg_credential *credential, place *to,
                              dpg_error *err)
 {
     dpg_status status;
@@ -109,14 +136,14 @@ static dpg_status check_spec(const dpg_engine *e, const dpg_spec *spec, const dp
     if (!dpg_header_name_ok(spec->method) || spec->method.len > 32)
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "method",
                         "this is no method of HTTP's: GET, POST or the like expected");
-    if (!dpg_url_read(spec->url, url))
+    if (!read_place(credential, spec->url, to))
         return dpg_fail(
             err, DPG_E_INVALID, DPG_KIND_USAGE, "url",
             "this is no URL to call: an absolute http(s) URL without blanks, control characters or a login expected");
-    if (!url->https && !url->loopback)
+    if (!to->https && !to->loopback)
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "insecure_url",
                         "plain http to %.*s: only a loopback address may be spoken to without TLS",
-                        (int)(url->host.len < 100 ? url->host.len : 100), url->host.ptr);
+                        (int)(to->url.host.len < 100 ? to->url.host.len : 100), to->url.host.ptr);
     for (size_t i = 0; i < spec->account.len; i++) /* it is a part of the record, and of the exchange */
         if (spec->account.ptr[i] <= 0x20 || spec->account.ptr[i] >= 0x7f || i > 200)
             return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "account",
@@ -124,14 +151,13 @@ static dpg_status check_spec(const dpg_engine *e, const dpg_spec *spec, const dp
     if (credential && credential->engine != e)
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "other_engine",
                         "this credential belongs to another engine");
-    if (credential && strcmp(credential->origin, url->origin) != 0)
+    if (credential && to->origin.len && strcmp(credential->origin, to->origin.ptr) != 0)
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "other_origin", "a token for %.100s does not go to %.100s",
-                        credential->origin, url->origin);
+                        credential->origin, to->origin.ptr);
     if ((status = check_headers(spec, err)) != DPG_OK || (status = check_parts(spec, err)) != DPG_OK) return status;
     return check_sink(spec, err);
 }
 
-/* One block of memory for all of a spec's bytes. */
 static dpg_str keep(dpg_flow *f, dpg_str s)
 {
     char *at = f->arena + f->arena_size;
@@ -182,15 +208,23 @@ static bool make_pipes(dpg_flow *f, const dpg_spec *spec)
     return true;
 }
 
+/* One block of memory for a call, the headers of its spec, and all of the spec's bytes. */
+static dpg_flow *new_flow(const dpg_spec *spec, dpg_str origin)
+{
+    size_t headers = (spec->header_count + 1) * sizeof(dpg_header);
+    dpg_flow *f = dpg_malloc(sizeof *f + headers + size_of(spec, origin));
+
+    if (!f) return NULL;
+    memset(f, 0, offsetof(dpg_flow, response));
+    dpg_response_init(&f->response);
+    dpg_error_clear(&f->error);
+    f->headers = (dpg_header *)(void *)(f + 1);
+    f->arena = (char *)f->headers + headers;
+    return f;
+}
+
 static bool copy_spec(dpg_flow *f, const dpg_spec *spec, dpg_str origin)
 {
-    f->arena = dpg_malloc(size_of(spec, origin));
-    f->headers = dpg_calloc(spec->header_count + 1, sizeof *f->headers);
-    if (!f->arena || !f->headers) {
-        dpg_free(f->arena);
-        f->arena = NULL;
-        return false;
-    }
     if (spec->part_count && !(f->parts = dpg_calloc(spec->part_count, sizeof *f->parts))) return false;
     f->method = keep(f, spec->method);
     f->url = keep(f, spec->url);
@@ -264,7 +298,7 @@ static dpg_status start(dpg_engine *e, dpg_flow_type type, const dpg_spec *spec,
                         dpg_id *out, dpg_error *err)
 {
     dpg_flow *f;
-    dpg_url url = {0};
+    place to;
     dpg_status status;
     dpg_id id = 0;
     bool sends = type == DPG_FLOW_CALL || type == DPG_FLOW_PROVING;
@@ -273,25 +307,28 @@ static dpg_status start(dpg_engine *e, dpg_flow_type type, const dpg_spec *spec,
     if (type == DPG_FLOW_PROVING && (spec->part_count || spec->sink.type != DPG_SINK_MEMORY))
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "sink",
                         "what is said at a sign-in goes through memory alone");
-    if (sends && (status = check_spec(e, spec, credential, &url, err)) != DPG_OK) return status;
-    f = dpg_calloc(1, sizeof *f);
-    if (!f) return dpg_fail_nomem(err);
+    to.origin = to.target = dpg_str_of(NULL, 0);
+    to.https = to.loopback = false;
+    if (sends && (status = check_spec(e, spec, credential, &to, err)) != DPG_OK) return status;
+    if (!(f = new_flow(spec, to.origin))) return dpg_fail_nomem(err);
     f->engine = e;
     f->type = type;
     copy_numbers(f, spec);
     f->timer.at_boot_ms = INT64_MAX;
     f->call.retry_after_ms = -1;
     f->progress = f->shown = (dpg_progress){0, -1, 0, -1};
-    if (!copy_spec(f, spec, dpg_cstr(url.origin))) {
+    if (!copy_spec(f, spec, to.origin)) {
         dpg_flow_free(f);
         return dpg_fail_nomem(err);
     }
     if (sends) {
-        size_t path = 0, offset = (size_t)(url.target.len ? url.target.ptr - spec->url.ptr : 0);
+        size_t path = 0;
 
-        while (path < url.target.len && url.target.ptr[path] != '?') path++;
-        f->path = dpg_str_of(f->url.ptr + offset, path);
+        while (path < to.target.len && to.target.ptr[path] != '?') path++;
+        f->path = dpg_str_of(f->url.ptr + (f->url.len - to.target.len), path);
     }
+    f->https = to.https;
+    f->loopback = to.loopback;
     f->gated = spec->gate.len > 0;
     if (f->gated) dpg_sha256(spec->gate.ptr, spec->gate.len, f->gate_key);
     f->credential = credential;
@@ -358,6 +395,15 @@ static dpg_origin *find_origin(dpg_engine *e, const char *name)
     return origin;
 }
 
+static dpg_origin *place_of(const dpg_flow *f)
+{
+    dpg_credential *c = f->credential;
+
+    if (!c) return find_origin(f->engine, f->origin_name.ptr);
+    if (!c->place) c->place = find_origin(f->engine, c->origin);
+    return c->place;
+}
+
 static dpg_named_gate *find_gate(dpg_engine *e, const uint8_t key[32])
 {
     int64_t now = dpg_engine_now_ms(e);
@@ -385,7 +431,7 @@ bool dpg_flow_find_places(dpg_flow *f)
     dpg_engine *e = f->engine;
     bool sends = f->type == DPG_FLOW_CALL || f->type == DPG_FLOW_PROVING;
 
-    if (sends && !(f->origin = find_origin(e, f->origin_name.ptr))) return false;
+    if (sends && !(f->origin = place_of(f))) return false;
     if (f->gated) {
         if (!(f->named_gate = find_gate(e, f->gate_key))) return false;
         f->named_gate->users++;

@@ -18,14 +18,12 @@ static void say(dpg_flow *f, dpg_event event, int64_t wait_ms, const char *code)
 {
     dpg_note note = {
         .type = DPG_NOTE_EVENT, .id = f->id, .event = event, .attempt = f->call.attempt, .wait_ms = wait_ms};
-    dpg_moment now;
 
     if (!f->engine->events) return;
     if (f->credential) note.credential = f->credential->number;
     if (event == DPG_EVENT_RESPONSE || event == DPG_EVENT_RETRY) {
-        dpg_engine_now(f->engine, &now);
         note.http_status = f->response.status;
-        note.elapsed_ms = now.boot_ms - f->sent_boot_ms;
+        note.elapsed_ms = dpg_engine_now_ms(f->engine) - f->sent_boot_ms;
     }
     snprintf(note.code, sizeof note.code, "%s", code);
     snprintf(note.method, sizeof note.method, "%.*s", (int)f->method.len, f->method.ptr);
@@ -89,7 +87,6 @@ static void complete_with_error(dpg_flow *f, const dpg_error *err)
     f->error = *err;
     if (f->sink.type == DPG_SINK_MEMORY) { /* else its head, if that was a good one, says what has come in part */
         dpg_response_clear(&f->response);
-        memset(&f->response, 0, sizeof f->response);
     }
     complete(f);
 }
@@ -243,66 +240,71 @@ void dpg_flow_job_settled(dpg_flow *f)
 
 /* --- an attempt ---------------------------------------------------------------------------------------------------------------- */
 
-/* Our own bearer in the last header. False without memory. */
-static bool put_authorization(dpg_flow *f, dpg_str token)
+static bool bears_token(const dpg_flow *f)
 {
-    dpg_buf_clear(&f->authorization);
-    dpg_buf_puts(&f->authorization, "Bearer ");
-    if (!dpg_buf_put_str(&f->authorization, token)) return false;
-    f->headers[f->header_count].name = DPG_LIT("Authorization");
-    f->headers[f->header_count].value = dpg_buf_str(&f->authorization);
-    return true;
+    return f->type == DPG_FLOW_CALL && f->credential;
 }
 
-/* The bearer that this call was authorized with, if it still stands. */
+/* The person's token that this call was authorized with, if it still stands. Of any other call all is as it was. */
 static bool bearer(dpg_flow *f, dpg_str *token)
 {
     dpg_moment now;
     uint64_t serial = 0;
     bool lives = false;
 
-    if (f->type != DPG_FLOW_CALL || !f->credential) {
-        *token = dpg_str_of("", 0);
-        return true;
-    }
-    if (!f->credential->person) {
-        *token = dpg_credential_service_token(f->credential);
-        return true;
-    }
-    dpg_engine_now(f->engine, &now);
+    *token = dpg_str_of("", 0);
+    if (!bears_token(f) || !f->credential->person) return true;
+    dpg_engine_time(f->engine, &now);
     *token = dpg_cred_bearer(&f->credential->cred, f->account, &now, &serial, &lives);
     if (!token->len || serial == f->call.rejected) return false;
     f->call.serial = serial;
     return lives || now.boot_ms - f->authorized_boot_ms < 1000; /* just got, however short it lives */
 }
 
+/* Our own bearer in the last header. False without memory. */
+static bool put_authorization(dpg_flow *f, dpg_request *request)
+{
+    dpg_str token;
+
+    if (!bears_token(f)) return true;
+    f->headers[f->header_count].name = DPG_LIT("Authorization");
+    f->headers[f->header_count].value = f->credential->bearer;
+    request->header_count = f->header_count + 1;
+    if (!f->credential->person) return true;
+    bearer(f, &token);
+    if (!token.len) request->header_count--;
+    dpg_buf_clear(&f->authorization);
+    dpg_buf_puts(&f->authorization, "Bearer ");
+    dpg_buf_put_str(&f->authorization, token);
+    f->headers[f->header_count].value = dpg_buf_str(&f->authorization);
+    return !f->authorization.failed;
+}
+
 static dpg_call_step ended(dpg_flow *f, dpg_outcome *outcome)
 {
-    dpg_moment now;
+    int64_t now = dpg_engine_now_ms(f->engine), slot;
+    bool good = outcome->status >= 200 && outcome->status < 400; /* and so final: nobody draws lots about it */
     dpg_retry retry;
     dpg_call_step step;
-    int64_t slot;
 
-    dpg_engine_now(f->engine, &now);
     f->transferring = false;
     f->engine->transfers--;
     if (outcome->sent != DPG_SENT_NOT) f->engine->sent++;
     say(f, DPG_EVENT_RESPONSE, 0, outcome->status ? "" : f->response.error.code);
     if (outcome->status >= 200 && outcome->status < 500 && outcome->status != 429)
         dpg_budget_regain(&f->origin->budget);
-    step = dpg_call_ended(&f->call, outcome, &f->origin->budget, now.boot_ms, now.random, &retry);
+    step = dpg_call_ended(&f->call, outcome, &f->origin->budget, now, good ? 0 : dpg_engine_random(f->engine), &retry);
     if (retry.rate_limited) {
-        if (dpg_gate_close(f->gate, now.boot_ms, retry.wait_ms))
-            say(f, DPG_EVENT_GATE_CLOSED, retry.wait_ms, "rate_limited");
+        if (dpg_gate_close(f->gate, now, retry.wait_ms)) say(f, DPG_EVENT_GATE_CLOSED, retry.wait_ms, "rate_limited");
         if (step == DPG_STEP_WAIT) { /* it leaves staggered, like everybody behind this gate */
-            slot = dpg_gate_pass(f->gate, now.boot_ms);
+            slot = dpg_gate_pass(f->gate, now);
             if (slot > f->call.wake_boot_ms && slot < f->call.policy.deadline_boot_ms) f->call.wake_boot_ms = slot;
         }
     }
     if (step != DPG_STEP_FINISH) dpg_flow_lose_head(f);
     if (step == DPG_STEP_WAIT) {
         f->engine->retries++;
-        say(f, DPG_EVENT_RETRY, f->call.wake_boot_ms - now.boot_ms, outcome->status ? "" : f->response.error.code);
+        say(f, DPG_EVENT_RETRY, f->call.wake_boot_ms - now, outcome->status ? "" : f->response.error.code);
     }
     return step;
 }
@@ -312,6 +314,9 @@ static dpg_call_step send(dpg_flow *f)
     dpg_transport *t = &f->engine->drivers.transport;
     dpg_request request = {.method = f->method,
                            .url = f->url,
+                           .is_read = true,
+                           .https = f->https,
+                           .loopback = f->loopback,
                            .headers = f->headers,
                            .header_count = f->header_count,
                            .body = f->body,
@@ -324,22 +329,16 @@ static dpg_call_step send(dpg_flow *f)
                            .once = f->call.policy.repeat != DPG_REPEAT_ALWAYS,
                            .max_response_bytes = f->max_response_bytes};
     dpg_outcome outcome = {.kind = DPG_KIND_NETWORK, .sent = DPG_SENT_NOT, .retry_after_ms = -1};
-    dpg_moment now;
-    dpg_str token;
     dpg_status status = DPG_E_NOMEM;
 
-    dpg_engine_now(f->engine, &now);
-    f->sent_boot_ms = now.boot_ms;
+    f->sent_boot_ms = dpg_engine_now_ms(f->engine);
     dpg_response_clear(&f->response);
-    memset(&f->response, 0, sizeof f->response);
     f->progress = (dpg_progress){0, -1, 0, -1};
     f->head_made = f->head_told = false;
     f->transferring = true;
     f->engine->transfers++;
     say(f, DPG_EVENT_START, 0, "");
-    bearer(f, &token);
-    if (token.len) request.header_count++;
-    if (!token.len || put_authorization(f, token)) status = t->start(t->self, f->id, &request, &f->response.error);
+    if (put_authorization(f, &request)) status = t->start(t->self, f->id, &request, &f->response.error);
     if (status == DPG_OK) {
         arm(f);
         return DPG_STEP_SEND; /* on its way: nothing more to do until it ends */
@@ -352,14 +351,13 @@ static dpg_call_step send(dpg_flow *f)
 void dpg_flow_responded(dpg_flow *f, dpg_response *response)
 {
     dpg_engine *e = f->engine;
-    dpg_moment now;
+    const dpg_clock *clock = &e->drivers.clock;
     dpg_outcome outcome = {.used_up = response->used_up};
 
     if (!f->transferring) {
         dpg_response_clear(response);
         return;
     }
-    dpg_engine_now(f->engine, &now);
     dpg_response_clear(&f->response);
     f->response = *response;
     f->progress = response->progress;
@@ -367,7 +365,8 @@ void dpg_flow_responded(dpg_flow *f, dpg_response *response)
     outcome.status = outcome.kind == DPG_KIND_NONE ? response->status : 0;
     outcome.sent = response->sent;
     outcome.retry_after_ms =
-        outcome.status ? dpg_headers_retry_after(response->headers, response->header_count, now.unix_ms) : -1;
+        outcome.status ? dpg_headers_retry_after(response->headers, response->header_count, clock->unix_ms(clock->self))
+                       : -1;
     run(f, ended(f, &outcome));
     dpg_queue_pump(e);
 }
@@ -392,26 +391,20 @@ static void authorize(dpg_flow *f)
 
 void dpg_flow_waiter_settled(dpg_flow *f)
 {
-    dpg_moment now;
-
-    dpg_engine_now(f->engine, &now);
-    f->authorized_boot_ms = now.boot_ms;
+    f->authorized_boot_ms = dpg_engine_now_ms(f->engine);
     if (f->as.waiter.verdict == DPG_BEARER) run(f, dpg_call_authorized(&f->call, f->as.waiter.serial));
     else run(f, dpg_call_not_authorized(&f->call, f->as.waiter.verdict == DPG_STANDS));
 }
 
 static dpg_call_step at_gate(dpg_flow *f)
 {
-    dpg_moment now;
-    int64_t opens;
+    int64_t now = dpg_engine_now_ms(f->engine), opens = dpg_gate_pass(f->gate, now);
 
-    dpg_engine_now(f->engine, &now);
-    opens = dpg_gate_pass(f->gate, now.boot_ms);
     if (!opens && f->gate->closed) {
         f->gate->closed = false;
         say(f, DPG_EVENT_GATE_OPEN, 0, "");
     }
-    return dpg_call_at_gate(&f->call, opens, now.boot_ms);
+    return dpg_call_at_gate(&f->call, opens, now);
 }
 
 void dpg_queue_pump(dpg_engine *e)
@@ -423,20 +416,16 @@ void dpg_queue_pump(dpg_engine *e)
     while (e->transfers < e->max_connections && (node = dpg_list_first(&e->queue)) != NULL) {
         dpg_flow *f = DPG_LIST_ITEM(node, dpg_flow, queue);
         dpg_call_step step;
-        dpg_moment now;
         dpg_str token;
 
         dpg_list_remove(node);
-        dpg_engine_now(e, &now);
-        if (now.boot_ms >= f->deadline_boot_ms) { /* nobody turned the engine for long: what is late does not leave */
+        if (dpg_engine_now_ms(e) >=
+            f->deadline_boot_ms) { /* nobody turned the engine for long: what is late does not leave */
             deadline(f);
             continue;
         }
         step = at_gate(f); /* it may have closed while this one stood in the queue */
-        if (step == DPG_STEP_QUEUE) {
-            dpg_engine_now(e, &now);
-            step = dpg_call_connected(&f->call, now.boot_ms, bearer(f, &token));
-        }
+        if (step == DPG_STEP_QUEUE) step = dpg_call_connected(&f->call, dpg_engine_now_ms(e), bearer(f, &token));
         run(f, step);
     }
     e->pumping_queue = false;
@@ -516,11 +505,9 @@ static void fire(dpg_engine *e, void *owner)
 {
     dpg_flow *f = owner;
     const char *why = "";
-    dpg_moment now;
 
-    dpg_engine_now(e, &now);
     if (f->type == DPG_FLOW_TIMER) complete(f);
-    else if (now.boot_ms >= f->deadline_boot_ms) deadline(f);
+    else if (dpg_engine_now_ms(e) >= f->deadline_boot_ms) deadline(f);
     else if (f->call.state == DPG_CALL_SENDING && f->call.idle_ms > 0 && !dpg_flow_is_stalled(f, &why)) arm(f);
     else if (f->call.state == DPG_CALL_SENDING) attempt_timed_out(f, why);
     else run(f, dpg_call_woken(&f->call));
@@ -562,7 +549,6 @@ void dpg_flow_free(dpg_flow *f)
     dpg_signed_in_clear(&f->signed_in);
     dpg_response_clear(&f->response);
     dpg_buf_clear(&f->authorization);
-    dpg_free_secret(f->arena, f->arena_size);
-    dpg_free(f->headers);
+    dpg_wipe(f->arena, f->arena_size);
     dpg_free(f);
 }

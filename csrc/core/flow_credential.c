@@ -10,11 +10,6 @@
 
 #define STORE_TIMEOUT_MS 10000 /* one ask of a store that answers later, from when it was taken */
 
-dpg_str dpg_credential_service_token(const dpg_credential *c)
-{
-    return dpg_cstr(c->token);
-}
-
 /* --- what the decider asks ------------------------------------------------------------------------------------------------ */
 
 static void say(dpg_credential *c, const dpg_action *action)

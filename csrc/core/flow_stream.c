@@ -29,12 +29,10 @@ dpg_sent dpg_flow_abort(dpg_flow *f, bool *used_up)
 bool dpg_flow_is_stalled(dpg_flow *f, const char **why)
 {
     dpg_glance glance = {0};
-    dpg_moment now;
 
-    dpg_engine_now(f->engine, &now);
     dpg_flow_look(f, &glance);
     *why = glance.full ? ": what has come was not read" : glance.hungry ? ": what it waits for was not fed" : "";
-    return dpg_call_is_stalled(&f->call, glance.moved, now.boot_ms);
+    return dpg_call_is_stalled(&f->call, glance.moved, dpg_engine_now_ms(f->engine));
 }
 
 /* --- what the host is shown -------------------------------------------------------------------------------------------------- */

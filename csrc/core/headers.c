@@ -24,9 +24,12 @@ static bool is_letter(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-static bool is_token(char c) /* RFC 9110 section 5.6.2 */
+static bool is_token(char c) /* RFC 9110 section 5.6.2: letters, digits and !#$%&'*+-.^_`|~, a bit for each */
 {
-    return is_letter(c) || is_digit(c) || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+    static const uint32_t bits[8] = {0, 0x03ff6cfa, 0xc7fffffe, 0x57ffffff};
+    unsigned char at = (unsigned char)c;
+
+    return bits[at >> 5] >> (at & 31) & 1;
 }
 
 static dpg_str trim(dpg_str s)
@@ -82,10 +85,11 @@ static int take_name(dpg_str *s, const char *const *names, int count)
 const dpg_header *dpg_headers_find(const dpg_header *headers, size_t n, const char *name, size_t *count)
 {
     const dpg_header *first = NULL;
+    dpg_str wanted = dpg_cstr(name);
     size_t found = 0;
 
     for (size_t i = 0; i < n; i++) {
-        if (!dpg_str_eq_nocase(headers[i].name, dpg_cstr(name))) continue;
+        if (!dpg_str_eq_nocase(headers[i].name, wanted)) continue;
         if (found++ == 0) first = &headers[i];
     }
     if (count) *count = found;
@@ -323,9 +327,11 @@ static int64_t read_seconds(dpg_str s)
 int64_t dpg_headers_retry_after(const dpg_header *headers, size_t n, int64_t now_unix_ms)
 {
     size_t dates;
-    const dpg_header *sent = dpg_headers_find(headers, n, "date", &dates);
+    const dpg_header *sent;
     int64_t base_ms = now_unix_ms, longest = -1, unix_s, wait;
 
+    if (!dpg_headers_find(headers, n, "retry-after", NULL)) return -1; /* nearly always */
+    sent = dpg_headers_find(headers, n, "date", &dates);
     if (sent && dates == 1 && dpg_header_date(sent->value, &unix_s)) base_ms = unix_s * 1000;
     for (size_t i = 0; i < n; i++) {
         if (!dpg_str_eq_nocase(headers[i].name, DPG_LIT("retry-after"))) continue;
@@ -464,17 +470,23 @@ static bool read_port(dpg_str s, int *port)
     return true;
 }
 
+bool dpg_url_chars_ok(dpg_str text)
+{
+    for (size_t i = 0; i < text.len; i++) { /* a fragment is not for the server, so it is refused too */
+        unsigned char c = (unsigned char)text.ptr[i];
+
+        if (c <= ' ' || c == 0x7f || c == '\\' || c == '#') return false;
+    }
+    return true;
+}
+
 bool dpg_url_read(dpg_str text, dpg_url *out)
 {
     dpg_url url;
     size_t end = 0, colon;
 
     memset(&url, 0, sizeof url);
-    for (size_t i = 0; i < text.len; i++) { /* a fragment is not for the server, so it is refused too */
-        unsigned char c = (unsigned char)text.ptr[i];
-
-        if (c <= ' ' || c == 0x7f || c == '\\' || c == '#') return false;
-    }
+    if (!dpg_url_chars_ok(text)) return false;
     if (!read_scheme(&text, &url.https)) return false;
     while (end < text.len && text.ptr[end] != '/' && text.ptr[end] != '?') end++;
     url.target = dpg_str_of(text.ptr + end, text.len - end);

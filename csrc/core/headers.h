@@ -69,6 +69,7 @@ typedef struct dpg_url {
     char origin[300];
 } dpg_url;
 bool dpg_url_read(dpg_str text, dpg_url *out);
+bool dpg_url_chars_ok(dpg_str part); /* none of the characters that may stand nowhere in it */
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

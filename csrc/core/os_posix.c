@@ -17,10 +17,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <time.h>
@@ -51,6 +53,12 @@ static uint32_t forks; /* how many forks lie between this process and the first 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static char boot_id_text[40];
 
+/*
+ * This process's id, which each call asks for several times, and getpid() is a system call. On a page that the kernel empties
+ * in a child, however the child was made. 0, or no page: it is asked.
+ */
+static _Atomic(atomic_uint *) kept_pid;
+
 static void before_fork(void)
 {
     pthread_mutex_lock(&locks_mutex);
@@ -72,7 +80,21 @@ static void after_fork_in_child(void)
         lock->next = lock->prev = NULL;
     }
     forks++;
+    if (atomic_load(&kept_pid)) atomic_store(atomic_load(&kept_pid), 0);
     pthread_mutex_unlock(&locks_mutex);
+}
+
+static void keep_pid(void)
+{
+#ifdef MADV_WIPEONFORK /* Linux 4.14 */
+    size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (page == MAP_FAILED) return;
+    /* an emulator may take every advice, and follow none: one that does not exist must be refused (as BoringSSL asks) */
+    if (madvise(page, size, -1) == 0 || madvise(page, size, MADV_WIPEONFORK) != 0) munmap(page, size);
+    else atomic_store(&kept_pid, (atomic_uint *)page);
+#endif
 }
 
 static void read_boot_id(void)
@@ -96,12 +118,20 @@ static void start(void)
         fputs("dpg: pthread_atfork failed: out of memory\n", stderr);
         abort();
     }
+    keep_pid();
 }
 
 uint64_t dpg_os_process(void)
 {
-    pthread_once(&once, start);
-    return (uint64_t)forks << 32 | (uint32_t)getpid();
+    atomic_uint *kept = atomic_load_explicit(&kept_pid, memory_order_acquire);
+    unsigned pid = kept ? atomic_load_explicit(kept, memory_order_relaxed) : 0;
+
+    if (!pid) {
+        pthread_once(&once, start);
+        pid = (unsigned)getpid();
+        if ((kept = atomic_load(&kept_pid)) != NULL) atomic_store(kept, pid);
+    }
+    return (uint64_t)forks << 32 | pid;
 }
 
 int64_t dpg_os_pid(void)

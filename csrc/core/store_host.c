@@ -58,13 +58,12 @@ static void name_owner(const host_store *h, const dpg_credential *from, char *ou
 static dpg_store_asked *copy_request(const host_store *h, const dpg_store_request *r)
 {
     char owner[sizeof h->who + 48], *at;
-    bool names = r->op == DPG_STORE_LOCK || r->op == DPG_STORE_UNLOCK;
     dpg_str identity = dpg_cstr(h->base.identity + strlen(PREFIX));
     size_t size;
     owned_ask *block;
 
     name_owner(h, r->from, owner, sizeof owner);
-    size = sizeof *block + identity.len + (names ? strlen(owner) : 0) + r->bytes.len + r->expected.len;
+    size = sizeof *block + identity.len + strlen(owner) + r->bytes.len + r->expected.len;
     block = dpg_calloc(1, size);
     if (!block) return NULL;
     block->size = size;
@@ -75,7 +74,7 @@ static dpg_store_asked *copy_request(const host_store *h, const dpg_store_reques
     block->asked.reserve = r->reserve;
     at = block->bytes;
     block->asked.identity = keep(&at, identity);
-    block->asked.owner = keep(&at, names ? dpg_cstr(owner) : dpg_str_of("", 0));
+    block->asked.owner = keep(&at, dpg_cstr(owner));
     block->asked.bytes = keep(&at, r->bytes);
     block->asked.expected = keep(&at, r->expected);
     return &block->asked;

@@ -10,6 +10,7 @@
 
 #include <limits.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,6 +30,18 @@ static CURLcode global_init(void) /* never undone: other users of libcurl in thi
     done = true;
     dpg_os_monitor_unlock(dpg_os_global());
     return result;
+}
+
+/* --- what of libcurl may raise SIGPIPE runs between these two ------------------------------------------------------------ */
+
+static int hold(const curl_transport *c)
+{
+    return c->quiet ? 0 : dpg_os_pipe_hold();
+}
+
+static void release(const curl_transport *c, int held)
+{
+    if (!c->quiet) dpg_os_pipe_release(held);
 }
 
 /* --- lists, handles, transfers ----------------------------------------------------------------------------------------- */
@@ -56,20 +69,29 @@ static transfer *list_find(const transfer_list *list, uint64_t id)
     return t;
 }
 
-static CURL *easy_get(curl_transport *c)
-{
-    return c->pooled ? c->pool[--c->pooled] : curl_easy_init();
-}
-
 static void easy_put(curl_transport *c, CURL *easy)
 {
     if (!easy) return;
-    if (c->pooled < c->pool_size) {
+    if (c->pooled + c->idle_count < c->pool_size) {
         curl_easy_reset(easy); /* forgets every option: nothing of ours is pointed at any more */
         c->pool[c->pooled++] = easy;
     } else {
         curl_easy_cleanup(easy);
     }
+}
+
+void dpg_response_init(dpg_response *response)
+{
+    memset(&response->head, 0, sizeof response->head);
+    memset(&response->body, 0, sizeof response->body);
+    response->id = 0;
+    response->sent = DPG_SENT_NOT;
+    dpg_error_clear(&response->error);
+    response->status = 0;
+    response->headers = NULL;
+    response->header_count = 0;
+    response->progress = (dpg_progress){0, -1, 0, -1};
+    response->used_up = false;
 }
 
 void dpg_response_clear(dpg_response *response)
@@ -78,8 +100,7 @@ void dpg_response_clear(dpg_response *response)
     dpg_free(response->headers);
     dpg_buf_clear(&response->head);
     dpg_buf_clear(&response->body);
-    memset(response, 0, sizeof *response);
-    response->error.retry_after_ms = -1;
+    dpg_response_init(response);
 }
 
 /* Without its easy handle, which the caller has dealt with. */
@@ -87,9 +108,53 @@ static void transfer_free(transfer *t)
 {
     dpg_curl_free_form(t);
     dpg_drain_clear(&t->drain);
-    dpg_free_secret(t->lines, t->lines_size);
+    dpg_free_secret(t->block, t->block_used);
     dpg_response_clear(&t->response);
     dpg_free(t);
+}
+
+/* --- idle transfers: each with its easy handle, in which all is set that requests of its kind have in common ------------------ */
+
+static transfer *take_idle(curl_transport *c, const transfer_kind *kind)
+{
+    transfer *t = c->idle.last; /* the warmest */
+
+    while (t && kind && memcmp(&t->kind, kind, sizeof *kind) != 0) t = t->prev;
+    if (!t) return NULL;
+    list_remove(&c->idle, t);
+    c->idle_count--;
+    return t;
+}
+
+/* Nobody wants what it came to any more. */
+static void let_go(transfer *t)
+{
+    curl_transport *c = t->owner;
+
+    if (!t->easy || c->pooled + c->idle_count >= c->pool_size) {
+        if (t->easy) curl_easy_cleanup(t->easy);
+        transfer_free(t);
+        return;
+    }
+    dpg_response_clear(&t->response);
+    list_add(&c->idle, t);
+    c->idle_count++;
+}
+
+/* A handle with nothing set in it: there may be one, or one that was kept for requests of another kind. */
+static CURL *easy_get(curl_transport *c)
+{
+    transfer *t;
+    CURL *easy;
+
+    if (c->pooled) return c->pool[--c->pooled];
+    if (c->idle_count < c->pool_size || !(t = c->idle.first)) return curl_easy_init();
+    list_remove(&c->idle, t);
+    c->idle_count--;
+    easy = t->easy;
+    transfer_free(t);
+    curl_easy_reset(easy);
+    return easy;
 }
 
 /* --- the door ------------------------------------------------------------------------------------------------------------- */
@@ -101,68 +166,106 @@ static bool reserve_answer(dpg_response *r)
            dpg_buf_reserve(&r->body, r->body.max < ONCE_BODY ? r->body.max : ONCE_BODY);
 }
 
-/* With all in it that is ours: its files are open, its header lines written. Also returned when that failed, to be freed. */
-static transfer *transfer_new(curl_transport *c, uint64_t id, const dpg_request *request, const dpg_url *url,
-                              dpg_status *status, dpg_error *err)
+/* Only what stays in memory, and may go out again by itself: nothing that is said once is kept. */
+static transfer_kind kind_of(const curl_transport *c, const dpg_request *request)
 {
-    transfer *t = dpg_calloc(1, sizeof *t);
-    int host = (int)url->host.len;
+    static const dpg_str with_length[] = {
+        {"POST", 4}, {"PUT", 3}, {"PATCH", 5}}; /* "Content-Length: 0", if they have no body */
+    bool plain = !request->once && !request->part_count && !request->sink;
+    transfer_kind kind;
 
-    if (!t) {
-        *status = dpg_fail_nomem(err);
-        return NULL;
-    }
+    memset(&kind, 0, sizeof kind); /* compared as bytes */
+    kind.keeps = plain && request->method.len < sizeof kind.method;
+    if (kind.keeps) memcpy(kind.method, request->method.ptr, request->method.len);
+    kind.posts = request->has_body || request->part_count;
+    for (size_t i = 0; i < sizeof with_length / sizeof *with_length; i++)
+        kind.posts = kind.posts || dpg_str_eq(request->method, with_length[i]);
+    kind.http2 = c->http2 && request->https && plain; /* a paused HTTP/2 download buffers without a bound */
+    kind.loopback = request->loopback;
+    return kind;
+}
+
+/* All in it that is of one request only: its files are open, its text written. */
+static dpg_status begin(transfer *t, uint64_t id, const dpg_request *request, transfer_text *text, dpg_error *err)
+{
+    dpg_status status;
+
+    memset(&t->id, 0, offsetof(transfer, response) - offsetof(transfer, id));
     t->drain.file = (dpg_os_file)DPG_OS_FILE_NONE; /* zero would be somebody else's */
-    t->owner = c;
     t->id = id;
+    t->url = request->url;
     t->once = request->once || request->part_count;
     t->leave_by = request->leave_by_boot_ms;
     t->fed = request->fed;
+    dpg_response_init(&t->response);
     t->response.id = id;
-    t->response.error.retry_after_ms = -1;
     dpg_buf_init_secret(&t->response.head, HEAD_MAX);
     dpg_buf_init_secret(&t->response.body, request->max_response_bytes ? request->max_response_bytes : RESPONSE_MAX);
-    /* with its port only when it isn't the usual one; the query, which may hold a secret, is never shown */
-    if (url->port == (url->https ? 443 : 80)) snprintf(t->host, sizeof t->host, "%.*s", host, url->host.ptr);
-    else snprintf(t->host, sizeof t->host, "%.*s:%d", host, url->host.ptr, url->port);
 
-    if ((*status = dpg_drain_init(&t->drain, request->sink, request->chunks, err)) != DPG_OK) return t;
+    if ((status = dpg_drain_init(&t->drain, request->sink, request->chunks, err)) != DPG_OK) return status;
     if (t->drain.to != DPG_TO_MEMORY) t->response.body.max = DPG_EXCERPT_MAX;
-    if (t->once && !reserve_answer(&t->response)) {
-        *status = dpg_fail_nomem(err);
-        return t;
-    }
-    if ((*status = dpg_curl_open_form(t, request, err)) != DPG_OK) return t;
-    *status = dpg_curl_make_lines(t, request, err);
+    if (t->once && !reserve_answer(&t->response)) return dpg_fail_nomem(err);
+    if ((status = dpg_curl_open_form(t, request, err)) != DPG_OK) return status;
+    return dpg_curl_make_text(t, request, text, err);
+}
+
+/* A handle that has had a request of this kind; or a new one, with what they have in common set. */
+static transfer *transfer_new(curl_transport *c, const transfer_kind *kind)
+{
+    transfer *t = kind->keeps ? take_idle(c, kind) : NULL;
+
+    if (t || !(t = dpg_calloc(1, sizeof *t))) return t;
+    t->owner = c;
+    t->kind = *kind;
+    t->drain.file = (dpg_os_file)DPG_OS_FILE_NONE;
     return t;
 }
 
-static dpg_status transport_start(void *self, uint64_t id, const dpg_request *request, dpg_error *err)
+static dpg_status set_up(transfer *t, uint64_t id, const dpg_request *request, dpg_error *err)
 {
-    curl_transport *c = self;
-    dpg_status status = DPG_OK;
-    transfer *t = NULL;
-    char *text = NULL;
-    int held;
-    CURLMcode added;
+    transfer_text text;
+    dpg_status status = begin(t, id, request, &text, err);
+
+    if (status != DPG_OK) return status;
+    if (!t->easy) {
+        if (!(t->easy = easy_get(t->owner))) return dpg_fail_nomem(err);
+        if ((status = dpg_curl_set_kind(t, request, err)) != DPG_OK) return status;
+    }
+    return dpg_curl_set_request(t, request, &text, err);
+}
+
+static dpg_status read_url(dpg_request *request, dpg_error *err)
+{
     dpg_url url;
 
+    if (request->is_read) return DPG_OK;
     if (!dpg_url_read(request->url, &url))
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "invalid_url", "the URL is not a whole http or https URL");
-    if (!dpg_header_name_ok(request->method) || request->method.len > 20)
+    request->https = url.https;
+    request->loopback = url.loopback;
+    return DPG_OK;
+}
+
+static dpg_status transport_start(void *self, uint64_t id, const dpg_request *asked, dpg_error *err)
+{
+    curl_transport *c = self;
+    dpg_request request = *asked;
+    dpg_status status = read_url(&request, err);
+    transfer_kind kind;
+    transfer *t;
+    int held;
+    CURLMcode added;
+
+    if (status != DPG_OK) return status;
+    if (!dpg_header_name_ok(request.method) || request.method.len > 20)
         return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "invalid_method", "the method is not one of HTTP's");
+    kind = kind_of(c, &request);
+    if (!(t = transfer_new(c, &kind))) return dpg_fail_nomem(err);
+    if ((status = set_up(t, id, &request, err)) != DPG_OK) goto fail;
 
-    t = transfer_new(c, id, request, &url, &status, err);
-    if (status != DPG_OK) goto fail;
-    if (!(text = dpg_strndup(request->url)) || !(t->easy = easy_get(c))) {
-        status = dpg_fail_nomem(err);
-        goto fail;
-    }
-    if ((status = dpg_curl_set_options(t, request, text, &url, err)) != DPG_OK) goto fail;
-
-    held = dpg_os_pipe_hold();
+    held = hold(c);
     added = curl_multi_add_handle(c->multi, t->easy);
-    dpg_os_pipe_release(held);
+    release(c, held);
     if (added != CURLM_OK) {
         status = added == CURLM_OUT_OF_MEMORY ? dpg_fail_nomem(err)
                                               : dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_USAGE, "libcurl_refused",
@@ -170,25 +273,25 @@ static dpg_status transport_start(void *self, uint64_t id, const dpg_request *re
         goto fail;
     }
     list_add(&c->active, t);
-    dpg_free_secret(text, request->url.len);
+    c->fresh = true;
     return DPG_OK;
 
 fail:
-    if (t) {
-        easy_put(c, t->easy);
-        transfer_free(t);
-    }
-    if (text) dpg_free_secret(text, request->url.len);
+    easy_put(c, t->easy);
+    transfer_free(t);
     return status;
 }
 
-/* Takes it from libcurl, which closes the connection of one that isn't whole. */
-static void detach(transfer *t)
+/* Takes it from libcurl, which closes the connection of one that isn't whole. Only one that ended well keeps its handle. */
+static void detach(transfer *t, bool well)
 {
     curl_transport *c = t->owner;
 
     list_remove(&c->active, t);
     curl_multi_remove_handle(c->multi, t->easy);
+    dpg_wipe(t->block, t->block_used);
+    t->block_used = 0;
+    if (well && t->kind.keeps) return;
     easy_put(c, t->easy);
     t->easy = NULL;
     dpg_curl_free_form(t);
@@ -204,14 +307,14 @@ static dpg_sent transport_abort(void *self, uint64_t id)
 
     if (t) {
         sent = dpg_curl_how_far(t);
-        held = dpg_os_pipe_hold();
-        detach(t);
-        dpg_os_pipe_release(held);
+        held = hold(c);
+        detach(t, false);
+        release(c, held);
         transfer_free(t);
     } else if ((t = list_find(&c->ended, id)) != NULL) {
         sent = t->response.sent;
         list_remove(&c->ended, t);
-        transfer_free(t);
+        let_go(t);
     }
     return sent;
 }
@@ -220,10 +323,8 @@ static dpg_sent transport_abort(void *self, uint64_t id)
 static void end(transfer *t, CURLcode result)
 {
     dpg_curl_conclude(t, result);
-    detach(t);
+    detach(t, result == CURLE_OK && t->response.error.kind == DPG_KIND_NONE);
     list_add(&t->owner->ended, t);
-    dpg_free_secret(t->lines, t->lines_size);
-    t->lines = NULL;
 }
 
 static void collect(curl_transport *c)
@@ -289,22 +390,25 @@ static bool transport_look(void *self, uint64_t id, dpg_glance *out)
 }
 
 /*
- * After the wait, rounds of "move what can be moved" until no socket has anything to say and libcurl has nothing due: only
- * then is an answer that isn't here a late one. A fast peer could keep that up for ever; but each round serves every
- * transfer with what has come for it, so after ROUNDS of them whoever has only been waiting has been served many times.
+ * What was started since the last step leaves first. After the wait, rounds of "move what can be moved" until no socket has
+ * anything to say and libcurl has nothing due: only then is an answer that isn't here a late one. A fast peer could keep that up
+ * for ever; but each round serves every transfer with what has come for it, so after ROUNDS of them whoever has only been waiting
+ * has been served many times.
  */
-static dpg_status transport_step(void *self, int64_t timeout_ms, dpg_error *err)
+static CURLMcode move(curl_transport *c, int64_t timeout_ms)
 {
-    curl_transport *c = self;
-    CURLMcode code;
-    int held;
+    CURLMcode code = CURLM_OK;
     int ready = 0, running;
 
-    held = dpg_os_pipe_hold();
-    go_on(c);
+    if (c->fresh) {
+        c->fresh = false;
+        if ((code = curl_multi_perform(c->multi, &running)) != CURLM_OK) return code;
+        collect(c);
+    }
     if (c->ended.first) timeout_ms = 0; /* somebody has yet to be told */
     if (timeout_ms < 0) timeout_ms = 0;
     if (timeout_ms > INT_MAX) timeout_ms = INT_MAX;
+    if (c->ended.first && !c->active.first) return code;
 
     code = curl_multi_poll(c->multi, NULL, 0, (int)timeout_ms, NULL);
     for (int round = 0; code == CURLM_OK && round < ROUNDS; round++) {
@@ -316,8 +420,19 @@ static dpg_status transport_step(void *self, int64_t timeout_ms, dpg_error *err)
         curl_multi_timeout(c->multi, &due); /* 0: bytes that TLS or HTTP/2 has read already, or a next state */
         if (ready == 0 && due != 0) break;
     }
+    return code;
+}
+
+static dpg_status transport_step(void *self, int64_t timeout_ms, dpg_error *err)
+{
+    curl_transport *c = self;
+    int held = hold(c);
+    CURLMcode code;
+
+    go_on(c);
+    code = move(c, timeout_ms);
     collect(c);
-    dpg_os_pipe_release(held);
+    release(c, held);
 
     if (code == CURLM_OK) return DPG_OK;
     if (code == CURLM_OUT_OF_MEMORY) return dpg_fail_nomem(err);
@@ -333,8 +448,8 @@ static bool transport_next(void *self, dpg_response *out)
     if (!t) return false;
     list_remove(&c->ended, t);
     *out = t->response; /* with its buffers */
-    memset(&t->response, 0, sizeof t->response);
-    transfer_free(t);
+    dpg_response_init(&t->response);
+    let_go(t);
     return true;
 }
 
@@ -343,17 +458,17 @@ static void transport_wakeup(void *self)
     curl_multi_wakeup(((curl_transport *)self)->multi);
 }
 
-/* What is ours alone: everything but libcurl's handles and the list of them. */
+/* What is ours alone: everything but libcurl's handles, and where those are kept. */
 static void free_own(curl_transport *c)
 {
     for (transfer *t; (t = c->ended.first) != NULL;) {
         list_remove(&c->ended, t);
-        transfer_free(t);
+        let_go(t);
     }
-    dpg_free(c->user_agent);
+    dpg_free(c->agent_line);
     dpg_free(c->ca_file);
     if (c->proxy) dpg_free_secret(c->proxy, strlen(c->proxy));
-    c->user_agent = c->ca_file = c->proxy = NULL;
+    c->agent_line = c->ca_file = c->proxy = NULL;
 }
 
 static void transport_free(void *self)
@@ -362,15 +477,19 @@ static void transport_free(void *self)
     int held;
 
     if (!c) return;
-    held = dpg_os_pipe_hold();
+    held = hold(c);
     for (transfer *t; (t = c->active.first) != NULL;) {
-        detach(t);
+        detach(t, false);
+        transfer_free(t);
+    }
+    free_own(c);
+    for (transfer *t; (t = take_idle(c, NULL)) != NULL;) {
+        curl_easy_cleanup(t->easy);
         transfer_free(t);
     }
     while (c->pooled) curl_easy_cleanup(c->pool[--c->pooled]);
     if (c->multi) curl_multi_cleanup(c->multi);
-    dpg_os_pipe_release(held);
-    free_own(c);
+    release(c, held);
     dpg_free(c->pool);
     dpg_free(c);
 }
@@ -395,89 +514,6 @@ static void transport_forget(void *self)
     while (!atomic_compare_exchange_weak(&forgotten, &c->forgotten, c)) continue;
 }
 
-/* An unreadable file would be noticed with the first connection, and by libcurl's words then. */
-static dpg_status check_ca_file(const char *path, dpg_error *err)
-{
-    dpg_os_fault fault = {DPG_OS_FAILED, "it is empty"};
-    dpg_os_file file = DPG_OS_FILE_NONE;
-    int64_t size;
-    size_t got = 0;
-    char byte;
-
-    if (dpg_os_file_open(path, &file, &size, &fault) == DPG_OS_FINE) {
-        dpg_os_fault closing;
-
-        dpg_os_file_read(&file, &byte, 1, 0, &got, &fault);
-        dpg_os_file_close(&file, &closing);
-    }
-    if (got) return DPG_OK;
-    return dpg_fail(err, DPG_E_INVALID, DPG_KIND_TLS, "ca_file_unreadable", "the ca_file %s can't be read: %s", path,
-                    fault.text);
-}
-
-static dpg_status copy(char **to, dpg_str from, const char *what, dpg_error *err)
-{
-    if (from.len && memchr(from.ptr, '\0', from.len))
-        return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "invalid_option", "the %s has a NUL in it", what);
-    *to = dpg_strndup(from);
-    return *to ? DPG_OK : dpg_fail_nomem(err);
-}
-
-/* libcurl would find out with each connection, and go without the proxy when it can't decode a password. */
-static bool is_proxy(CURLU *url)
-{
-    static const char *const schemes[] = {"http", "https", "socks4", "socks4a", "socks5", "socks5h"};
-    static const CURLUPart decoded[] = {CURLUPART_USER, CURLUPART_PASSWORD};
-    char *part = NULL;
-    bool known = false;
-
-    if (curl_url_get(url, CURLUPART_SCHEME, &part, 0) != CURLUE_OK) return false;
-    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) known = known || strcmp(part, schemes[i]) == 0;
-    curl_free(part);
-    for (size_t i = 0; known && i < sizeof decoded / sizeof *decoded; i++) {
-        CURLUcode got = curl_url_get(url, decoded[i], &part, CURLU_URLDECODE);
-
-        known = got == CURLUE_OK || got == CURLUE_NO_USER || got == CURLUE_NO_PASSWORD;
-        if (got != CURLUE_OK) continue;
-        dpg_wipe(part, strlen(part));
-        curl_free(part);
-    }
-    return known;
-}
-
-static dpg_status check_proxy(const char *text, dpg_error *err)
-{
-    CURLU *url;
-    CURLUcode code;
-    bool good;
-
-    if (!*text) return DPG_OK; /* none */
-    url = curl_url();
-    if (!url) return dpg_fail_nomem(err);
-    code = curl_url_set(url, CURLUPART_URL, text, CURLU_GUESS_SCHEME | CURLU_NON_SUPPORT_SCHEME);
-    good = code == CURLUE_OK && is_proxy(url);
-    curl_url_cleanup(url);
-    if (good) return DPG_OK;
-    if (code == CURLUE_OUT_OF_MEMORY) return dpg_fail_nomem(err);
-    return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "invalid_option",
-                    "the proxy is no URL like http://user:password@host:port (http, https, socks4, socks4a, socks5, "
-                    "socks5h; what is special in a password is written as %%40)");
-}
-
-/* The caller's ca_file; else the bundle that libcurl was built for, if it is there; else whatever libcurl does by itself. */
-static dpg_status choose_ca_file(curl_transport *c, dpg_str asked, dpg_error *err)
-{
-    const char *usual = dpg_curl_default_cainfo();
-    dpg_status status;
-
-    if (asked.len) {
-        if ((status = copy(&c->ca_file, asked, "ca_file", err)) != DPG_OK) return status;
-        return check_ca_file(c->ca_file, err);
-    }
-    if (!usual || check_ca_file(usual, NULL) != DPG_OK) return DPG_OK;
-    return copy(&c->ca_file, dpg_cstr(usual), "ca_file", err);
-}
-
 dpg_status dpg_transport_curl_new(const dpg_transport_options *options, dpg_transport *out, dpg_error *err)
 {
     int connections = options->max_connections > 0 ? options->max_connections : CONNECTIONS;
@@ -498,12 +534,8 @@ dpg_status dpg_transport_curl_new(const dpg_transport_options *options, dpg_tran
     c->http2 = !options->no_http2 && (info->features & CURL_VERSION_HTTP2) != 0;
     c->proof = DPG_CURL_PREREQ && info->version_num >= 0x075000;
     c->pool_size = (size_t)connections + SPARE;
-    if (options->user_agent.len && (status = copy(&c->user_agent, options->user_agent, "user agent", err)) != DPG_OK)
-        goto fail;
-    if (options->proxy_set && ((status = copy(&c->proxy, options->proxy, "proxy", err)) != DPG_OK ||
-                               (status = check_proxy(c->proxy, err)) != DPG_OK))
-        goto fail;
-    if ((status = choose_ca_file(c, options->ca_file, err)) != DPG_OK) goto fail;
+    c->quiet = dpg_curl_is_quiet(info);
+    if ((status = dpg_curl_read_options(c, options, err)) != DPG_OK) goto fail;
     if (!(c->pool = dpg_calloc(c->pool_size, sizeof *c->pool)) || !(c->multi = curl_multi_init())) {
         status = dpg_fail_nomem(err);
         goto fail;

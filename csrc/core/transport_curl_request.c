@@ -17,12 +17,20 @@ static char line_identity[] =
 /* Headers that say how the message is framed or how the connection is used: libcurl's business, or they would lie. */
 static bool is_framing(dpg_str name)
 {
-    static const char *const names[] = {"connection", "content-length",      "expect",           "host",
-                                        "keep-alive", "proxy-authorization", "proxy-connection", "te",
-                                        "trailer",    "transfer-encoding",   "upgrade"};
+    static const dpg_str names[] = {{"connection", 10},
+                                    {"content-length", 14},
+                                    {"expect", 6},
+                                    {"host", 4},
+                                    {"keep-alive", 10},
+                                    {"proxy-authorization", 19},
+                                    {"proxy-connection", 16},
+                                    {"te", 2},
+                                    {"trailer", 7},
+                                    {"transfer-encoding", 17},
+                                    {"upgrade", 7}};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (dpg_str_eq_nocase(name, dpg_cstr(names[i]))) return true;
+        if (name.len == names[i].len && dpg_str_eq_nocase(name, names[i])) return true;
     return false;
 }
 
@@ -33,14 +41,50 @@ static dpg_str trim(dpg_str s)
     return s;
 }
 
-/*
- * The header lines as libcurl reads them. It never frees or changes this list, so nodes and text lie in one block of ours
- * that can be wiped: Authorization is in it.
- */
-dpg_status dpg_curl_make_lines(transfer *t, const dpg_request *request, dpg_error *err)
+/* Room for `size` bytes at t->block, in which nothing is. */
+static bool make_room(transfer *t, size_t size)
 {
-    size_t nodes = request->header_count + 3, size = nodes * sizeof(struct curl_slist), n = 0;
-    bool typed = request->part_count > 0, encoded = t->drain.to == DPG_TO_MEMORY;
+    if (size > t->block_size) {
+        dpg_free(t->block);
+        t->block_size = 2 * size;
+        t->block = dpg_malloc(t->block_size);
+        if (!t->block) t->block_size = 0;
+    }
+    t->block_used = t->block ? size : 0;
+    return t->block != NULL;
+}
+
+static char *put(char *at, dpg_str s)
+{
+    if (s.len) memcpy(at, s.ptr, s.len);
+    return at + s.len;
+}
+
+/* Ours behind the caller's, which go first: User-Agent and Accept-Encoding too, which libcurl itself writes out twice. */
+static size_t add_own(const transfer *t, const dpg_request *request, struct curl_slist *node, size_t n)
+{
+    curl_transport *c = t->owner;
+    bool typed = request->part_count > 0, encoded = false, named = c->agent_line == NULL;
+
+    for (size_t i = 0; i < request->header_count; i++) {
+        dpg_str name = request->headers[i].name;
+
+        typed = typed || dpg_str_eq_nocase(name, DPG_LIT("content-type"));
+        encoded = encoded || dpg_str_eq_nocase(name, DPG_LIT("accept-encoding"));
+        named = named || dpg_str_eq_nocase(name, DPG_LIT("user-agent"));
+    }
+    if (!named) node[n++].data = c->agent_line;
+    if (!encoded && t->drain.to != DPG_TO_MEMORY) node[n++].data = line_identity;
+    else if (!encoded && c->encoding_line[0]) node[n++].data = c->encoding_line;
+    if (t->kind.posts) node[n++].data = line_no_expect;
+    if (t->kind.posts && !typed) node[n++].data = line_no_type;
+    return n;
+}
+
+/* libcurl never frees or changes this list, so nodes and text lie in one block of ours that can be wiped: Authorization is in it. */
+dpg_status dpg_curl_make_text(transfer *t, const dpg_request *request, transfer_text *out, dpg_error *err)
+{
+    size_t nodes = request->header_count + 4, size = nodes * sizeof(struct curl_slist) + request->url.len + 1, n = 0;
     struct curl_slist *node;
     char *text;
 
@@ -53,35 +97,31 @@ dpg_status dpg_curl_make_lines(transfer *t, const dpg_request *request, dpg_erro
         if (is_framing(h->name))
             return dpg_fail(err, DPG_E_INVALID, DPG_KIND_USAGE, "invalid_header",
                             "the header %.*s is not the caller's to set", (int)h->name.len, h->name.ptr);
-        if (dpg_str_eq_nocase(h->name, DPG_LIT("content-type"))) typed = true;
-        if (t->drain.sink && dpg_str_eq_nocase(h->name, DPG_LIT("accept-encoding"))) encoded = true;
         size += h->name.len + h->value.len + 3;
     }
-    node = dpg_calloc(1, size);
-    if (!node) return dpg_fail_nomem(err);
-    t->lines = node;
-    t->lines_size = size;
+    if (!make_room(t, size)) return dpg_fail_nomem(err);
+    node = t->block;
     text = (char *)(node + nodes);
+    out->url = text;
+    text = put(text, request->url);
+    *text++ = '\0';
     for (size_t i = 0; i < request->header_count; i++) {
-        dpg_str name = request->headers[i].name, value = trim(request->headers[i].value);
+        dpg_str value = trim(request->headers[i].value);
 
         node[n++].data = text;
-        memcpy(text, name.ptr, name.len);
-        text += name.len;
+        text = put(text, request->headers[i].name);
         if (value.len) {
             *text++ = ':';
             *text++ = ' ';
-            memcpy(text, value.ptr, value.len);
-            text += value.len;
+            text = put(text, value);
         } else {
             *text++ = ';'; /* libcurl's way to write a header without a value; a colon would take it out */
         }
         *text++ = '\0';
     }
-    node[n++].data = line_no_expect;
-    if (!typed) node[n++].data = line_no_type;
-    if (!encoded) node[n++].data = line_identity;
-    for (size_t i = 0; i + 1 < n; i++) node[i].next = &node[i + 1];
+    n = add_own(t, request, node, n);
+    for (size_t i = 0; i < n; i++) node[i].next = i + 1 < n ? &node[i + 1] : NULL;
+    out->lines = n ? node : NULL;
     return DPG_OK;
 }
 
@@ -132,7 +172,7 @@ static bool begin_body(transfer *t)
 
     if (t->drain.to == DPG_TO_MEMORY) return true;
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (!dpg_curl_read_head(r, t->once ? ONCE_HEADERS : 0, &too_many)) return dpg_fail_nomem(&r->error) == DPG_OK;
+    if (!dpg_curl_read_head(t, &too_many)) return dpg_fail_nomem(&r->error) == DPG_OK;
     if (too_many) return true; /* which ends it when it has ended */
     if (dpg_drain_head(&t->drain, (int)status, r->headers, r->header_count, &r->error) != DPG_OK) return false;
     r->status = (int)status;
@@ -155,8 +195,9 @@ static size_t on_header(char *bytes, size_t one, size_t len, void *self)
     if (!t->in_head) {         /* a status line */
         const char *blank = memchr(bytes, ' ', text);
 
-        if (t->response.head.ptr) dpg_wipe(t->response.head.ptr, t->response.head.len);
-        t->response.head.len = 0; /* its room stays */
+        if (t->response.head.len) dpg_wipe(t->response.head.ptr, t->response.head.len);
+        else if (!dpg_buf_reserve(&t->response.head, HEAD_FIRST)) return 0;
+        t->response.head.len = t->head_lines = 0; /* its room stays */
         t->in_head = true;
         t->interim = blank && blank + 1 < bytes + text && blank[1] == '1'; /* "HTTP/1.1 103 …", "HTTP/2 103" */
         return line;
@@ -166,11 +207,12 @@ static size_t on_header(char *bytes, size_t one, size_t len, void *self)
         t->final = !t->interim;
         return t->final && !begin_body(t) ? 0 : line;
     }
+    t->head_lines++;
     return dpg_buf_put(&t->response.head, bytes, text) && dpg_buf_put(&t->response.head, "\n", 1) ? line : 0;
 }
 
 /* Room for a body as long as it says it is, before its first byte: it moves once less for each time that it would double. */
-static void make_room(transfer *t)
+static void make_room_for_body(transfer *t)
 {
     curl_off_t length = -1;
 
@@ -182,7 +224,7 @@ static size_t on_body(char *bytes, size_t one, size_t len, void *self)
 {
     transfer *t = self;
 
-    if (t->drain.to == DPG_TO_MEMORY && !t->response.body.ptr) make_room(t);
+    if (t->drain.to == DPG_TO_MEMORY && !t->response.body.ptr) make_room_for_body(t);
     switch (dpg_drain_put(&t->drain, bytes, one * len, &t->response.body, &t->response.error)) {
     case DPG_DRAINED: return one * len;
     case DPG_DRAIN_FULL:
@@ -217,10 +259,10 @@ static dpg_status option_refused(dpg_error *err, const char *option, CURLcode co
             return option_refused(err, #option, code_);                                        \
     } while (0)
 
+/* The method, for a request of one kind only: what differs within it stands in set_body(). */
 static dpg_status set_method(transfer *t, const dpg_request *request, dpg_error *err)
 {
     char method[32];
-    bool body = request->has_body;
 
     snprintf(method, sizeof method, "%.*s", (int)request->method.len, request->method.ptr);
     if (request->part_count) {
@@ -229,33 +271,24 @@ static dpg_status set_method(transfer *t, const dpg_request *request, dpg_error 
         if (code != CURLE_OK) return option_refused(err, "a form", code);
         SET(CURLOPT_MIMEPOST, t->mime);
         SET(CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER);
-        SET(CURLOPT_CUSTOMREQUEST, method);
-        return DPG_OK;
-    }
-    if (!body && strcmp(method, "GET") == 0) {
-        SET(CURLOPT_HTTPGET, 1L);
-        return DPG_OK;
-    }
-    if (!body && strcmp(method, "HEAD") == 0) {
+    } else if (t->kind.posts) {
+        SET(CURLOPT_POST, 1L);
+    } else if (strcmp(method, "HEAD") == 0) {
         SET(CURLOPT_NOBODY, 1L);
         return DPG_OK;
-    }
-    /* these say "Content-Length: 0" when they have none; DELETE and the like say nothing then */
-    if (strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 || strcmp(method, "PATCH") == 0) body = true;
-    if (body) {
-        SET(CURLOPT_POST, 1L);
-        SET(CURLOPT_POSTFIELDSIZE_LARGE, request->has_body ? (curl_off_t)request->body.len : 0);
-        SET(CURLOPT_POSTFIELDS, request->has_body && request->body.ptr ? request->body.ptr : "");
     } else {
         SET(CURLOPT_HTTPGET, 1L);
+        if (strcmp(method, "GET") == 0) return DPG_OK;
     }
     SET(CURLOPT_CUSTOMREQUEST, method);
     return DPG_OK;
 }
 
-/* Which connection, and who is called while it is used. */
+/* Who is called while a connection is used, each with `t`, which the handle stays with; and which connection that is. */
 static dpg_status set_connection(transfer *t, dpg_error *err)
 {
+    SET(CURLOPT_PRIVATE, t);
+    SET(CURLOPT_ERRORBUFFER, t->says);
     SET(CURLOPT_OPENSOCKETFUNCTION, on_socket);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     if (t->once) {
@@ -276,32 +309,45 @@ static dpg_status set_connection(transfer *t, dpg_error *err)
     return DPG_OK;
 }
 
-/* All options of one transfer. What libcurl doesn't copy (body, header lines, `t` itself) lives as long as the transfer. */
-dpg_status dpg_curl_set_options(transfer *t, const dpg_request *request, const char *text, const dpg_url *url,
-                                dpg_error *err)
+/* TLS: CAPATH must be unset for libcurl to keep the parsed bundle (else 31 to 37 ms of CPU for each new connection). */
+static dpg_status set_tls(transfer *t, dpg_error *err)
 {
     const curl_transport *c = t->owner;
-    bool memory = t->drain.to == DPG_TO_MEMORY;
-    bool http2 = c->http2 && url->https && !t->once && memory; /* a paused HTTP/2 download buffers without a bound */
+
+    SET(CURLOPT_SSL_VERIFYPEER, 1L);
+    SET(CURLOPT_SSL_VERIFYHOST, 2L);
+    SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    SET_IF_KNOWN(CURLOPT_SSL_OPTIONS, DPG_CURL_SSL_OPTIONS);
+    SET_IF_KNOWN(CURLOPT_PROXY_SSL_OPTIONS, DPG_CURL_SSL_OPTIONS);
+    if (!c->ca_file) return DPG_OK;
+    SET(CURLOPT_CAINFO, c->ca_file);
+    SET_IF_KNOWN(CURLOPT_CAPATH, NULL);
+    SET_IF_KNOWN(CURLOPT_PROXY_CAINFO, c->ca_file);
+    SET_IF_KNOWN(CURLOPT_PROXY_CAPATH, NULL);
+    return DPG_OK;
+}
+
+dpg_status dpg_curl_set_kind(transfer *t, const dpg_request *request, dpg_error *err)
+{
+    curl_transport *c = t->owner;
+    bool http2 = t->kind.http2;
     dpg_status status;
 
-    SET(CURLOPT_PRIVATE, t);
-    SET(CURLOPT_ERRORBUFFER, t->says);
     SET(CURLOPT_NOSIGNAL, 1L);
 #if DPG_CURL_QUICK_EXIT
     SET_IF_KNOWN(CURLOPT_QUICK_EXIT, 1L);
 #endif
 
     /* where to, and nowhere else */
-    SET(CURLOPT_URL, text);
     SET(CURLOPT_PATH_AS_IS, 1L);
     SET(DPG_CURL_PROTOCOLS_OPTION, DPG_CURL_PROTOCOLS);
     SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    if (url->loopback) SET(CURLOPT_PROXY, "");
+    if (t->kind.loopback) SET(CURLOPT_NOPROXY, "*"); /* nor does libcurl look into the environment then */
     else if (c->proxy) SET(CURLOPT_PROXY, c->proxy);
-    SET(CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE); /* a proxy is not told our headers */
+    SET(CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE); /* a proxy is not told our headers, but who we are */
+    if (c->agent_line) SET(CURLOPT_PROXYHEADER, &c->agent);
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 
     /*
@@ -310,19 +356,7 @@ dpg_status dpg_curl_set_options(transfer *t, const dpg_request *request, const c
      */
     SET(CURLOPT_TIMEOUT_MS, 0L);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)INT_MAX);
-
-    /* TLS: CAPATH must be unset for libcurl to keep the parsed bundle (else 31 to 37 ms of CPU for each new connection) */
-    SET(CURLOPT_SSL_VERIFYPEER, 1L);
-    SET(CURLOPT_SSL_VERIFYHOST, 2L);
-    SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    SET_IF_KNOWN(CURLOPT_SSL_OPTIONS, DPG_CURL_SSL_OPTIONS);
-    SET_IF_KNOWN(CURLOPT_PROXY_SSL_OPTIONS, DPG_CURL_SSL_OPTIONS);
-    if (c->ca_file) {
-        SET(CURLOPT_CAINFO, c->ca_file);
-        SET_IF_KNOWN(CURLOPT_CAPATH, NULL);
-        SET_IF_KNOWN(CURLOPT_PROXY_CAINFO, c->ca_file);
-        SET_IF_KNOWN(CURLOPT_PROXY_CAPATH, NULL);
-    }
+    if ((status = set_tls(t, err)) != DPG_OK) return status;
 
     /* HTTP */
     SET(CURLOPT_HTTP_VERSION, http2 ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
@@ -332,11 +366,20 @@ dpg_status dpg_curl_set_options(transfer *t, const dpg_request *request, const c
      * HTTP/2, rather than make a connection each. For a server known to have HTTP/1.1 only libcurl doesn't wait.
      */
     SET(CURLOPT_PIPEWAIT, http2 ? 1L : 0L);
-    if (memory) SET(CURLOPT_ACCEPT_ENCODING, ""); /* all that libcurl can decode; on_body counts decoded bytes */
+    if (t->drain.to == DPG_TO_MEMORY) SET(CURLOPT_ACCEPT_ENCODING, ""); /* decode; on_body counts decoded bytes */
     else SET(CURLOPT_BUFFERSIZE, (long)(t->drain.sink->type == DPG_SINK_FILE ? FILE_BUFFER : CHUNK_BUFFER));
-    SET(CURLOPT_HTTPHEADER, t->lines);
-    if (c->user_agent) SET(CURLOPT_USERAGENT, c->user_agent);
     if ((status = set_method(t, request, err)) != DPG_OK) return status;
-
     return set_connection(t, err);
+}
+
+/* What libcurl doesn't copy of these (body, header lines) lives as long as the transfer. */
+dpg_status dpg_curl_set_request(transfer *t, const dpg_request *request, const transfer_text *text, dpg_error *err)
+{
+    t->says[0] = '\0';
+    SET(CURLOPT_URL, text->url);
+    SET(CURLOPT_HTTPHEADER, text->lines);
+    if (!t->kind.posts || request->part_count) return DPG_OK;
+    SET(CURLOPT_POSTFIELDSIZE_LARGE, request->has_body ? (curl_off_t)request->body.len : 0);
+    SET(CURLOPT_POSTFIELDS, request->has_body && request->body.ptr ? request->body.ptr : "");
+    return DPG_OK;
 }

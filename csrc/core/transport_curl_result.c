@@ -133,32 +133,27 @@ static void quote(const transfer *t, CURLcode result, char *out, size_t size)
     while (len && (out[len - 1] == ' ' || out[len - 1] == '.')) out[--len] = '\0';
 }
 
-/* Lines that are no field are left out. `room`: how many headers there is memory for already. */
-bool dpg_curl_read_head(dpg_response *response, size_t room, bool *too_many)
+/* Lines that are no field are left out. */
+bool dpg_curl_read_head(transfer *t, bool *too_many)
 {
-    char *at = response->head.ptr, *end = at + response->head.len;
-    size_t lines = 0;
+    dpg_response *r = &t->response;
+    char *at = r->head.ptr, *end = at + r->head.len;
 
-    *too_many = false;
-    if (!at || response->header_count) return true; /* read before */
-    for (const char *p = at; p < end; p++) lines += *p == '\n';
-    if (lines > HEADERS_MAX) {
-        *too_many = true;
-        return true;
-    }
-    if (!response->headers || lines > room) {
-        dpg_free(response->headers);
-        response->headers = dpg_calloc(lines, sizeof *response->headers);
-        if (!response->headers) return false;
+    *too_many = t->head_lines > HEADERS_MAX;
+    if (*too_many || !at || r->header_count) return true; /* read before */
+    if (!r->headers || t->head_lines > ONCE_HEADERS) {    /* what is there was made for a `once` */
+        dpg_free(r->headers);
+        r->headers = dpg_malloc(t->head_lines * sizeof *r->headers);
+        if (!r->headers) return false;
     }
     while (at < end) {
         char *stop = memchr(at, '\n', (size_t)(end - at));
-        dpg_header *h = &response->headers[response->header_count];
+        dpg_header *h = &r->headers[r->header_count];
 
         if (dpg_header_line(dpg_str_of(at, (size_t)(stop - at)), &h->name, &h->value)) {
             for (char *c = at; c < at + h->name.len; c++)
                 if (*c >= 'A' && *c <= 'Z') *c = (char)(*c + ('a' - 'A'));
-            response->header_count++;
+            r->header_count++;
         }
         at = stop + 1;
     }
@@ -209,7 +204,7 @@ static const verdict *look_again(transfer *t, long status, bool *nomem, char *wo
         snprintf(words, size, "no status");
         return &not_http;
     }
-    if (!dpg_curl_read_head(&t->response, t->once ? ONCE_HEADERS : 0, &too_many)) {
+    if (!dpg_curl_read_head(t, &too_many)) {
         *nomem = true;
     } else if (too_many) {
         snprintf(words, size, "more than %d of them", HEADERS_MAX);
@@ -232,6 +227,24 @@ static void forget_answer(transfer *t)
     r->header_count = 0;
     r->status = 0;
     dpg_buf_clear(&r->head);
+}
+
+/* With its port only when it isn't the usual one; the query, which may hold a secret, is never shown. */
+static void name_host(const transfer *t, char *out, size_t size)
+{
+    dpg_url url;
+
+    if (!dpg_url_read(t->url, &url)) *out = '\0'; /* never: it was read when this began */
+    else if (url.port == (url.https ? 443 : 80)) snprintf(out, size, "%.*s", (int)url.host.len, url.host.ptr);
+    else snprintf(out, size, "%.*s:%d", (int)url.host.len, url.host.ptr, url.port);
+}
+
+static void fail(transfer *t, const verdict *v, const char *words)
+{
+    char host[264];
+
+    name_host(t, host, sizeof host);
+    dpg_fail(&t->response.error, DPG_E_SYSTEM, v->kind, v->code, "%s %s: %s", v->text, host, words);
 }
 
 void dpg_curl_conclude(transfer *t, CURLcode result)
@@ -271,6 +284,6 @@ void dpg_curl_conclude(transfer *t, CURLcode result)
     }
     forget_answer(t);
     if (nomem) dpg_fail_nomem(&r->error);
-    else if (v) dpg_fail(&r->error, DPG_E_SYSTEM, v->kind, v->code, "%s %s: %s", v->text, t->host, words);
+    else if (v) fail(t, v, words);
     if (t->final && status >= 200 && status <= 999) r->error.http_status = (int)status;
 }

@@ -6,6 +6,7 @@ local errors = require "dpg.errors"
 
 local M = {}
 
+---Answers that are kept. Made by dpg.cache.memory, and given to a session as `cache`.
 ---@class dpg.Cache
 local Cache = {}
 Cache.__index = Cache

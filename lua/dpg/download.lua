@@ -6,6 +6,7 @@ local compat = require "dpg.compat"
 local disk = require "dpg.disk"
 local errors = require "dpg.errors"
 local filename = require "dpg.filename"
+local hosts = require "dpg.host"
 local json = require "dpg.json"
 local scheduler = require "dpg.scheduler"
 local transfer = require "dpg.transfer"
@@ -24,6 +25,8 @@ local SIDECAR, NOTE_BYTES = 1, 1024
 ---@field offset integer  bytes that are here already
 ---@field etag? string  strong: of the file that they are of
 ---@field length? integer
+---@field stream? dpg.Stream  of the attempt under way
+---@field task? dpg.Task  whose it is
 local Fetch = {}
 Fetch.__index = Fetch
 
@@ -32,7 +35,14 @@ local function new_fetch(session, options, ask)
   local plan = transfer.plan(session, options)
   return setmetatable({
     plan = plan, ask = ask, backoff = transfer.backoff(plan), refused = 0, attempts = 0, offset = 0,
+    task = hosts.current():running(),
   }, Fetch)
+end
+
+-- Will it go on? Its task may have been stopped since, or its request have ended: then nobody cleans up after it.
+function Fetch:goes_on()
+  if self.task then return self.task._state == "running" end
+  return not (self.stream and self.stream.is_closed)
 end
 
 -- The link, asked for when there is none.
@@ -78,6 +88,7 @@ function Fetch:start(sink, ticks, most)
     method = "GET", url = link.url, headers = headers, repeats = "always", sink = sink,
   }, settings, { host = link.host, ticks = ticks })
   if not stream and not errors.is(err) then err = errors.from_core(err, self:context()) end
+  self.stream = stream
   return stream, err
 end
 
@@ -114,6 +125,7 @@ end
 -- What a call came to: its info, head, status, and the body where it went to memory; or nil, an error.
 function Fetch:outcome(stream)
   local status, head, body, info = stream:take()
+  self.stream = nil
   local context = self:context()
   if not status then
     head.attempts = nil -- it knows of the last one alone
@@ -262,12 +274,12 @@ function M.save(session, what, ask, target, options, fallback)
   local hub, err = session._connection:open()
   if not hub then return nil, err end
   local part = path .. ".part"
-  if hub.saving[part] then
+  if hub.saving[part] and hub.saving[part]:goes_on() then
     return nil, errors.usage("busy", path .. " is being downloaded already", { field = "path" })
   end
   hub.saving[part] = fetch
   local results = compat.pack(compat.try(fetch_all, fetch, path, part, what, options))
-  hub.saving[part] = nil
+  if hub.saving[part] == fetch then hub.saving[part] = nil end
   if not results[1] then error(results[2], 0) end
   return compat.unpack(results, 2, results.n)
 end
@@ -435,7 +447,8 @@ end
 local function too_large(fetch, most)
   local context = fetch:context()
   return errors.new { kind = "protocol", code = "response_too_large", method = "GET", host = context.host,
-    message = string.format("the file has more than the %.0f bytes that may be read into memory", most) }
+    message = string.format("the file has more than the %.0f bytes that may be read into memory "
+      .. "(max_response_bytes): save it, or take it in chunks", most) }
 end
 
 -- In pieces, which a cut does not undo.

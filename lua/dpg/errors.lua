@@ -20,7 +20,7 @@ function Error.__tostring(err)
   local facts = { err.kind }
   if err.method and err.path then facts[#facts + 1] = err.method .. " " .. one_line(err.path) end
   if err.method and err.host then facts[#facts + 1] = err.method .. " to " .. one_line(err.host) end
-  for _, name in ipairs { "status", "reason", "field", "request_id", "retry_after", "attempts" } do
+  for _, name in ipairs { "status", "reason", "field", "operation_uuid", "request_id", "retry_after", "attempts" } do
     if err[name] ~= nil then facts[#facts + 1] = name .. " " .. one_line(err[name]) end
   end
   return string.format("%s: %s (%s)", one_line(err.code), text, table.concat(facts, ", "))
@@ -70,7 +70,7 @@ function M.raise(message, ...)
     if frame.what ~= "C" and frame.what ~= "tail" and frame.source:sub(1, #root) ~= root then break end
     level = level + 1
   end
-  error("dpg: " .. message, level)
+  error(message:find "^dpg%." and message or "dpg: " .. message, level)
 end
 
 ---Called with each error object that is raised, before it is: a host whose log shows none of a raised table sets it.
@@ -129,14 +129,16 @@ local function kind_of(status)
   return "protocol"
 end
 
-local function ours(status, problem)
+local function ours(status, problem, body)
   if status == 304 then return "not_modified", "unchanged since the ETag that was given" end
   if status >= 300 and status < 400 then
-    return "redirect", "the server redirects, which is never followed: a token goes to one origin only"
+    return "redirect",
+      "the server redirects, which is never followed, as a token goes to one origin only: is base_url right?"
   end
   if status >= 400 then
     return CODES[status] or "http_" .. status, "the server answered " .. status .. ", without saying why"
   end
+  if body and body:find "^%s*<" then problem = "it is a web page: does a proxy answer, a portal, or another server?" end
   return "unreadable", "the server's answer could not be understood: " .. (problem or "it is no JSON")
 end
 
@@ -149,7 +151,7 @@ end
 function M.from_response(status, body, context)
   context = context or {}
   local err = status >= 400 and body and body ~= "" and wire.read_error((json.decode(body))) or {}
-  local code, message = ours(status, context.problem)
+  local code, message = ours(status, context.problem, body)
   err.kind = kind_of(status)
   err.status = status
   err.code = err.code or code

@@ -17,7 +17,7 @@ Journal.__index = Journal
 Journal.__name = "dpg.Journal"
 
 local function failure(code, path, message)
-  return errors.new { kind = "storage", code = code, message = "the journal " .. path .. " " .. message, detail = path }
+  return errors.new { kind = "storage", code = code, message = "the journal " .. path .. " " .. message }
 end
 
 -- Reads what there is: entries by file; the last line may have been cut by a crash, and so may any that a later run
@@ -28,7 +28,8 @@ local function read(self, text, kind)
     local value = json.decode(line)
     if first then
       if type(value) ~= "table" or value.dpg_journal ~= kind then
-        return nil, failure("not_a_journal", self.path, "is none of " .. kind .. ": nothing is written to it")
+        return nil, failure("not_a_journal", self.path,
+          "is another file, or one of another kind: nothing is written to it")
       elseif value.version ~= FORMAT then
         return nil, failure("not_a_journal", self.path, "was written by another version of dpg")
       end

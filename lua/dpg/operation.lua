@@ -55,7 +55,8 @@ end
 local function failure(self)
   local said = wire.operation_error(self)
   return errors.new {
-    kind = "operation", code = said.code or "operation_failed", message = said.message or "the Operation failed",
+    kind = "operation", code = said.code or "operation_failed",
+    message = said.message or "the Operation failed, without saying why",
     detail = said.detail, field = said.field, operation = self, operation_uuid = self.uuid,
   }
 end

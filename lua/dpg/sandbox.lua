@@ -226,9 +226,10 @@ function Box:release() self:_ask "release" end
 function Box:set(values) self:_ask("set", copy_options(values)) end
 
 ---Moves the sandbox's own clock, so that tokens and windows run out without waiting.
----@param seconds number
+---@param seconds number  how far it jumps ahead, in seconds
 function Box:advance(seconds) self:_ask("advance", { seconds = seconds }) end
 
+---What time it is there.
 ---@return number time  Unix seconds on the sandbox's clock
 function Box:now() return self:_ask "now" end
 
@@ -263,6 +264,7 @@ function Box:code(person) return self:_ask("code", { person = person }) end
 ---@return table[] entries
 function Box:seen(filter) return self:_ask("seen", filter) end
 
+---How many requests `seen` would tell of.
 ---@param filter? table
 ---@return integer
 function Box:count(filter) return self:_ask("count", filter) end
@@ -279,6 +281,7 @@ function Box:wait_seen(filter, n, timeout)
   return count
 end
 
+---Forgets the requests seen so far.
 function Box:reset_seen() self:_ask "reset_seen" end
 
 ---Every refresh token that was made, oldest first.
@@ -333,6 +336,7 @@ function M.blob_bytes(seed, offset, count)
   return blob.bytes(seed, offset, count)
 end
 
+---The SHA-256 of such a file.
 ---@param seed integer
 ---@param size integer
 ---@return string hex
@@ -362,9 +366,11 @@ function Box:sha256(image, version)
   end)
 end
 
----@return integer  successful rotations
+---How often a refresh token was exchanged for its successor.
+---@return integer rotations
 function Box:exchanges() return self:report().rotations end
 
+---What it has seen go right and wrong, in numbers.
 ---@return table report  presented_more_than_once, presented_spent, families_revoked, rotations, sign_ins, connections,
 ---requests, operations, authorization_on_processor, authorization_on_cdn
 function Box:report() return self:_ask "report" end

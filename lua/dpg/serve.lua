@@ -20,8 +20,8 @@ local function identity_of(store)
 end
 
 ---What a hub keeps of its stores. `tables`: by identity, those that keep this record, as long as the program has them;
----`held`: the one whose lock is held; `leases`: how long it was asked for; `owed`: until when the core tries to give
----one back that it could not give back; `handles`: the core's.
+---`handles`: the core's. By holder, as several may want one record's lock: `held`, the table whose lock is held;
+---`leases`, how long it was asked for; `owed`, until when the core tries to give one back that it could not give back.
 ---@return table
 function M.new()
   return { tables = {}, held = {}, leases = {}, owed = {}, handles = setmetatable({}, { __mode = "v" }) }
@@ -31,9 +31,9 @@ end
 ---@param keeps table
 ---@return boolean
 function M.is_keeping(keeps)
-  for identity in pairs(keeps.held) do
-    if core.now() < (keeps.owed[identity] or math.huge) then return true end
-    keeps.held[identity], keeps.owed[identity] = nil, nil
+  for holder in pairs(keeps.held) do
+    if core.now() < (keeps.owed[holder] or math.huge) then return true end
+    keeps.held[holder], keeps.owed[holder] = nil, nil
   end
   return false
 end
@@ -146,6 +146,11 @@ local OPERATIONS = {
   end,
 }
 
+-- A credential, whichever lock of its own it speaks of: an owner is that and a number.
+local function holder_of(request)
+  return request.owner:match "^(.*)%-%d+$"
+end
+
 -- One ask, as the task that the host runs.
 local Ask = {}
 Ask.__index = Ask
@@ -160,12 +165,12 @@ function Ask:ended(ok, outcome, ...)
   else
     self:answer("failed", string.format("%s: %s was stopped", shown(self.store), request.op))
   end
-  local keeps, identity = hub.keeps, request.identity
-  if request.op == "lock" then keeps.leases[identity], keeps.owed[identity] = request.ttl, nil end
+  local keeps, holder = hub.keeps, holder_of(request)
+  if request.op == "lock" then keeps.leases[holder], keeps.owed[holder] = request.ttl, nil end
   if request.op == "unlock" and outcome ~= "done" and self.store.lease ~= false then
-    keeps.owed[identity] = keeps.owed[identity] or core.now() + (keeps.leases[identity] or 0)
+    keeps.owed[holder] = keeps.owed[holder] or core.now() + (keeps.leases[holder] or 0)
   elseif request.op == "unlock" or (request.op == "lock" and outcome == "busy") then
-    keeps.held[identity], keeps.owed[identity] = nil, nil
+    keeps.held[holder], keeps.owed[holder] = nil, nil
   end
 end
 
@@ -178,14 +183,14 @@ end
 ---@param host table
 ---@param request table  as engine:next() gives it
 function M.perform(hub, host, request)
-  local keeps, identity = hub.keeps, request.identity
-  local store = keeps.held[identity] or next(keeps.tables[identity] or {})
+  local keeps, identity, holder = hub.keeps, request.identity, holder_of(request)
+  local store = keeps.held[holder] or next(keeps.tables[identity] or {})
   local ask = setmetatable({ hub = hub, store = store, request = request }, Ask)
   if not store then -- nobody has it any more, so nobody waits
     keeps.tables[identity] = nil
     return ask:answer("failed", "the store is gone: the program has dropped it")
   end
-  keeps.held[identity] = store
+  keeps.held[holder] = store
   local start = host.serve or host.start
   start(host, ask, OPERATIONS[request.op], store, request)
 end

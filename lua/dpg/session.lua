@@ -233,7 +233,7 @@ function Session:_conclude(request, status, head, body, info, value)
   end
   if value ~= nil then return value, answer end
   request.problem = problem
-  return nil, refusal(self, request, status, nil, head, info)
+  return nil, refusal(self, request, status, body, head, info)
 end
 
 function Session:_exchange(request, options)

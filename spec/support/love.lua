@@ -17,9 +17,7 @@ end
 ---Does this Lua run the specs of LÖVE? A checker would check LÖVE, too.
 M.is_here = process.name == "luajit" and (os.getenv "CHECKER" or "") == ""
 
-local function quote(text)
-  return "'" .. tostring(text):gsub("'", "'\\''") .. "'"
-end
+local quote = process.quote
 
 ---@class spec.Love
 ---@field status? integer

@@ -1,5 +1,6 @@
 -- Machines of their own, as far as the network goes: network namespaces on one bridge, for specs. This machine is at
 -- the bridge's address. They go with remove(), with the suite, or when this process dies.
+local at_end = require "support.at_end"
 local process = require "support.process"
 
 local M = {}
@@ -14,16 +15,7 @@ local M = {}
 local Machines = {}
 Machines.__index = Machines
 
-local running, made, subscribed = {}, 0, false
-
-local function subscribe()
-  if subscribed then return end
-  subscribed = true
-  require "busted".subscribe({ "exit" }, function()
-    for one in pairs(running) do one:remove() end
-    return nil, true -- others hear of it, too
-  end)
-end
+local made = 0
 
 -- A net of 198.18.0.0/15, which is there for tests (RFC 2544), and not yet here.
 local function free_net(first)
@@ -51,7 +43,6 @@ function M.new(count)
   if process.shell "PATH=$PATH:/usr/sbin:/sbin command -v ip" == "" then
     return nil, "ip is not installed: ./dev test installs it (Debian: iproute2)"
   end
-  subscribe()
   made = made + 1
   local pid = tonumber(process.shell "echo $PPID")
   local name, net = ("dpg%d-%d"):format(pid, made), free_net(pid)
@@ -67,11 +58,8 @@ function M.new(count)
     local through = 'PATH=$PATH:/usr/sbin:/sbin LD_PRELOAD= ip netns exec %s env LD_PRELOAD="$LD_PRELOAD"'
     self[i] = { address = address, through = through:format(its) }
   end
-  -- A pipe that ends with this process, however that ends.
-  local guard = "$(command -v setsid) sh -c 'trap \"\" INT TERM HUP; exec 2>/dev/null; cat >/dev/null; "
-    .. "PATH=$PATH:/usr/sbin:/sbin; %s'"
-  self._guard = assert(io.popen(guard:format(table.concat(unmake, "; ")), "w"))
-  running[self] = true
+  self._guard = process.guard("exec 2>/dev/null", "PATH=$PATH:/usr/sbin:/sbin; " .. table.concat(unmake, "; "))
+  at_end.add(self, Machines.remove)
   local said = process.shell("(PATH=$PATH:/usr/sbin:/sbin; LD_PRELOAD=; set -e\n" .. table.concat(make, "\n")
     .. "\necho made)")
   if said:find "made$" then return self end
@@ -80,8 +68,7 @@ function M.new(count)
 end
 
 function Machines:remove()
-  if not running[self] then return end
-  running[self] = nil
+  if not at_end.remove(self) then return end
   self._guard:close() -- waits until they are gone
 end
 

@@ -1,6 +1,8 @@
 -- A real nginx before a sandbox, for specs: TLS with a certificate of an authority made here, HTTP/2 and HTTP/1.1 on
 -- ports of their own. What reaches the sandbox tells by X-Connection, X-Protocol and X-Worker how it came to nginx. It
 -- lives in a temporary folder, and ends with stop(), with the suite, or when this process dies.
+local at_end = require "support.at_end"
+local free_ports = require "support.ports"
 local process = require "support.process"
 local socket = require "socket"
 
@@ -10,9 +12,7 @@ local M = {}
 ---nowhere, but through a proxy.
 M.NAMES = { "127.0.0.1", "localhost", "0.0.0.0", "gallery.test" }
 
-local function quote(text)
-  return "'" .. text:gsub("'", "'\\''") .. "'"
-end
+local quote = process.quote
 
 -- --- certificates --------------------------------------------------------------------------------------------------
 
@@ -99,17 +99,6 @@ local server = [[
   }
 ]]
 
--- Ports are chosen by us, as nginx can't tell which it took: another process may take one in between, so several tries.
-local function free_ports(count)
-  local sockets, ports = {}, {}
-  for i = 1, count do
-    sockets[i] = assert(socket.bind("127.0.0.1", 0))
-    ports[i] = tonumber((select(2, sockets[i]:getsockname())))
-  end
-  for _, one in ipairs(sockets) do one:close() end
-  return ports
-end
-
 -- --- one nginx -----------------------------------------------------------------------------------------------------
 
 ---@class spec.Nginx
@@ -120,17 +109,6 @@ end
 local Nginx = {}
 Nginx.__index = Nginx
 
-local running, subscribed = {}, false
-
-local function subscribe()
-  if subscribed then return end
-  subscribed = true
-  require "busted".subscribe({ "exit" }, function()
-    for one in pairs(running) do one:stop() end
-    return nil, true -- others hear of it, too
-  end)
-end
-
 local function program()
   local found = process.shell "PATH=$PATH:/usr/sbin:/usr/local/sbin command -v nginx"
   assert(found ~= "", "nginx is not installed: ./dev test installs it (Debian: nginx-light)")
@@ -139,7 +117,6 @@ end
 
 -- Starts what `write(ports)` has written to nginx.conf; the last port is of a server that says which worker serves it.
 local function launch(self, count, write)
-  subscribe()
   local said
   self._command = self._through .. program() .. " -p " .. quote(self.folder) .. " -c nginx.conf -e error.log"
   for _ = 1, 5 do
@@ -152,10 +129,8 @@ local function launch(self, count, write)
   assert(said:find "started$", "nginx did not start: " .. said)
   self:worker() -- answers once it is there, and its pid file with it
   self.pid = tonumber(process.read_file(self.folder .. "/nginx.pid"))
-  -- A pipe that ends with this process, however that ends, even when its whole group of processes is killed.
-  local guard = "$(command -v setsid) sh -c 'trap \"\" INT TERM HUP; cat >/dev/null; kill %d 2>/dev/null'"
-  self._guard = assert(io.popen(guard:format(self.pid), "w"))
-  running[self] = true
+  self._guard = process.guard("", ("kill %d 2>/dev/null"):format(self.pid))
+  at_end.add(self, Nginx.stop)
   return self
 end
 
@@ -410,8 +385,7 @@ end
 
 ---Stops it, and waits until it has removed its pid file, which is the last that it does.
 function Nginx:stop()
-  if not running[self] then return end
-  running[self] = nil
+  if not at_end.remove(self) then return end
   self._guard:close() -- waits for the kill
   process.shell("while [ -e " .. quote(self.folder .. "/nginx.pid") .. " ]; do sleep 0.02; done")
 end

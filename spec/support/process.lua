@@ -1,11 +1,19 @@
 -- Child processes for specs: another process of the same Lua runs a script, and what it prints is read line by line, so
 -- that a spec waits for a word instead of sleeping. It can be sent signals. All through io.popen and sh, alike on every
 -- Lua; what a spec leaves running is killed when the suite ends, and all temporary folders go.
+local at_end = require "support.at_end"
+local disk = require "dpg.disk"
+
 local M = {}
 
-local function quote(text)
+---A word for sh.
+---@param text any
+---@return string
+function M.quote(text)
   return "'" .. tostring(text):gsub("'", "'\\''") .. "'"
 end
+
+local quote = M.quote
 
 local function interpreter()
   local lowest = "lua"
@@ -25,44 +33,21 @@ M.name = M.lua:match "[^/\\]+$"
 ---The heaviest tests run in full on two of the five Luas, and shortened on the others.
 M.is_heavy = M.name == "lua5.4" or M.name == "luajit"
 
--- --- leaving nothing behind ----------------------------------------------------------------------------------------
-
-local running, folders, subscribed = {}, {}, false
-
-local function clean_up()
-  for child in pairs(running) do child:stop() end
-  for _, folder in ipairs(folders) do os.execute("rm -rf " .. quote(folder)) end
-  folders = {}
-end
-
-local function subscribe()
-  if subscribed then return end
-  subscribed = true
-  require "busted".subscribe({ "exit" }, function()
-    clean_up()
-    return nil, true -- others hear of it, too
-  end)
-end
+-- --- files ---------------------------------------------------------------------------------------------------------
 
 ---A new temporary folder (0700).
 ---@return string path
 function M.folder()
-  subscribe()
   local pipe = assert(io.popen [[mktemp -d "${TMPDIR:-/tmp}/dpg-spec.XXXXXX"]])
   local path = pipe:read "*l"
   pipe:close()
-  folders[#folders + 1] = assert(path, "no temporary folder can be made")
+  assert(path, "no temporary folder can be made")
+  at_end.add(path, function() os.execute("rm -rf " .. quote(path)) end)
   return path
 end
 
 ---@return string? bytes  nil: there is no such file
-function M.read_file(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local bytes = file:read "*a"
-  file:close()
-  return bytes
-end
+M.read_file = disk.read
 
 function M.write_file(path, bytes)
   local file = assert(io.open(path, "wb"))
@@ -76,6 +61,16 @@ function M.shell(command)
   local text = pipe:read "*a"
   pipe:close()
   return (text:gsub("\n$", ""))
+end
+
+---Has sh run `first`, and `last` once the pipe is closed, or this process has ended in whatever way, even with its
+---whole group of processes.
+---@param first string
+---@param last string
+---@return file* pipe
+function M.guard(first, last)
+  return assert(io.popen("$(command -v setsid) sh -c "
+    .. quote(first .. "\ntrap '' INT TERM HUP; cat >/dev/null; " .. last), "w"))
 end
 
 ---Blocks until a process has been stopped by a signal.
@@ -110,7 +105,6 @@ function M.script(text)
 end
 
 local function start(through, script, ...)
-  subscribe()
   local path = script:find("\n", 1, true) and M.script(script) or script
   started = started + 1
   local errors = M.folder() .. "/" .. started .. ".stderr"
@@ -119,7 +113,7 @@ local function start(through, script, ...)
   local text = command:format(quote(package.path), quote(package.cpath), table.concat(words, " "), quote(errors))
   local child = setmetatable({ _pipe = assert(io.popen(text)), _errors = errors }, Child)
   child.pid = tonumber(child._pipe:read "*l")
-  running[child] = true
+  at_end.add(child, Child.stop)
   return child
 end
 
@@ -150,7 +144,7 @@ function Child:read()
   if line and not status then return line end
   self.status = tonumber(status) or -1
   self._pipe:close()
-  running[self] = nil
+  at_end.remove(self)
   return nil
 end
 

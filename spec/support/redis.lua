@@ -1,7 +1,9 @@
 -- A real redis-server for specs: on a free port and a unix socket, in a temporary folder, with or without a password,
 -- on disk (AOF) unless told otherwise. It can be killed and started again where it was. It ends with stop(), with the
 -- suite, or when this process dies. And connections to it.
+local at_end = require "support.at_end"
 local compat = require "dpg.compat"
+local free_ports = require "support.ports"
 local new_client = require "support.redis_client"
 local process = require "support.process"
 local socket = require "socket"
@@ -50,34 +52,14 @@ end
 local Redis = {}
 Redis.__index = Redis
 
-local running, subscribed = {}, false
-
-local function subscribe()
-  if subscribed then return end
-  subscribed = true
-  require "busted".subscribe({ "exit" }, function()
-    for one in pairs(running) do one:stop() end
-    return nil, true -- others hear of it, too
-  end)
-end
-
 ---@return string? why  there can be no server here; nil: there can
 function M.is_missing()
   if process.shell "PATH=$PATH:/usr/sbin command -v redis-server" ~= "" then return nil end
   return "redis-server is not installed: ./dev test installs it"
 end
 
-local function free_port()
-  local sock = assert(socket.bind("127.0.0.1", 0))
-  local port = tonumber((select(2, sock:getsockname())))
-  sock:close()
-  return port
-end
-
--- Its first line is the server's pid; the pipe's end, however that comes, ends the server.
-local guarded = [[PATH=$PATH:/usr/sbin
-redis-server %s/redis.conf >%s/log 2>&1 </dev/null & echo $! >%s/pid
-trap '' INT TERM HUP; cat >/dev/null; kill -9 $! 2>/dev/null; wait]]
+local server = [[PATH=$PATH:/usr/sbin
+redis-server %s/redis.conf >%s/log 2>&1 </dev/null & echo $! >%s/pid]]
 
 ---Connects, as its password says; so `redis.connect` can be a store's `connect`.
 ---@return spec.RedisClient? client
@@ -112,7 +94,7 @@ end
 ---Starts it, or starts it again with the data that it has kept.
 function Redis:start()
   for _ = 1, 5 do
-    if not self.port then self.port = free_port() end
+    if not self.port then self.port = free_ports(1)[1] end
     local config = { "port " .. self.port, "bind 127.0.0.1", "unixsocket " .. self.path, "dir " .. self.folder,
       'save ""', "appendonly " .. (self.is_kept and "yes" or "no"), "appendfsync always", "daemonize no" }
     if self.password then config[#config + 1] = "requirepass " .. self.password end
@@ -120,10 +102,9 @@ function Redis:start()
     process.write_file(self.folder .. "/redis.conf", table.concat(config, "\n") .. "\n")
     os.remove(self.folder .. "/pid")
     os.remove(self.path)
-    running[self] = true
+    at_end.add(self, Redis.kill)
     local f = self.folder
-    local command = guarded:format(f, f, f):gsub("'", "'\\''")
-    self._guard = assert(io.popen("$(command -v setsid) sh -c '" .. command .. "'", "w"))
+    self._guard = process.guard(server:format(f, f, f), "kill -9 $! 2>/dev/null; wait")
     if is_ready(self) then return end
     self:kill()
     self.port = nil
@@ -138,8 +119,7 @@ end
 
 ---Kills it at once, as a crash does; start() starts it again.
 function Redis:kill()
-  if not running[self] then return end
-  running[self] = nil
+  if not at_end.remove(self) then return end
   self._guard:close() -- kills it, and waits for its end
 end
 
@@ -148,7 +128,6 @@ Redis.stop = Redis.kill
 ---@param options? { password?: string, is_kept?: boolean, [integer]: string }  lines of redis.conf; kept on disk (true)
 ---@return spec.Redis
 function M.start(options)
-  subscribe()
   options = options or {}
   local folder = process.folder()
   local self = setmetatable({

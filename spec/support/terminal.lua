@@ -7,9 +7,7 @@ local M = {}
 
 local WAIT_S = 60
 
-local function quote(text)
-  return "'" .. tostring(text):gsub("'", "'\\''") .. "'"
-end
+local quote = process.quote
 
 ---Is there a `script` that makes terminals here?
 ---@return boolean

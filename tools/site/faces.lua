@@ -6,6 +6,7 @@ local M = {}
 
 -- How a thing of a class is called in what is written: dpg.MetadataProfiles -> metadata_profiles.
 function M.variable(class)
+  if class == "dpg.LuaStore" then return "store" end
   local last = class:match "[^.]+$"
   return (last:gsub("(%l)(%u)", "%1_%2"):lower())
 end
@@ -29,7 +30,15 @@ local function functions_of_dpg(model)
       for inner, fn in pairs(value) do enter("dpg." .. name .. "." .. inner, fn) end
     end
   end
-  table.sort(found, function(a, b) return a.name < b.name end)
+  local place = {} -- what one begins with goes first
+  for i, name in ipairs { "service", "sign_in", "resume", "run", "spawn", "loop", "assert", "array" } do
+    place["dpg." .. name] = i
+  end
+  table.sort(found, function(a, b)
+    local p, q = place[a.name] or 99, place[b.name] or 99
+    if p ~= q then return p < q end
+    return a.name < b.name
+  end)
   return found
 end
 

@@ -17,8 +17,7 @@ local C_WORDS = words [[break case const continue default do else enum extern fo
   return sizeof static struct switch typedef union volatile while]]
 local C_VALUES = words [[void char short int long float double signed unsigned bool size_t int64_t int32_t uint64_t
   uint32_t uint8_t NULL true false]]
-local SH_WORDS = words [[if then else elif fi for while until do done case esac in function return exit export local set
-  unset trap exec eval]]
+local SH_WORDS = words "if then else elif fi for while until do done case esac function return exit export local trap"
 
 -- A language is a list of { pattern, class }, tried in this order at each place. The pattern is anchored, or a function
 -- of the code and the place that says where it ends; the class may be a function of the word, the code and the place.
@@ -133,10 +132,30 @@ local function put(out, text, class)
   end
 end
 
+-- Lua within nginx's configuration: content_by_lua_block { … }. Its braces are balanced, as nginx itself wants them.
+local function with_lua(code)
+  local out, at = {}, 1
+  while true do
+    local from, to = code:find("_by_lua_block%s*%b{}", at)
+    if not from then break end
+    local open = code:find("{", from, true)
+    out[#out + 1] = M.html(code:sub(at, open), "nginx")
+    out[#out + 1] = M.html(code:sub(open + 1, to - 1), "lua")
+    out[#out + 1] = "}"
+    at = to + 1
+  end
+  if at == 1 then return nil end
+  out[#out + 1] = M.html(code:sub(at), "nginx")
+  return table.concat(out)
+end
+
 ---@param code string
 ---@param language string
 ---@return string html
 function M.html(code, language)
+  local mixed = ALIASES[language] == "nginx" or language == "nginx"
+  mixed = mixed and with_lua(code)
+  if mixed then return mixed end
   local rules = LANGUAGES[language] or LANGUAGES[ALIASES[language] or "text"]
   local out, at = {}, 1
   while at <= #code do

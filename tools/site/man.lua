@@ -78,7 +78,7 @@ end
 function M.read(page, text)
   page.headings, page.words = {}, {}
   local reader, literal = setmetatable({ out = {}, page = page }, Reader), nil
-  for line in text:gmatch "[^\n]*" do
+  for line in (text .. "\n"):gmatch "([^\n]*)\n" do
     local request, rest = line:match "^%.([%a\\\"]+)%s*(.*)$"
     if literal and request ~= "fi" then
       literal[#literal + 1] = html.unescape(html.text_of(inline(line)))

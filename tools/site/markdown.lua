@@ -50,11 +50,20 @@ local function colour(body, page)
   end))
 end
 
+local function are_figures(inner)
+  local figures, cells = 0, 0
+  for cell in inner:gmatch "<td[^>]*>([^\n]*)</td>" do
+    cells = cells + 1
+    if cell:find "^[%d.,%s]+$" then figures = figures + 1 end
+  end
+  return figures * 2 > cells or inner:find('align="right"', 1, true)
+end
+
 -- Tables of figures scroll where they are too wide. Tables of prose become a list of cards there, each cell with its
 -- column's name.
 local function tables(body)
   return (body:gsub("<table>(.-)</table>", function(inner)
-    if inner:find 'align="right"' then return '<div class="scroll"><table>' .. inner .. "</table></div>" end
+    if are_figures(inner) then return '<div class="scroll"><table>' .. inner .. "</table></div>" end
     local names = {}
     for name in inner:gmatch "<th[^>]*>(.-)</th>" do names[#names + 1] = html.escape(html.text_of(name)) end
     local rows = inner:gsub("<tr>(.-)</tr>", function(row)

@@ -60,6 +60,9 @@ local function arrange(face)
     local class = face.classes[name]
     if not class or given[name] then return end
     given[name] = true
+    for _, base in ipairs(class.bases) do
+      if not home[base] then give(base) end
+    end
     for _, field in ipairs(class.fields) do
       for _, inner in ipairs(annotations.names_in(field.type)) do
         local plain = face.classes[inner] and #face.classes[inner].functions == 0

@@ -31,7 +31,7 @@ local ADVICE = {
   api_not_enabled = "an administrator of the account has to turn API access on",
   forbidden = "ask for a token with that scope; dpg whoami shows what this one may do",
   store_busy = "another dpg has the session: wait for it",
-  store_damaged = "dpg login does that",
+  store_damaged = "sign in with dpg login",
   image_not_found = "look for it with dpg search",
   upload_outcome_unknown = "look for it with dpg search; --resend sends it again",
   operation_timeout = "it goes on at DPG: look later",
@@ -45,6 +45,12 @@ local ADVICE = {
 }
 -- Where dpg doctor has more to say.
 local FOR_DOCTOR = { network = true, timeout = true, tls = true, protocol = true, storage = true }
+
+-- What the library advises in Lua's terms, where there is advice of ours.
+local THEIRS = {
+  sign_in_required = "; sign in.*$", mfa_required = ": answer err%.challenge.*$", exists = "; say overwrite.*$",
+  store_busy = ": try again.*$", upload_outcome_unknown = ": look for it.*$", store_damaged = ": sign in again$",
+}
 
 -- What the library calls by its own names, and the command by these.
 local NAMES = {
@@ -66,6 +72,7 @@ end
 ---@return string
 function M.text(err, is_doctor)
   local message = in_our_words(err.message or "something went wrong")
+  if THEIRS[err.code] then message = message:gsub(THEIRS[err.code], "") end
   if err.detail and err.detail ~= err.message then
     message = message:gsub("%.$", "") .. ": " .. in_our_words(err.detail)
   end
