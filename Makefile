@@ -144,7 +144,7 @@ $(LIBRARY)/$(SONAME): $(LIBRARY_O)
 	$(Q)$(CC) $(SO_FLAGS) -pthread $(EXTRA) $(LDFLAGS) -o $@ $^ $(CURL_LIBS)
 	$(Q)ln -sf $(SONAME) $(LIBRARY)/$(SO_LINK)
 
--include $(shell test -d $(BUILD) && find $(BUILD) -path $(BUILD)/windows -prune -o -name '*.d' -print)
+-include $(shell test -d $(BUILD) && find $(BUILD) -path $(BUILD)/windows -prune -o -name '*.d' -type f -print)
 
 MODULE  = $(BUILD)/$(LUA)/dpg/core.so
 C_PROGS = $(TESTS:%=$(BUILD)/test/%)

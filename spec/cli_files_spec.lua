@@ -145,6 +145,24 @@ describe("dpg", function()
       assert.is_true(box:count { server = "cdn", status = 206 } >= 1)
     end)
 
+    it("is not done twice at a time, and goes on where one was killed", function()
+      local id = ids("-n", "1")[1]
+      box:fault { server = "cdn", times = 1, send_rate = 60000 }
+      local screen = at_terminal { "download", id, "--size", "original" }
+      screen:expect "left"
+      local status, said, talk = pipe("download", id, "--size", "original")
+      assert.equal(1, status)
+      assert.equal("", said)
+      local pid = talk:match "^dpg: another dpg %(process (%d+)%) is doing this: wait for it\n$"
+      assert.truthy(pid, talk)
+      process.shell("kill -KILL " .. pid)
+      assert.equal(137, (screen:wait()))
+      status, said, talk = pipe("download", id, "--size", "original")
+      assert.equal(0, status, talk)
+      assert.truthy(said:find("\tsaved\t", 1, true))
+      assert.equal("", journals())
+    end)
+
     it("refuses what is no UUID or no folder", function()
       assert.equal(2, (pipe("download", "IMG_1")))
       assert.equal(2, (pipe("download", ids("-n", "1")[1], "-o", "nowhere")))

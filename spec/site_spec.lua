@@ -31,6 +31,12 @@ describe("make doc", function()
     assert.is_true(tonumber(pages) > 50 and tonumber(functions) > 100 and tonumber(links) > 1000, said)
   end)
 
+  with_reader("writes pages of UTF-8, whatever the sources hold", function()
+    for path in process.shell(("find '%s' -name '*.html' -o -name '*.js'"):format(out)):gmatch "[^\n]+" do
+      assert.truthy(rawget(_G, "utf8").len(process.read_file(path)), path)
+    end
+  end)
+
   with_reader("has every method of a session's resources in its reference", function()
     for _, name in ipairs { "images", "keywords", "sets", "metadata_profiles", "uploads", "downloads", "archives",
       "operations" } do

@@ -184,6 +184,7 @@ for _, page in ipairs(order) do
   link_code(page)
   for _, said in ipairs(page.problems) do problem(page.file, said) end
   page.description = html.text_of(page.body:match "<p>(.-)</p>" or ""):gsub("%s+", " "):sub(1, 200)
+    :gsub("[\192-\255][\128-\191]*$", "") -- what may have been cut in the middle
   index:page(page)
   finished[page.address] = layout.page(page, site)
 end

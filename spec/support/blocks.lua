@@ -65,8 +65,8 @@ local function quote(text)
   return "'" .. tostring(text):gsub("'", "'\\''") .. "'"
 end
 
--- package.path as seen from another folder.
-local function absolute(path)
+---package.path as seen from another folder.
+function M.absolute(path)
   local here = process.shell "pwd"
   return (path:gsub("[^;]+", function(one) return one:find "^[/;]" and one or here .. "/" .. one end))
 end
@@ -141,12 +141,12 @@ function M.open(page, box, given, folder)
 
   -- The commands that a page names, of this tree and on the Lua that runs the suite.
   self.bin = process.folder()
-  local here = process.shell "pwd"
+  local here, lua = process.shell "pwd", process.shell("command -v " .. quote(process.lua))
   for name, line in pairs {
     ["lua5.4"] = '"$@"', dpg = here .. '/bin/dpg "$@"',
     ["dpg-sandbox"] = here .. '/bin/dpg-sandbox "$@" --port 0 --until-eof </dev/null',
   } do
-    process.write_file(self.bin .. "/" .. name, ("#!/bin/sh\nexec %s %s\n"):format(quote(process.lua), line))
+    process.write_file(self.bin .. "/" .. name, ("#!/bin/sh\nexec %s %s\n"):format(quote(lua), line))
   end
   process.shell("chmod +x " .. quote(self.bin) .. "/*")
   return self
@@ -159,7 +159,7 @@ end
 function Page:shell(command)
   local wanted = command:match "# exit status (%d+)[^\n]*\n?$" or "0"
   local lines = { ("cd %s; LUA_PATH=%s; LUA_CPATH=%s; PATH=%s:$PATH; export LUA_PATH LUA_CPATH PATH"):format(
-    quote(self.folder), quote(absolute(package.path)), quote(absolute(package.cpath)), quote(self.bin)) }
+    quote(self.folder), quote(M.absolute(package.path)), quote(M.absolute(package.cpath)), quote(self.bin)) }
   for name, value in pairs(self.environment) do lines[#lines + 1] = ("export %s=%s"):format(name, quote(value)) end
   table.sort(lines)
   lines[#lines + 1] = ("if [ -f %s/exported ]; then . %s/exported; fi"):format(self.bin, self.bin)

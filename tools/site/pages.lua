@@ -2,12 +2,16 @@
 -- in no section stops `make doc`: somebody would never find it.
 local M = {}
 
--- { file in the tree, its name in the navigation }, or { page = … } for one that is made of the sources.
+-- { file in the tree, its name in the navigation }; the pages that are made of the sources go first under `reference`.
 M.SECTIONS = {
   {
     title = "Start",
     { "README.md", "What it is" },
+    { "doc/getting-started/scripts.md", "In a script" },
+    { "doc/getting-started/nginx.md", "In nginx" },
+    { "doc/getting-started/games.md", "In a game" },
     { "doc/cli.md", "In a terminal" },
+    { "doc/cookbook.md", "Cookbook" },
   },
   {
     title = "Where it runs",
@@ -18,8 +22,10 @@ M.SECTIONS = {
   },
   {
     title = "What it promises",
+    { "doc/errors.md", "Errors" },
     { "doc/session.md", "The life of a token" },
     { "doc/stores.md", "Stores" },
+    { "doc/security.md", "Security" },
     { "doc/performance.md", "Performance" },
   },
   {

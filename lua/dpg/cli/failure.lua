@@ -36,7 +36,6 @@ local ADVICE = {
   upload_outcome_unknown = "look for it with dpg search; --resend sends it again",
   operation_timeout = "it goes on at DPG: look later",
   exists = "--overwrite replaces it",
-  no_space = "make room on the disk",
   network = "is this machine online, and the proxy right, if there is one?",
   timeout = "try again later",
   tls = "is the date of this machine right, and is the authority known? DPG_CA_FILE names others",

@@ -11,6 +11,21 @@ local takes = require "dpg.cli.takes"
 
 local M = {}
 
+---Runs `work(…)` unless another process of this machine is at the same: cron may start what has not ended.
+---@param path string  of a note that there is one
+---@param work fun(...: any)
+function M.alone(path, work, ...)
+  local is_ours, pid = system.lock(path)
+  if not is_ours and pid then
+    failure.raise(failure.FAILED, "another dpg (process " .. pid .. ") is doing this: wait for it")
+  elseif not is_ours then
+    failure.raise(failure.FAILED, path .. " can't be written: look at the folder's modes, and for room on the disk")
+  end
+  local ok, err = pcall(work, ...)
+  os.remove(path)
+  if not ok then error(err, 0) end
+end
+
 ---Runs `move(options)`, with a bar and a line for each file. Whatever ends it, the bar goes first.
 ---@param args table
 ---@param count integer
@@ -95,14 +110,16 @@ local function upload(args)
     for _, word in ipairs(list) do words[#words + 1] = word end
   end
   local journal = session.journal(args, words)
-  local results = M.run(args, #args.files, sizes, journal, function(result)
-    return { result.image_public_uuid, result.status == "already" and "already there" or "sent", result.file }
-  end, function(options)
-    options.fields, options.resend_unknown, options.concurrency = fields, args.resend or false, args.concurrency
-    return gallery.uploads:send_many(args.files, options)
+  M.alone(journal .. ".lock", function()
+    local results = M.run(args, #args.files, sizes, journal, function(result)
+      return { result.image_public_uuid, result.status == "already" and "already there" or "sent", result.file }
+    end, function(options)
+      options.fields, options.resend_unknown, options.concurrency = fields, args.resend or false, args.concurrency
+      return gallery.uploads:send_many(args.files, options)
+    end)
+    M.conclude(results, journal)
+    out.say(#results == 1 and "1 file is there" or #results .. " files are there")
   end)
-  M.conclude(results, journal)
-  out.say(#results == 1 and "1 file is there" or #results .. " files are there")
 end
 
 -- --- download ------------------------------------------------------------------------------------------------------
@@ -115,14 +132,16 @@ local function download(args)
   local words = { "download", folder, args.version or "" }
   for _, id in ipairs(ids) do words[#words + 1] = id end
   local journal = session.journal(args, words)
-  local results = M.run(args, #ids, nil, journal, function(result)
-    return { result.file, result.status == "already" and "already there" or "saved", result.path }
-  end, function(options)
-    options.version, options.overwrite, options.concurrency = args.version, args.overwrite or false, args.concurrency
-    return gallery.downloads:save_many(ids, folder, options)
+  M.alone(journal .. ".lock", function()
+    local results = M.run(args, #ids, nil, journal, function(result)
+      return { result.file, result.status == "already" and "already there" or "saved", result.path }
+    end, function(options)
+      options.version, options.overwrite, options.concurrency = args.version, args.overwrite or false, args.concurrency
+      return gallery.downloads:save_many(ids, folder, options)
+    end)
+    M.conclude(results, journal)
+    out.say(#results == 1 and "1 file is here" or #results .. " files are here")
   end)
-  M.conclude(results, journal)
-  out.say(#results == 1 and "1 file is here" or #results .. " files are here")
 end
 
 function M.add(parser)

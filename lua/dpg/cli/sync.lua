@@ -133,11 +133,7 @@ local function carry_out(args, gallery, folder, set, plan, list)
   if problem then error(problem, 0) end
 end
 
-local function sync(args)
-  local folder = args.folder:gsub("(.)/+$", "%1")
-  if not system.is_folder(folder) then failure.usage("%s is no folder: make it first", out.plain(folder)) end
-  local gallery = session.open(args)
-  local set = images.set(gallery, args.set)
+local function go(args, gallery, folder, set)
   local odd, there, list = {}, {}, known.open(folder, set)
   local here = read_folder(folder, odd)
   for image in gallery.sets:each_image(set) do there[#there + 1] = image end
@@ -158,6 +154,15 @@ local function sync(args)
   end
   out.say(("the same on both sides, but for %d file%s left as %s"):format(#plan.left, #plan.left == 1 and "" or "s",
     #plan.left == 1 and "it is" or "they are"))
+end
+
+local function sync(args)
+  local folder = args.folder:gsub("(.)/+$", "%1")
+  if not system.is_folder(folder) then failure.usage("%s is no folder: make it first", out.plain(folder)) end
+  local gallery = session.open(args)
+  local set = images.set(gallery, args.set)
+  if args.dry_run then return go(args, gallery, folder, set) end
+  files.alone(journal(folder, set, "lock"), go, args, gallery, folder, set)
 end
 
 function M.add(parser)
