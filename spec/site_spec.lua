@@ -68,6 +68,16 @@ describe("make doc", function()
     end
   end)
 
+  with_reader("leads from an error's code to what to do", function()
+    local page = assert(process.read_file(out .. "/errors.html"))
+    local index = assert(process.read_file(out .. "/search.js"))
+    for _, code in ipairs { "store_busy", "sign_in_required", "rate_limited" } do
+      assert.truthy(page:find('<code id="' .. code .. '">', 1, true), code)
+      assert.truthy(index:find('"errors.html#' .. code .. '"', 1, true), code)
+    end
+    assert.truthy(process.read_file(out .. "/reference/dpg.html"):find("../errors.html#sign_in_required", 1, true))
+  end)
+
   with_reader("tells of links, anchors, pictures and pages that lead nowhere, each by its page", function()
     local top = process.folder()
     assert.equal("", process.shell(("for f in *; do [ $f = build ] || cp -r $f '%s'; done"):format(top)))

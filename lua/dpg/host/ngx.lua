@@ -171,8 +171,8 @@ local STOPPED = {} -- raised in a task that does not go on
 local function ended(thread, ok, ...)
   if thread.is_over then return end
   thread.is_over = true
-  if ok then return thread.task:ended(true, ...) end
-  thread.task:ended(false, (...), thread.traceback)
+  if ok then return thread.task:_ended(true, ...) end
+  thread.task:_ended(false, (...), thread.traceback)
 end
 
 -- Of a request's light threads only itself can be asked: those of others all seem dead to it.
@@ -264,7 +264,7 @@ function M.stop(_, task)
     signal.done = true
     waiter:wake(signal)
   end
-  task:ended(nil)
+  task:_ended(nil)
 end
 
 ---@return table? task
