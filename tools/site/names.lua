@@ -31,7 +31,7 @@ end
 ---@param code string  as HTML
 ---@return string html
 function Names:html(page, code)
-  local to = self:_address(html.unescape(code))
+  local to = self:_address(html.text_of(code))
   if not to then return "<code>" .. code .. "</code>" end
   return ('<a href="%s"><code>%s</code></a>'):format(html.relative(page.address, to), code)
 end

@@ -321,7 +321,11 @@ local function alias_html(book, page, name)
   page.words[#page.words + 1] = { title = name, id = name, text = alias.text, of = page.title, kind = "class" }
   local text = alias.text ~= "" and "<p>" .. prose(book, page, alias.text) .. "</p>\n" or ""
   return ('<section class="class" id="%s">\n<h2>%s</h2>\n%s'):format(name, html.escape(name), text)
-    .. ('<p class="alias"><span class="type">%s</span></p>\n</section>\n'):format(type_html(book, page, alias.type))
+    .. ('<p class="alias"><span class="type">%s</span></p>\n</section>\n'):format(
+      type_html(book, page, alias.type):gsub("&quot;([%l_]+)&quot;", function(code)
+        local to = name == "dpg.ErrorCode" and book.names.codes[code]
+        return to and ('<a href="%s">%s</a>'):format(html.relative(page.address, to), code) or nil
+      end))
 end
 
 -- ---- the book -----------------------------------------------------------------------------------------------------

@@ -213,7 +213,10 @@ end
 function M.wait(_, signal)
   if signal.done then ngx.sleep(TURN_S) end
   local thread = threads[coroutine.running()]
-  if thread and thread.is_over then error(STOPPED, 0) end
+  if thread and thread.is_over then -- it caught what it was stopped by
+    if signal.hub then signal.hub:drop(signal) end
+    error(STOPPED, 0)
+  end
   local waiter = table.remove(spare) or new_waiter()
   waiter.signal, signal.waiter = signal, waiter
   if thread then thread.waiter = waiter end
