@@ -31,6 +31,12 @@ describe("make doc", function()
     assert.is_true(tonumber(pages) > 50 and tonumber(functions) > 100 and tonumber(links) > 1000, said)
   end)
 
+  with_reader("writes pages of UTF-8, whatever the sources hold", function()
+    for path in process.shell(("find '%s' -name '*.html' -o -name '*.js'"):format(out)):gmatch "[^\n]+" do
+      assert.truthy(rawget(_G, "utf8").len(process.read_file(path)), path)
+    end
+  end)
+
   with_reader("has every method of a session's resources in its reference", function()
     for _, name in ipairs { "images", "keywords", "sets", "metadata_profiles", "uploads", "downloads", "archives",
       "operations" } do
@@ -60,6 +66,16 @@ describe("make doc", function()
     for name in process.read_file("share/man/man1/dpg.1"):gmatch '\n%.SS "(dpg[%l ]*%l)' do
       assert.truthy(page:find('id="' .. name:gsub(" ", "-") .. '"', 1, true), name)
     end
+  end)
+
+  with_reader("leads from an error's code to what to do", function()
+    local page = assert(process.read_file(out .. "/errors.html"))
+    local index = assert(process.read_file(out .. "/search.js"))
+    for _, code in ipairs { "store_busy", "sign_in_required", "rate_limited" } do
+      assert.truthy(page:find('<code id="' .. code .. '">', 1, true), code)
+      assert.truthy(index:find('"errors.html#' .. code .. '"', 1, true), code)
+    end
+    assert.truthy(process.read_file(out .. "/reference/dpg.html"):find("../errors.html#sign_in_required", 1, true))
   end)
 
   with_reader("tells of links, anchors, pictures and pages that lead nowhere, each by its page", function()

@@ -588,6 +588,57 @@ TEST("libcurl does resend what may be repeated, in the same situation")
     done();
 }
 
+static void check_target(int n, const char *target)
+{
+    const char *seen = server_request(srv, n);
+    char line[128];
+
+    REQUIRE(seen != NULL);
+    snprintf(line, sizeof line, "GET %s HTTP/1.1\r\n", target);
+    CHECK_MEM(seen, strlen(line), line, strlen(line));
+}
+
+TEST("what libcurl sends again goes where it was going, not where its handle went before")
+{
+    static const server_step first[] = {READ, SEND(OK_HI), READ, END};
+
+    serve_each((const server_step *[]){first, hi, NULL});
+    run(get(server_url(srv, "/first?page=1")));
+    check_answer(200, "hi");
+    run(get(server_url(srv, "/second?page=2")));
+    check_answer(200, "hi");
+    CHECK_INT(server_requests(srv), 3);
+    check_target(1, "/second?page=2");
+    check_target(2, "/second?page=2");
+    done();
+}
+
+TEST("one after the other, each URL is sent as it would be sent alone")
+{
+    static const char *const targets[] = {
+        "/",      "/a/../b/./c", "/x?",    "/x",        "/x?y", "/%2F%2f/%c3%A9?q=%C3%a9",
+        "/y?z=?", "//two//",     "/;a=b?", "/\xc3\xa9", "/x",   "?only=a-query"};
+    enum {
+        COUNT = sizeof targets / sizeof *targets
+    };
+    static server_step script[2 * COUNT + 1];
+
+    for (int i = 0; i < COUNT; i++) {
+        script[2 * i] = (server_step)READ;
+        script[2 * i + 1] = (server_step)SEND(OK_HI);
+    }
+    script[2 * COUNT] = (server_step)HOLD;
+    serve(script);
+    for (int i = 0; i < COUNT; i++) {
+        run(get(server_url(srv, targets[i])));
+        check_answer(200, "hi");
+        if (targets[i][0] == '?') check_target(i, "/?only=a-query");
+        else if (targets[i][1] == '\xc3') check_target(i, "/%c3%a9");
+        else check_target(i, targets[i]);
+    }
+    done();
+}
+
 TEST("a pooled connection that the server has dropped in silence hurts neither kind of request")
 {
     static const server_step drops[] = {READ, SEND(OK_HI), WAIT, RESET};

@@ -8,6 +8,7 @@
 package.path = "tools/?.lua;" .. package.path
 
 local check = require "site.check"
+local codes = require "site.codes"
 local endpoints = require "endpoints"
 local header = require "site.header"
 local html = require "site.html"
@@ -149,7 +150,7 @@ end
 
 local book = reference.read(site)
 for command in assert(site.read(man.FILE)):gmatch '\n%.SS "(dpg[%l ]*%l)' do
-  book.places[command] = man.ADDRESS .. "#" .. command:gsub(" ", "-")
+  book.names.places[command] = man.ADDRESS .. "#" .. command:gsub(" ", "-")
 end
 local index = search.new()
 local finished, files = {}, {}
@@ -168,7 +169,7 @@ local function link_code(page)
       at = stop + 1
     elseif tag == "code" then
       local code, stop = body:match("^(.-)</code>()", to + 1)
-      out[#out + 1] = book.code(page, code)
+      out[#out + 1] = body:sub(from, to) == "<code>" and book.names:html(page, code) or body:sub(from, stop - 1)
       at = stop
     else
       out[#out + 1] = body:sub(from, to)
@@ -179,11 +180,14 @@ local function link_code(page)
   page.body = table.concat(out)
 end
 
+for _, page in ipairs(order) do markdown.page(page, site) end
+book.names.codes = codes.mark(assert(texts[codes.FILE], codes.FILE), index)
+
 for _, page in ipairs(order) do
-  markdown.page(page, site)
   link_code(page)
   for _, said in ipairs(page.problems) do problem(page.file, said) end
   page.description = html.text_of(page.body:match "<p>(.-)</p>" or ""):gsub("%s+", " "):sub(1, 200)
+    :gsub("[\192-\255][\128-\191]*$", "") -- what may have been cut in the middle
   index:page(page)
   finished[page.address] = layout.page(page, site)
 end

@@ -126,12 +126,11 @@ function engine:start(spec) end
 ---@return table? err
 function engine:wait(ms) end
 
----@param quiet? boolean  nobody listens: an event comes without its fields
 ---@return "done"|"want"|"data"|"event"|"store"|nil kind  want: the call waits to be fed; data: it has something to be
 ---  read; store: one of core.host_store is asked: { ask, op, identity, owner, ttl, bytes, expected, reserve }
 ---@return integer|string|table|nil id_name_or_request
 ---@return table? fields
-function engine:next(quiet) end
+function engine:next() end
 
 ---The answer of a store that the host keeps. One that nobody waits for any more is dropped.
 ---@param ask integer
@@ -151,13 +150,18 @@ function engine:is_holding() end
 ---@return boolean  a refresh token is still on its way: answer, and come again; then close
 function engine:finish(ms) end
 
+---@class dpg.core.As  how an answer is handed out
+---@field answer? table<string, string>  these headers become fields of `info`, each under the name that it has here
+---@field headers? string[]  and of the others these become the table of headers
+---@field wanted? table  as core.decode() takes it; so with `lists`
+---@field lists? string[]
+
 ---@param id integer
----@param as? { headers?: string[], wanted?: table, lists?: string[] }  read the body of a 2xx as JSON, as core.decode
----  does; `headers`: these alone
+---@param as? dpg.core.As  read the body of a 2xx as JSON
 ---@return integer? status
----@return table headers_or_err
+---@return table? headers_or_err
 ---@return string? body  nil: it has become `value`
----@return { attempts: integer, sent: integer, retry_after?: number }? info
+---@return { attempts: integer, sent?: integer, retry_after?: number }? info
 ---@return any value
 function engine:take(id, as) end
 
@@ -206,6 +210,10 @@ function engine:thread(wake) end
 
 ---@return boolean
 function engine:is_threaded() end
+
+---Are events told from now on? An engine made without `events` tells none until then.
+---@param events boolean
+function engine:listen(events) end
 
 ---@return boolean  false in a process made by fork after the engine, and when it is closed
 function engine:is_mine() end

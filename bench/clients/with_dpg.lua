@@ -40,7 +40,7 @@ local function with_core(count, at_once, protocol, base_url, url)
     begun = begun + 1
   end
   while done < count do
-    local kind, id = engine:next(true)
+    local kind, id = engine:next()
     if kind == "done" then
       local status, _, body = engine:take(id)
       assert(status == 200 and #body > 0)

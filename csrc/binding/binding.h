@@ -59,8 +59,12 @@ void dpg_read_prepared(lua_State *L, int index, dpg_engine_box *engine, dpg_spec
 
 void dpg_read_engine_options(lua_State *L, int index, dpg_engine_options *options); /* likewise */
 
-/* Makes the metatable `name` with `methods` in an __index of its own, and pops it. */
-void dpg_make_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc, lua_CFunction tostring);
+/*
+ * Makes the metatable `name` with `methods` in an __index of its own. The first upvalue of each is the metatable, for
+ * dpg_check_self(); the others are `extra` values, which it takes off the stack.
+ */
+void dpg_make_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc, lua_CFunction tostring,
+                    int extra);
 
 /* The first argument of a method, which must be one of these; several times cheaper than luaL_checkudata(). */
 void *dpg_check_self(lua_State *L, const char *name);

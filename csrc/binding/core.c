@@ -12,9 +12,11 @@
 
 /* --- shared by the binding's files ------------------------------------------------------------------------------------ */
 
-void dpg_make_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc, lua_CFunction tostring)
+void dpg_make_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc, lua_CFunction tostring,
+                    int extra)
 {
     const luaL_Reg meta[] = {{"__gc", gc}, {"__close", gc}, {"__tostring", tostring}, {NULL, NULL}};
+    int first = lua_gettop(L) - extra + 1;
 
     if (luaL_newmetatable(L, name)) {
         lua_pushstring(L, name);
@@ -24,10 +26,11 @@ void dpg_make_class(lua_State *L, const char *name, const luaL_Reg *methods, lua
         luaL_setfuncs(L, meta, 0);
         lua_newtable(L);
         lua_pushvalue(L, -2);
-        luaL_setfuncs(L, methods, 1); /* each knows the metatable of its objects: dpg_check_self() */
+        for (int i = 0; i < extra; i++) lua_pushvalue(L, first + i);
+        luaL_setfuncs(L, methods, 1 + extra);
         lua_setfield(L, -2, "__index");
     }
-    lua_pop(L, 1);
+    lua_settop(L, first - 1);
 }
 
 void *dpg_check_self(lua_State *L, const char *name)

@@ -207,5 +207,5 @@ static const luaL_Reg methods[] = {
 
 void dpg_open_credential(lua_State *L)
 {
-    dpg_make_class(L, DPG_CREDENTIAL, methods, l_gc, l_tostring);
+    dpg_make_class(L, DPG_CREDENTIAL, methods, l_gc, l_tostring, 0);
 }

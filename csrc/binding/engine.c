@@ -1,6 +1,6 @@
 /*
  * The engine as userdata: engine:start, wait, next, take, feed, read, head, progress, cancel, abandon, answer, is_holding,
- * counts, thread, is_threaded, finish, close, is_mine, now. A call is a number that the engine owns, so there is no
+ * counts, thread, is_threaded, listen, finish, close, is_mine, now. A call is a number that the engine owns, so there is no
  * finaliser for each call. The Lua layer's own files alone use it.
  */
 #include "binding.h"
@@ -46,6 +46,56 @@ static dpg_engine_box *check_box(lua_State *L)
     return *ud;
 }
 
+/* Strings that are pushed for every call, made once: the methods' second upvalue. The third is the tape that take() uses. */
+enum {
+    N_DONE = 1,
+    N_WANT,
+    N_DATA,
+    N_EVENT,
+    N_ID,
+    N_CREDENTIAL,
+    N_ATTEMPT,
+    N_STATUS,
+    N_METHOD,
+    N_PATH,
+    N_START,
+    N_RESPONSE,
+    N_ATTEMPTS,
+    N_ANSWER,
+    N_HEADERS,
+    N_WANTED,
+    N_LISTS,
+    N_END
+};
+static const char *const texts[N_END] = {
+    [N_DONE] = "done",         [N_WANT] = "want",     [N_DATA] = "data",
+    [N_EVENT] = "event",       [N_ID] = "id",         [N_CREDENTIAL] = "credential",
+    [N_ATTEMPT] = "attempt",   [N_STATUS] = "status", [N_METHOD] = "method",
+    [N_PATH] = "path",         [N_START] = "start",   [N_RESPONSE] = "response",
+    [N_ATTEMPTS] = "attempts", [N_ANSWER] = "answer", [N_HEADERS] = "headers",
+    [N_WANTED] = "wanted",     [N_LISTS] = "lists",
+};
+#define TAPE lua_upvalueindex(3)
+
+static void push_name(lua_State *L, int name)
+{
+    lua_rawgeti(L, lua_upvalueindex(2), name);
+}
+
+static void set_named(lua_State *L, int name, int64_t n) /* t[name] = n, t on top */
+{
+    push_name(L, name);
+    dpg_lua_pushint(L, n);
+    lua_rawset(L, -3);
+}
+
+static void set_text(lua_State *L, int name, const char *text)
+{
+    push_name(L, name);
+    lua_pushstring(L, text);
+    lua_rawset(L, -3);
+}
+
 static int push_closed(lua_State *L)
 {
     dpg_error err = DPG_ERROR_INIT;
@@ -88,6 +138,15 @@ static int l_thread(lua_State *L)
     if (dpg_engine_thread(box->engine, wake, &err) != DPG_OK) return dpg_push_failure(L, &err);
     lua_pushboolean(L, 1);
     return 1;
+}
+
+/* engine:listen(events): are events told from now on? */
+static int l_listen(lua_State *L)
+{
+    dpg_engine_box *box = check_box(L);
+
+    if (box->engine) dpg_engine_listen(box->engine, lua_toboolean(L, 2) != 0);
+    return 0;
 }
 
 static int l_is_threaded(lua_State *L)
@@ -182,21 +241,29 @@ static int l_wait(lua_State *L)
     return 1;
 }
 
+static bool has_wait(const dpg_note *note)
+{
+    return note->event == DPG_EVENT_RETRY || note->event == DPG_EVENT_GATE_CLOSED;
+}
+
 static void push_event(lua_State *L, const dpg_note *note)
 {
-    lua_createtable(L, 0, 11);
-    if (note->id) dpg_set_whole(L, "id", (int64_t)note->id);
-    if (note->credential) dpg_set_whole(L, "credential", (int64_t)note->credential);
-    if (note->attempt) dpg_set_whole(L, "attempt", note->attempt);
-    if (note->http_status) dpg_set_whole(L, "status", note->http_status);
-    if (note->event == DPG_EVENT_RETRY || note->event == DPG_EVENT_GATE_CLOSED)
-        dpg_set_seconds(L, "wait", note->wait_ms);
+    int fields = (note->id != 0) + (note->credential != 0) + (note->attempt != 0) + (note->http_status != 0) +
+                 has_wait(note) + (note->event == DPG_EVENT_RESPONSE) + (note->generation != 0) + (note->code[0] != 0) +
+                 (note->message[0] != 0) + (note->method[0] != 0) + (note->path[0] != 0);
+
+    lua_createtable(L, 0, fields); /* exactly: there are two for each call */
+    if (note->id) set_named(L, N_ID, (int64_t)note->id);
+    if (note->credential) set_named(L, N_CREDENTIAL, (int64_t)note->credential);
+    if (note->attempt) set_named(L, N_ATTEMPT, note->attempt);
+    if (note->http_status) set_named(L, N_STATUS, note->http_status);
+    if (has_wait(note)) dpg_set_seconds(L, "wait", note->wait_ms);
     if (note->event == DPG_EVENT_RESPONSE) dpg_set_seconds(L, "elapsed", note->elapsed_ms);
     if (note->generation) dpg_set_whole(L, "generation", note->generation);
     if (note->code[0]) dpg_set_str(L, "code", dpg_cstr(note->code));
     if (note->message[0]) dpg_set_str(L, "message", dpg_cstr(note->message));
-    if (note->method[0]) dpg_set_str(L, "method", dpg_cstr(note->method));
-    if (note->path[0]) dpg_set_str(L, "path", dpg_cstr(note->path));
+    if (note->method[0]) set_text(L, N_METHOD, note->method);
+    if (note->path[0]) set_text(L, N_PATH, note->path);
 }
 
 /* What a store that the host keeps is asked, as a table. */
@@ -217,30 +284,27 @@ static void push_asked(lua_State *L, const dpg_store_asked *asked)
 }
 
 /*
- * engine:next(quiet) -> nil | "done", id | "want", id | "data", id | "event", name, fields (id first; nil when `quiet`:
- * nobody listens) | "store", { ask, op, identity, owner, ttl, bytes, expected, reserve }
+ * engine:next() -> nil | "done", id | "want", id | "data", id | "event", name, fields | "store", { ask, op, identity, owner,
+ * ttl, bytes, expected, reserve }
  */
 static int l_next(lua_State *L)
 {
     dpg_engine_box *box = check_box(L);
-    bool quiet = lua_toboolean(L, 2) != 0;
     dpg_note note;
 
     lua_settop(L, 1);
     if (!box->engine) return 0;
-    /* pushed before the note leaves the outbox: running out of memory here must not lose the end of a call */
-    lua_pushliteral(L, "done");
-    lua_pushliteral(L, "want");
-    lua_pushliteral(L, "data");
+    /* for DONE nothing is pushed that takes memory: running out of it here must not lose the end of a call */
     dpg_engine_next(box->engine, &note);
     switch (note.type) {
-    case DPG_NOTE_DONE: lua_settop(L, 2); break;
-    case DPG_NOTE_WANT: lua_settop(L, 3); break;
-    case DPG_NOTE_DATA: break;
+    case DPG_NOTE_DONE: push_name(L, N_DONE); break;
+    case DPG_NOTE_WANT: push_name(L, N_WANT); break;
+    case DPG_NOTE_DATA: push_name(L, N_DATA); break;
     case DPG_NOTE_EVENT:
-        lua_pushliteral(L, "event");
-        if (quiet) return 1;
-        lua_pushstring(L, dpg_event_name(note.event));
+        push_name(L, N_EVENT);
+        if (note.event == DPG_EVENT_START) push_name(L, N_START);
+        else if (note.event == DPG_EVENT_RESPONSE) push_name(L, N_RESPONSE);
+        else lua_pushstring(L, dpg_event_name(note.event));
         push_event(L, &note);
         return 3;
     case DPG_NOTE_STORE:
@@ -284,12 +348,15 @@ static void push_headers(lua_State *L, const dpg_header *headers, size_t n)
     }
 }
 
-/* … table name: pushes the value of this header, joined likewise; false: there is none, and nothing is pushed. */
-static bool push_named(lua_State *L, const dpg_header *headers, size_t n)
+/* Pushes the value of the header whose name is at `index`, joined likewise; false: there is none, and nothing is pushed. */
+static bool push_named(lua_State *L, const dpg_header *headers, size_t n, int index)
 {
     size_t len;
-    const char *name = lua_tolstring(L, -1, &len);
+    const char *name;
     bool found = false;
+
+    if (lua_type(L, index) != LUA_TSTRING) luaL_error(L, "names of headers expected");
+    name = lua_tolstring(L, index, &len);
 
     for (size_t i = 0; i < n; i++) {
         if (headers[i].name.len != len || memcmp(headers[i].name.ptr, name, len) != 0) continue;
@@ -301,57 +368,77 @@ static bool push_named(lua_State *L, const dpg_header *headers, size_t n)
     return found;
 }
 
-/* … table: those headers whose names stand in the sequence at `names`. */
-static void push_some_headers(lua_State *L, const dpg_header *headers, size_t n, int names)
+/* Pushes a table of those headers whose names stand in the sequence at this index. */
+static void push_some_headers(lua_State *L, const dpg_header *headers, size_t n, int sequence)
 {
-    int count = (int)lua_rawlen(L, names);
+    int count = (int)lua_rawlen(L, sequence);
 
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, count < 64 ? count : 64);
     for (int i = 1; i <= count; i++) {
-        lua_rawgeti(L, names, i);
-        if (lua_type(L, -1) != LUA_TSTRING) luaL_error(L, "names of headers expected");
-        if (push_named(L, headers, n)) lua_rawset(L, -3);
+        lua_rawgeti(L, sequence, i);
+        if (push_named(L, headers, n, -1)) lua_rawset(L, -3);
         else lua_pop(L, 1);
+    }
+}
+
+/* … info: adds the headers that stand in the table at `fields`, each under the name that it has there, if they aren't empty. */
+static void set_fields(lua_State *L, const dpg_header *headers, size_t n, int fields)
+{
+    for (lua_pushnil(L); lua_next(L, fields);) { /* … info, header, field */
+        if (push_named(L, headers, n, -2)) {
+            if (lua_rawlen(L, -1)) lua_rawset(L, -4);
+            else lua_pop(L, 2);
+        } else {
+            lua_pop(L, 1);
+        }
     }
 }
 
 static void set_info(lua_State *L, const dpg_completion *c)
 {
-    dpg_set_whole(L, "attempts", c->attempts);
-    dpg_set_whole(L, "sent", c->sent);
+    set_named(L, N_ATTEMPTS, c->attempts);
     if (c->retry_after_ms >= 0) dpg_set_seconds(L, "retry_after", c->retry_after_ms);
 }
 
-#define INFO_ROOM 8 /* three, and what the Lua layer says of the answer beside them */
+#define INFO_ROOM 8 /* also for what the Lua layer adds */
 
 /* The field of `as`, a stack index or nothing at all, is left on the stack, and its index returned; 0: there is none. */
-static int optional_table(lua_State *L, int as, const char *name)
+static int optional_table(lua_State *L, int as, int name)
 {
-    lua_getfield(L, as, name);
-    if (!lua_istable(L, -1) && !lua_isnil(L, -1)) luaL_error(L, "field '%s': table expected", name);
+    push_name(L, name);
+    lua_rawget(L, as);
+    if (!lua_istable(L, -1) && !lua_isnil(L, -1)) luaL_error(L, "field '%s': table expected", texts[name]);
     return lua_isnil(L, -1) ? 0 : lua_gettop(L);
 }
 
-/* Pushes a whole answer as take() says; `as` is at 3: nil, or a table. */
-static int push_answer(lua_State *L, const dpg_completion *c)
+/* Pushes an answer whole: status, headers, body, info. */
+static int push_all(lua_State *L, const dpg_completion *c)
 {
-    bool is_json = !lua_isnil(L, 3) && c->status / 100 == 2;
-    int names = 0, wanted = 0, lists = 0, body;
-
-    if (!lua_isnil(L, 3)) {
-        names = optional_table(L, 3, "headers");
-        wanted = optional_table(L, 3, "wanted");
-        lists = optional_table(L, 3, "lists");
-    }
     dpg_lua_pushint(L, c->status);
-    if (names) push_some_headers(L, c->headers, c->header_count, names);
-    else push_headers(L, c->headers, c->header_count);
+    push_headers(L, c->headers, c->header_count);
+    push_bytes(L, c->body);
+    lua_createtable(L, 0, INFO_ROOM);
+    set_info(L, c);
+    dpg_set_whole(L, "sent", c->sent);
+    return 4;
+}
+
+/* Pushes an answer as the table at `as` says: status, headers, body, info, value. */
+static int push_as(lua_State *L, const dpg_completion *c, int as)
+{
+    int fields = optional_table(L, as, N_ANSWER), some = optional_table(L, as, N_HEADERS);
+    int wanted = optional_table(L, as, N_WANTED), lists = optional_table(L, as, N_LISTS), body;
+
+    dpg_lua_pushint(L, c->status);
+    if (some) push_some_headers(L, c->headers, c->header_count, some);
+    else lua_pushnil(L);
     lua_pushnil(L);
     body = lua_gettop(L);
     lua_createtable(L, 0, INFO_ROOM);
     set_info(L, c);
-    if (is_json) {
-        int pushed = dpg_push_json_wanted(L, c->body, wanted, lists);
+    if (fields) set_fields(L, c->headers, c->header_count, fields);
+    if (c->status / 100 == 2) {
+        int pushed = dpg_push_json_wanted(L, c->body, wanted, lists, TAPE);
 
         if (pushed == 1) return 5;
         lua_pop(L, pushed);
@@ -362,10 +449,11 @@ static int push_answer(lua_State *L, const dpg_completion *c)
 }
 
 /*
- * engine:take(id [, as { headers, wanted, lists }]) -> status, headers, body, info { attempts, sent, retry_after }, value
- * | nil, err. With `as`, the body of a 2xx is read as core.decode(body, nil, as.wanted, as.lists) would, without becoming a
- * string first: then it is nil, and `value` what it says; what is no JSON still comes as a body. The headers are those of
- * the sequence as.headers, or all.
+ * engine:take(id) -> status, headers, body, info { attempts, sent, retry_after } | nil, err
+ * engine:take(id, as { answer, headers, wanted, lists }) -> status, headers, body, info { attempts, retry_after … }, value
+ * | nil, err. The body of a 2xx is read as core.decode(body, nil, as.wanted, as.lists) would, without becoming a string
+ * first: then it is nil, and `value` what it says; what is no JSON, or no 2xx, comes as a body. Of the headers those of
+ * the sequence as.headers become a table, and those of as.answer (header = field) join `info`.
  */
 static int l_take(lua_State *L)
 {
@@ -384,8 +472,9 @@ static int l_take(lua_State *L)
     if (c->error.kind != DPG_KIND_NONE) {
         dpg_push_failure(L, &c->error);
         set_info(L, c);
+        dpg_set_whole(L, "sent", c->sent);
     } else {
-        results = push_answer(L, c);
+        results = lua_isnil(L, 3) ? push_all(L, c) : push_as(L, c, 3);
     }
     dpg_engine_dispose(box->engine, c);
     return results;
@@ -601,10 +690,17 @@ static const luaL_Reg methods[] = {
     {"now", l_now},
     {"thread", l_thread},
     {"is_threaded", l_is_threaded},
+    {"listen", l_listen},
     {NULL, NULL},
 };
 
 void dpg_open_engine(lua_State *L)
 {
-    dpg_make_class(L, DPG_ENGINE, methods, l_gc, l_tostring);
+    lua_createtable(L, N_END - 1, 0);
+    for (int i = 1; i < N_END; i++) {
+        lua_pushstring(L, texts[i]);
+        lua_rawseti(L, -2, i);
+    }
+    dpg_new_tape(L);
+    dpg_make_class(L, DPG_ENGINE, methods, l_gc, l_tostring, 2);
 }

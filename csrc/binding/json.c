@@ -26,6 +26,7 @@ typedef struct tape {
     dpg_json json;
     char *scratch; /* room to unescape the longest string so far */
     size_t room;
+    bool in_use;
 } tape;
 
 /* A container whose elements are being built; its table, and for a member its name, are on the Lua stack. */
@@ -41,12 +42,7 @@ static void clear_tape(tape *t)
     dpg_free(t->scratch);
     t->scratch = NULL;
     t->room = 0;
-}
-
-static int l_tape_clear(lua_State *L)
-{
-    clear_tape(lua_touserdata(L, 1));
-    return 0;
+    t->in_use = false;
 }
 
 static tape *push_tape(lua_State *L)
@@ -56,6 +52,32 @@ static tape *push_tape(lua_State *L)
     memset(t, 0, sizeof *t);
     luaL_setmetatable(L, TAPE);
     return t;
+}
+
+/*
+ * Pushes the tape that an upvalue keeps, since making one for each text costs as much as reading a short one. It holds
+ * nothing between two texts. While one is being read, a finaliser may read another; and an error may have come in the
+ * middle: then a new one takes its place, and the old one goes with who uses it.
+ */
+static tape *use_tape(lua_State *L, int slot)
+{
+    tape *t = lua_touserdata(L, slot);
+
+    if (t->in_use) {
+        t = push_tape(L);
+        lua_pushvalue(L, -1);
+        lua_replace(L, slot);
+    } else {
+        lua_pushvalue(L, slot);
+    }
+    t->in_use = true;
+    return t;
+}
+
+static int l_tape_clear(lua_State *L)
+{
+    clear_tape(lua_touserdata(L, 1));
+    return 0;
 }
 
 COLD void push_escaped(lua_State *L, tape *t, dpg_str raw)
@@ -171,7 +193,7 @@ static void build(lua_State *L, tape *t, int null, dpg_wanted *wanted)
 }
 
 /* Pushes what dpg_push_json() says. `wanted` and `lists` are stack indices, as dpg_push_wanted() takes them, or 0. */
-static int push_json(lua_State *L, dpg_str text, int null, int wanted, int lists)
+static int push_json(lua_State *L, dpg_str text, int null, int wanted, int lists, int slot)
 {
     int base = lua_gettop(L);
     dpg_wanted *tree = NULL;
@@ -179,10 +201,11 @@ static int push_json(lua_State *L, dpg_str text, int null, int wanted, int lists
     tape *t;
 
     luaL_checkstack(L, 8, "JSON");
-    t = push_tape(L); /* … tape */
+    t = slot ? use_tape(L, slot) : push_tape(L); /* … tape */
     status = dpg_json_read(&t->json, text);
     if (status == DPG_E_NOMEM) return luaL_error(L, "not enough memory");
     if (status != DPG_OK) {
+        t->in_use = false;
         lua_pushnil(L);
         lua_pushstring(L, t->json.error);
         dpg_lua_pushint(L, (int64_t)t->json.error_at + 1);
@@ -203,12 +226,21 @@ static int push_json(lua_State *L, dpg_str text, int null, int wanted, int lists
 
 int dpg_push_json(lua_State *L, dpg_str text)
 {
-    return push_json(L, text, 0, 0, 0);
+    return push_json(L, text, 0, 0, 0, 0);
 }
 
-int dpg_push_json_wanted(lua_State *L, dpg_str text, int wanted, int lists)
+int dpg_push_json_wanted(lua_State *L, dpg_str text, int wanted, int lists, int slot)
 {
-    return push_json(L, text, 0, wanted, lists);
+    return push_json(L, text, 0, wanted, lists, slot);
+}
+
+void dpg_new_tape(lua_State *L)
+{
+    luaL_newmetatable(L, TAPE);
+    lua_pushcfunction(L, l_tape_clear);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+    push_tape(L);
 }
 
 static int l_decode(lua_State *L)
@@ -217,17 +249,14 @@ static int l_decode(lua_State *L)
 
     text.ptr = luaL_checklstring(L, 1, &text.len);
     lua_settop(L, 4);
-    return push_json(L, text, lua_isnil(L, 2) ? 0 : 2, lua_isnil(L, 3) ? 0 : 3, lua_isnil(L, 4) ? 0 : 4);
+    return push_json(L, text, lua_isnil(L, 2) ? 0 : 2, lua_isnil(L, 3) ? 0 : 3, lua_isnil(L, 4) ? 0 : 4,
+                     lua_upvalueindex(1));
 }
 
 void dpg_open_json(lua_State *L)
 {
-    luaL_newmetatable(L, TAPE);
-    lua_pushcfunction(L, l_tape_clear);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
-
-    lua_pushcfunction(L, l_decode);
+    dpg_new_tape(L);
+    lua_pushcclosure(L, l_decode, 1);
     lua_setfield(L, -2, "decode");
 
     lua_rawgetp(L, LUA_REGISTRYINDEX, &array_key);

@@ -35,8 +35,12 @@ void dpg_open_json(lua_State *L);
  */
 int dpg_push_json(lua_State *L, dpg_str text);
 
-/* The same of what is wanted alone: `wanted` and `lists` are stack indices, as dpg_push_wanted() takes them, or 0. */
-int dpg_push_json_wanted(lua_State *L, dpg_str text, int wanted, int lists);
+/*
+ * The same of what is wanted alone, and with a tape that is kept: `wanted` and `lists` are stack indices, as
+ * dpg_push_wanted() takes them, or 0; `slot` is the index of an upvalue that dpg_new_tape() was pushed for.
+ */
+int dpg_push_json_wanted(lua_State *L, dpg_str text, int wanted, int lists, int slot);
+void dpg_new_tape(lua_State *L);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

@@ -195,5 +195,5 @@ static const luaL_Reg methods[] = {
 
 void dpg_open_store(lua_State *L)
 {
-    dpg_make_class(L, DPG_STORE, methods, l_gc, l_tostring);
+    dpg_make_class(L, DPG_STORE, methods, l_gc, l_tostring, 0);
 }

@@ -89,5 +89,5 @@ static const luaL_Reg methods[] = {
 
 void dpg_open_wake(lua_State *L)
 {
-    dpg_make_class(L, DPG_WAKE, methods, l_close, l_tostring);
+    dpg_make_class(L, DPG_WAKE, methods, l_close, l_tostring, 0);
 }

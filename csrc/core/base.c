@@ -123,6 +123,14 @@ char *dpg_strndup(dpg_str s)
     return copy;
 }
 
+void dpg_str_copy(char *out, size_t size, dpg_str s)
+{
+    size_t len = s.len < size ? s.len : size - 1;
+
+    if (len) memcpy(out, s.ptr, len);
+    out[len] = '\0';
+}
+
 /* --- growing buffers ---------------------------------------------------------------------------------------------- */
 
 void dpg_buf_init(dpg_buf *b, size_t max)

@@ -63,9 +63,10 @@ static inline dpg_str dpg_str_of(const char *ptr, size_t len)
 #define DPG_LIT(literal) dpg_str_of("" literal, sizeof(literal) - 1)
 dpg_str dpg_cstr(const char *text); /* the view of a C string; of NULL: empty */
 bool dpg_str_eq(dpg_str a, dpg_str b);
-bool dpg_str_eq_nocase(dpg_str a, dpg_str b); /* ASCII only, whatever the locale */
-bool dpg_str_eq_secret(dpg_str a, dpg_str b); /* time depends on the lengths alone */
-char *dpg_strndup(dpg_str s);                 /* NUL-terminated copy, returned; NULL without memory */
+bool dpg_str_eq_nocase(dpg_str a, dpg_str b);         /* ASCII only, whatever the locale */
+bool dpg_str_eq_secret(dpg_str a, dpg_str b);         /* time depends on the lengths alone */
+char *dpg_strndup(dpg_str s);                         /* NUL-terminated copy, returned; NULL without memory */
+void dpg_str_copy(char *out, size_t size, dpg_str s); /* as much as fits, and a NUL */
 
 /* --- growing buffers ---------------------------------------------------------------------------------------------- */
 

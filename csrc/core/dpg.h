@@ -136,7 +136,7 @@ typedef struct dpg_engine_options {
     int max_connections; /* transfers at once (exchanges are not counted); 0: 16 */
     bool no_http2;       /* HTTP/1.1 only */
     double retry_budget; /* retries in store for each origin; 0: 100; below 0: none */
-    bool events;         /* put events in the outbox */
+    bool events;         /* put events in the outbox, from the beginning: dpg_engine_listen() */
 } dpg_engine_options;
 #define DPG_ENGINE_OPTIONS_INIT \
     {                           \
@@ -195,6 +195,9 @@ const char *dpg_wake_path(const dpg_wake *wake);
  */
 dpg_status dpg_engine_thread(dpg_engine *engine, dpg_wake *wake, dpg_error *err);
 bool dpg_engine_is_threaded(const dpg_engine *engine);
+
+/* Are events put in the outbox from now on? Where nobody listens, a call makes none. */
+void dpg_engine_listen(dpg_engine *engine, bool events);
 
 /* --- calls ------------------------------------------------------------------------------------------------------------ */
 
@@ -299,7 +302,7 @@ typedef enum dpg_note_type {
 } dpg_note_type;
 
 typedef enum dpg_event {
-    DPG_EVENT_START,       /* an attempt is sent; attempt */
+    DPG_EVENT_START, /* an attempt is sent; attempt. No wait ends for it, and no wake is raised: it comes with the next note */
     DPG_EVENT_RESPONSE,    /* an answer is here; http_status, attempt, elapsed_ms */
     DPG_EVENT_RETRY,       /* again after wait_ms; http_status or code say why */
     DPG_EVENT_ROTATED,     /* a refresh token was exchanged and its successor saved; generation */

@@ -59,7 +59,7 @@ dpg_status dpg_engine_new_with(const dpg_engine_options *options, const dpg_driv
     }
     e->drivers = *drivers;
     e->process = dpg_os_process();
-    e->events = options->events;
+    atomic_init(&e->listened, options->events);
     e->max_connections = options->max_connections > 0 ? options->max_connections : 16;
     e->budget = options->retry_budget > 0 ? options->retry_budget : options->retry_budget < 0 ? 0 : 100;
     dpg_list_init(&e->inbox);
@@ -259,7 +259,8 @@ bool dpg_engine_finish(dpg_engine *e, int64_t ms)
     dpg_engine_unlock(e);
     if (e->threaded && !e->played) return dpg_engine_finish_thread(e, ms);
     if (!e->closed) dpg_engine_close(e);
-    while (dpg_engine_must_finish(e) && !e->outbox_count && (before = dpg_engine_now_ms(e)) < until && still < most) {
+    while (dpg_engine_must_finish(e) && !dpg_engine_has_news(e) && (before = dpg_engine_now_ms(e)) < until &&
+           still < most) {
         dpg_engine_turn(e, until - before, NULL);
         still = dpg_engine_now_ms(e) == before ? still + 1 : 0;
     }
@@ -418,12 +419,12 @@ dpg_status dpg_engine_wait(dpg_engine *e, int64_t ms, dpg_error *err)
     do {
         take_in(e); /* first, since some may end at once: then there is nothing to wait for */
         hold = hold_left(e, now);
-        left = hold ? hold : e->outbox_count ? 0 : ms - (now - begun);
+        left = hold ? hold : dpg_engine_has_news(e) ? 0 : ms - (now - begun);
         before = now;
         status = dpg_engine_turn(e, left > 0 ? left : 0, err);
         now = dpg_engine_now_ms(e);
         still = now == before ? still + 1 : 0;
         hold = hold_left(e, now);
-    } while (status == DPG_OK && still < most && (hold || (!e->outbox_count && now - begun < ms)));
+    } while (status == DPG_OK && still < most && (hold || (!dpg_engine_has_news(e) && now - begun < ms)));
     return status;
 }

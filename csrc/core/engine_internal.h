@@ -51,6 +51,7 @@ typedef struct dpg_origin {
     char name[300];
     dpg_budget budget;
     dpg_gate gate; /* of calls without a credential */
+    bool met;      /* something was sent there, or a connection was made for what will be */
 } dpg_origin;
 
 typedef struct dpg_named_gate {
@@ -66,6 +67,7 @@ typedef struct dpg_out {
     dpg_list link;
     dpg_note_type type;    /* DONE, WANT or DATA of … */
     struct dpg_flow *flow; /* … this call; NULL: it is the head of an event */
+    bool idles;            /* nobody is woken for it: it is told with the next one */
 } dpg_out;
 
 typedef struct dpg_outgoing { /* an event or an ask, on the heap */
@@ -213,22 +215,22 @@ struct dpg_engine {
     /* Never changed. */
     dpg_drivers drivers;
     uint64_t process; /* the one that made it */
-    bool events;
     int max_connections;
     double budget;
     dpg_os_monitor *monitor;
 
     /* Shared. */
-    bool closed;       /* no new work */
-    bool hosted_end;   /* the host goes on answering what its stores are asked, until all is finished */
-    dpg_list inbox;    /* calls that were started, and not begun */
-    dpg_list commands; /* calls that are to be cancelled */
-    dpg_list waste;    /* calls that were taken, to be freed: by their `command` */
-    dpg_list answers;  /* credentials whose store was answered by the host */
-    bool unused;       /* some credential may have lost its last user */
-    dpg_list outbox;   /* dpg_out: events and ended calls */
-    size_t outbox_count;
-    dpg_ids ids; /* all calls: under way, and ended but not taken */
+    bool closed;                      /* no new work */
+    bool hosted_end;                  /* the host goes on answering what its stores are asked, until all is finished */
+    dpg_list inbox;                   /* calls that were started, and not begun */
+    dpg_list commands;                /* calls that are to be cancelled */
+    dpg_list waste;                   /* calls that were taken, to be freed: by their `command` */
+    dpg_list answers;                 /* credentials whose store was answered by the host */
+    bool unused;                      /* some credential may have lost its last user */
+    dpg_list outbox;                  /* dpg_out: events and ended calls */
+    size_t outbox_count, outbox_idle; /* all in it, and those of them that idle */
+    atomic_bool listened;             /* somebody wants events */
+    dpg_ids ids;                      /* all calls: under way, and ended but not taken */
     size_t live, untaken;
     dpg_id last_id;
     uint64_t last_credential;
@@ -286,9 +288,16 @@ int64_t dpg_engine_hold_until(const dpg_engine *e); /* asked by the owner */
 bool dpg_engine_must_finish(const dpg_engine *e);   /* likewise */
 void dpg_engine_close(dpg_engine *e);               /* cancel all, take no more */
 
+/* Is there something to be told? */
+static inline bool dpg_engine_has_news(const dpg_engine *e)
+{
+    return e->outbox_count > e->outbox_idle;
+}
+
 /* engine_outbox.c */
-void dpg_engine_say(dpg_engine *e,
-                    const dpg_note *note); /* an event; copied; dropped when nobody listens or there is no memory */
+dpg_note *dpg_engine_event(dpg_engine *e,
+                           dpg_event event);        /* to be filled in; NULL: nobody listens, or there is no memory */
+void dpg_engine_say(dpg_engine *e, dpg_note *note); /* that one */
 void dpg_engine_put_ask(dpg_engine *e, dpg_outgoing *ask);
 /* Those with "locked" are called with the monitor held. */
 void dpg_out_put_locked(dpg_engine *e, dpg_out *out, dpg_note_type type, dpg_flow *f); /* nothing if it is there */

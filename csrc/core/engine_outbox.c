@@ -14,7 +14,8 @@ static void put(dpg_engine *e, dpg_out *out)
 {
     dpg_list_push(&e->outbox, &out->link);
     e->outbox_count++;
-    e->news = true;
+    if (out->idles) e->outbox_idle++;
+    else e->news = true;
 }
 
 void dpg_out_put_locked(dpg_engine *e, dpg_out *out, dpg_note_type type, dpg_flow *f)
@@ -30,26 +31,12 @@ void dpg_out_drop_locked(dpg_engine *e, dpg_out *out)
     if (!dpg_list_linked(&out->link)) return;
     dpg_list_remove(&out->link);
     e->outbox_count--;
+    if (out->idles) e->outbox_idle--;
 }
 
-void dpg_engine_say(dpg_engine *e, const dpg_note *note)
+void dpg_engine_listen(dpg_engine *e, bool events)
 {
-    dpg_outgoing *out;
-
-    if (!e->events || (out = dpg_calloc(1, sizeof *out)) == NULL) return;
-    out->note = *note;
-    dpg_engine_lock(e);
-    put(e, &out->outgoing);
-    dpg_engine_unlock(e);
-}
-
-void dpg_engine_put_ask(dpg_engine *e, dpg_outgoing *ask)
-{
-    dpg_engine_lock(e);
-    ask->from->ask_waits = true;
-    ask->outgoing.type = DPG_NOTE_STORE;
-    put(e, &ask->outgoing);
-    dpg_engine_unlock(e);
+    atomic_store(&e->listened, events);
 }
 
 static void clear_note(dpg_note *note)
@@ -61,6 +48,37 @@ static void clear_note(dpg_note *note)
     note->attempt = note->http_status = 0;
     note->wait_ms = note->elapsed_ms = note->generation = 0;
     note->code[0] = note->message[0] = note->method[0] = note->path[0] = '\0';
+}
+
+dpg_note *dpg_engine_event(dpg_engine *e, dpg_event event)
+{
+    dpg_outgoing *out;
+
+    if (!atomic_load_explicit(&e->listened, memory_order_relaxed)) return NULL;
+    if ((out = dpg_malloc(sizeof *out)) == NULL) return NULL;
+    memset(&out->outgoing, 0, sizeof out->outgoing);
+    out->outgoing.idles = event == DPG_EVENT_START;
+    out->from = NULL;
+    clear_note(&out->note);
+    out->note.type = DPG_NOTE_EVENT;
+    out->note.event = event;
+    return &out->note;
+}
+
+void dpg_engine_say(dpg_engine *e, dpg_note *note)
+{
+    dpg_engine_lock(e);
+    put(e, &DPG_LIST_ITEM(note, dpg_outgoing, note)->outgoing);
+    dpg_engine_unlock(e);
+}
+
+void dpg_engine_put_ask(dpg_engine *e, dpg_outgoing *ask)
+{
+    dpg_engine_lock(e);
+    ask->from->ask_waits = true;
+    ask->outgoing.type = DPG_NOTE_STORE;
+    put(e, &ask->outgoing);
+    dpg_engine_unlock(e);
 }
 
 static bool next(dpg_engine *e, dpg_note *note)

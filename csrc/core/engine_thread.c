@@ -68,7 +68,7 @@ dpg_status dpg_engine_await(dpg_engine *e, int64_t ms, dpg_error *err)
     dpg_status status = DPG_OK;
 
     dpg_engine_lock(e);
-    while (!e->outbox_count && !e->closed && !e->failure.kind && left > 0) {
+    while (!dpg_engine_has_news(e) && !e->closed && !e->failure.kind && left > 0) {
         dpg_os_monitor_wait(e->monitor, left);
         left = ms - (dpg_engine_now_ms(e) - begun);
     }
@@ -229,7 +229,7 @@ dpg_status dpg_engine_thread(dpg_engine *e, dpg_wake *wake, dpg_error *err)
         before = e->wake;
         e->wake = dpg_wake_ref(wake);
     }
-    waiting = !closed && wake && e->outbox_count;
+    waiting = !closed && wake && dpg_engine_has_news(e);
     dpg_engine_unlock(e);
     dpg_wake_free(before);
     if (closed) return dpg_engine_closed(err);
@@ -254,7 +254,7 @@ bool dpg_engine_finish_thread(dpg_engine *e, int64_t ms)
 
     ask_to_close(e, ms);
     dpg_engine_lock(e);
-    while (!e->outbox_count && !e->wound_up && left > 0) {
+    while (!dpg_engine_has_news(e) && !e->wound_up && left > 0) {
         dpg_os_monitor_wait(e->monitor, left);
         left = ms - (dpg_engine_now_ms(e) - begun);
     }

@@ -16,19 +16,21 @@ static void deadline(dpg_flow *f);
 
 static void say(dpg_flow *f, dpg_event event, int64_t wait_ms, const char *code)
 {
-    dpg_note note = {
-        .type = DPG_NOTE_EVENT, .id = f->id, .event = event, .attempt = f->call.attempt, .wait_ms = wait_ms};
+    dpg_note *note = dpg_engine_event(f->engine, event);
 
-    if (!f->engine->events) return;
-    if (f->credential) note.credential = f->credential->number;
+    if (!note) return;
+    note->id = f->id;
+    note->attempt = f->call.attempt;
+    note->wait_ms = wait_ms;
+    if (f->credential) note->credential = f->credential->number;
     if (event == DPG_EVENT_RESPONSE || event == DPG_EVENT_RETRY) {
-        note.http_status = f->response.status;
-        note.elapsed_ms = dpg_engine_now_ms(f->engine) - f->sent_boot_ms;
+        note->http_status = f->response.status;
+        note->elapsed_ms = dpg_engine_now_ms(f->engine) - f->sent_boot_ms;
     }
-    snprintf(note.code, sizeof note.code, "%s", code);
-    snprintf(note.method, sizeof note.method, "%.*s", (int)f->method.len, f->method.ptr);
-    snprintf(note.path, sizeof note.path, "%.*s", (int)(f->path.len < 159 ? f->path.len : 159), f->path.ptr);
-    dpg_engine_say(f->engine, &note);
+    dpg_str_copy(note->code, sizeof note->code, dpg_cstr(code));
+    dpg_str_copy(note->method, sizeof note->method, f->method);
+    dpg_str_copy(note->path, sizeof note->path, f->path);
+    dpg_engine_say(f->engine, note);
 }
 
 /* --- the end -------------------------------------------------------------------------------------------------------------- */
@@ -338,6 +340,7 @@ static dpg_call_step send(dpg_flow *f)
     f->transferring = true;
     f->engine->transfers++;
     say(f, DPG_EVENT_START, 0, "");
+    f->origin->met |= !request.once;
     if (put_authorization(f, &request)) status = t->start(t->self, f->id, &request, &f->response.error);
     if (status == DPG_OK) {
         arm(f);
@@ -373,6 +376,17 @@ void dpg_flow_responded(dpg_flow *f, dpg_response *response)
 
 /* --- waiting ---------------------------------------------------------------------------------------------------------------------- */
 
+/* While a token is on its way to the first call to this origin, so is the connection that the call will use. */
+static void warm(dpg_flow *f)
+{
+    const dpg_transport *t = &f->engine->drivers.transport;
+    dpg_str token;
+
+    if (f->origin->met || !t->warm || f->call.policy.repeat != DPG_REPEAT_ALWAYS || bearer(f, &token)) return;
+    f->origin->met = true;
+    t->warm(t->self, f->url);
+}
+
 static void authorize(dpg_flow *f)
 {
     dpg_credential *c = f->credential;
@@ -384,6 +398,7 @@ static void authorize(dpg_flow *f)
     f->as.waiter.rejected = f->call.rejected;
     f->as.waiter.deadline_boot_ms = f->deadline_boot_ms;
     arm(f);
+    warm(f);
     c->cred.background = f->engine->threaded;
     dpg_cred_want(&c->cred, &f->as.waiter, &now);
     dpg_credential_pump(c);

@@ -5,7 +5,6 @@
 #include "engine_internal.h"
 #include "headers.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define STORE_TIMEOUT_MS 10000 /* one ask of a store that answers later, from when it was taken */
@@ -14,15 +13,15 @@
 
 static void say(dpg_credential *c, const dpg_action *action)
 {
-    dpg_note note = {.type = DPG_NOTE_EVENT,
-                     .event = action->event,
-                     .credential = c->number,
-                     .generation = action->generation,
-                     .wait_ms = action->wait_ms};
+    dpg_note *note = dpg_engine_event(c->engine, action->event);
 
-    snprintf(note.code, sizeof note.code, "%s", action->code);
-    snprintf(note.message, sizeof note.message, "%s", action->message);
-    dpg_engine_say(c->engine, &note);
+    if (!note) return;
+    note->credential = c->number;
+    note->generation = action->generation;
+    note->wait_ms = action->wait_ms;
+    dpg_str_copy(note->code, sizeof note->code, dpg_cstr(action->code));
+    dpg_str_copy(note->message, sizeof note->message, dpg_cstr(action->message));
+    dpg_engine_say(c->engine, note);
 }
 
 static void wait_for(dpg_credential *c, uint64_t ask) /* before it is asked: the host may answer at once */
@@ -138,23 +137,18 @@ static void exchange_failed(dpg_credential *c, dpg_sent sent, const dpg_error *e
 
 static void say_exchange(dpg_credential *c, dpg_event event, int status, const char *code)
 {
-    dpg_note note = {.type = DPG_NOTE_EVENT,
-                     .event = event,
-                     .credential = c->number,
-                     .http_status = status,
-                     .attempt = c->cred.tries};
-    dpg_moment now;
+    dpg_note *note = dpg_engine_event(c->engine, event);
     dpg_url url;
 
-    if (!c->engine->events) return;
-    dpg_engine_now(c->engine, &now);
-    if (event == DPG_EVENT_RESPONSE) note.elapsed_ms = now.boot_ms - c->begun_boot_ms;
-    snprintf(note.method, sizeof note.method, "POST");
-    if (dpg_url_read(dpg_buf_str(&c->exchange_url), &url))
-        snprintf(note.path, sizeof note.path, "%.*s", (int)(url.target.len < 159 ? url.target.len : 159),
-                 url.target.ptr);
-    snprintf(note.code, sizeof note.code, "%s", code);
-    dpg_engine_say(c->engine, &note);
+    if (!note) return;
+    note->credential = c->number;
+    note->http_status = status;
+    note->attempt = c->cred.tries;
+    if (event == DPG_EVENT_RESPONSE) note->elapsed_ms = dpg_engine_now_ms(c->engine) - c->begun_boot_ms;
+    dpg_str_copy(note->method, sizeof note->method, DPG_LIT("POST"));
+    if (dpg_url_read(dpg_buf_str(&c->exchange_url), &url)) dpg_str_copy(note->path, sizeof note->path, url.target);
+    dpg_str_copy(note->code, sizeof note->code, dpg_cstr(code));
+    dpg_engine_say(c->engine, note);
 }
 
 static void send_exchange(dpg_credential *c, const dpg_action *action)

@@ -43,7 +43,7 @@ typedef struct transfer_kind {
 
 /* What of a request libcurl is given as text, in one block of ours. */
 typedef struct transfer_text {
-    const char *url;
+    char *url;
     struct curl_slist *lines; /* header lines; NULL: none */
 } transfer_text;
 
@@ -56,11 +56,13 @@ typedef struct transfer {
     char says[CURL_ERROR_SIZE]; /* libcurl's own words */
     void *block;                /* a transfer_text's; wiped once it has ended */
     size_t block_used, block_size;
+    CURLU *parts; /* of the URL, where the handle is kept, and … */
+    char *site;   /* … as far as their path: the beginning of the last one; NULL: neither */
 
     /* Of one request: all from here on begins anew with each, `response` last. */
     uint64_t id;
     dpg_str url; /* borrowed */
-    bool once;
+    bool once, warm;
     int64_t leave_by;            /* on the system's boot clock; 0: whenever */
     bool left;                   /* libcurl was about to send: from here on bytes may have gone */
     bool in_head;                /* between a status line and its empty line */

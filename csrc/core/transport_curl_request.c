@@ -151,6 +151,7 @@ static int on_prereq(void *self, char *peer, char *local, int peer_port, int loc
     (void)local;
     (void)peer_port;
     (void)local_port;
+    if (t->warm) return CURL_PREREQFUNC_ABORT; /* which an HTTP/2 connection survives */
     if (t->leave_by && dpg_clock_os.boot_ms(dpg_clock_os.self) > t->leave_by) { /* the process was stopped meanwhile */
         dpg_fail(
             &t->response.error, DPG_E_SYSTEM, DPG_KIND_STORAGE, "lease_over",
@@ -372,11 +373,60 @@ dpg_status dpg_curl_set_kind(transfer *t, const dpg_request *request, dpg_error 
     return set_connection(t, err);
 }
 
+/* How much of a whole URL stands before its path. */
+static size_t site_length(const char *url)
+{
+    return (size_t)(strstr(url, "//") - url) + 2 + strcspn(strstr(url, "//") + 2, "/?");
+}
+
+/* What libcurl takes as it is, in parts as in one: it has ways of its own with the rest. */
+static bool is_simple(const char *target)
+{
+    while (*target && *target != '%' && (unsigned char)*target < 0x80) target++;
+    return !*target;
+}
+
+/* A new path and query behind what is there; false: they, or what they would follow, are not so simple. */
+static bool change_target(transfer *t, char *url)
+{
+    size_t site = site_length(url);
+    char *query;
+    bool fine;
+
+    if (!t->site || strncmp(t->site, url, site) != 0 || t->site[site] || url[site] != '/') return false;
+    if (!is_simple(url + site)) return false;
+    query = strchr(url + site, '?');
+    if (query) *query = '\0';
+    fine = curl_url_set(t->parts, CURLUPART_PATH, url + site, 0) == CURLUE_OK &&
+           curl_url_set(t->parts, CURLUPART_QUERY, query ? query + 1 : NULL, 0) == CURLUE_OK;
+    if (query) *query = '?';
+    return fine;
+}
+
+/*
+ * The URL in parts, so that libcurl need not take it apart, and print it again, for each request. False: it is to be given the
+ * text alone, and does as it always does.
+ */
+static bool make_parts(transfer *t, char *url)
+{
+    size_t site = site_length(url);
+
+    if (!t->parts && !(t->parts = curl_url())) return false;
+    if (change_target(t, url)) return true;
+    dpg_free(t->site);
+    t->site = NULL;
+    if (curl_url_set(t->parts, CURLUPART_URL, url, CURLU_PATH_AS_IS | CURLU_DISALLOW_USER) != CURLUE_OK) return false;
+    t->site = dpg_strndup(dpg_str_of(url, site)); /* without it the next one is read whole again */
+    return true;
+}
+
 /* What libcurl doesn't copy of these (body, header lines) lives as long as the transfer. */
 dpg_status dpg_curl_set_request(transfer *t, const dpg_request *request, const transfer_text *text, dpg_error *err)
 {
     t->says[0] = '\0';
+    /* the text, too: from it libcurl sends again when a connection dies */
     SET(CURLOPT_URL, text->url);
+    if (t->kind.keeps) SET(CURLOPT_CURLU, make_parts(t, text->url) ? t->parts : NULL);
     SET(CURLOPT_HTTPHEADER, text->lines);
     if (!t->kind.posts || request->part_count) return DPG_OK;
     SET(CURLOPT_POSTFIELDSIZE_LARGE, request->has_body ? (curl_off_t)request->body.len : 0);

@@ -8,6 +8,16 @@ local stream = require "dpg.stream"
 
 local M = {}
 
+-- What a call needs: the host that will wait for it, and the engine and credential that it is started with.
+local function ready(connection, on_event)
+  local host, err = hosts.prepare()
+  if not host then return nil, err end
+  local hub, credential = connection:open()
+  if not hub then return nil, credential end
+  if on_event then hub:hear() end
+  return host, hub, credential
+end
+
 -- Waits for the call `id` and takes what it came to.
 local function finish(host, hub, id, on_event, as)
   local entry = hub:expect(id, on_event)
@@ -56,14 +66,12 @@ end
 ---@return table? info
 ---@return any value  what the body says, as `as` wants it; then there is no body
 function M.http(connection, prepared, request)
-  local host, err = hosts.prepare()
-  if not host then return nil, err end
-  local hub, credential = connection:open()
-  if not hub then return nil, credential end
-  local id
-  id, err = start(hub, credential, prepared, request)
+  local on_event = prepared.on_event
+  local host, hub, credential = ready(connection, on_event)
+  if not host then return nil, hub end
+  local id, err = start(hub, credential, prepared, request)
   if not id then return nil, err end
-  return finish(host, hub, id, prepared.on_event, request.as)
+  return finish(host, hub, id, on_event, request.as)
 end
 
 ---The same, begun before anybody waits for it: stream:take(request.as) says what it came to.
@@ -73,14 +81,12 @@ end
 ---@return dpg.Stream? stream
 ---@return dpg.Error? err
 function M.begin(connection, prepared, request)
-  local host, err = hosts.prepare()
-  if not host then return nil, err end
-  local hub, credential = connection:open()
-  if not hub then return nil, credential end
-  local id
-  id, err = start(hub, credential, prepared, request)
+  local on_event = prepared.on_event
+  local host, hub, credential = ready(connection, on_event)
+  if not host then return nil, hub end
+  local id, err = start(hub, credential, prepared, request)
   if not id then return nil, err end
-  return stream.new(hub, id, { on_event = prepared.on_event })
+  return stream.new(hub, id, { on_event = on_event })
 end
 
 ---Starts a call whose bytes pass through Lua, or whose progress is followed: the caller waits for it by stream:wait().
@@ -91,13 +97,10 @@ end
 ---@return dpg.Stream? stream
 ---@return dpg.Error? err
 function M.stream(connection, spec, settings, more)
-  local host, err = hosts.prepare()
-  if not host then return nil, err end
-  local hub, credential = connection:open()
-  if not hub then return nil, credential end
+  local host, hub, credential = ready(connection, settings.on_event)
+  if not host then return nil, hub end
   if not more.host then spec.credential = credential end
-  local id
-  id, err = hub.engine:start(apply(spec, settings))
+  local id, err = hub.engine:start(apply(spec, settings))
   if not id then return nil, err end
   return stream.new(hub, id, { on_event = settings.on_event, host = more.host, ticks = more.ticks })
 end
@@ -112,13 +115,10 @@ end
 ---@return string? body
 ---@return table? info
 function M.credential(connection, what, spec, settings)
-  local host, err = hosts.prepare()
-  if not host then return nil, err end
-  local hub, credential = connection:open()
-  if not hub then return nil, credential end
-  local id
+  local host, hub, credential = ready(connection, settings.on_event)
+  if not host then return nil, hub end
   if spec then spec = apply(spec, settings) else spec = settings.deadline end
-  id, err = credential[what](credential, spec)
+  local id, err = credential[what](credential, spec)
   if not id then return nil, err end
   return finish(host, hub, id, settings.on_event)
 end
@@ -129,12 +129,9 @@ end
 ---@return boolean? ok
 ---@return dpg.Error? err
 function M.sleep(connection, seconds)
-  local host, err = hosts.prepare()
-  if not host then return nil, err end
-  local hub, failure = connection:open()
-  if not hub then return nil, failure end
-  local id
-  id, err = hub.engine:start { timer = seconds }
+  local host, hub = ready(connection)
+  if not host then return nil, hub end
+  local id, err = hub.engine:start { timer = seconds }
   if not id then return nil, errors.from_core(err) end
   local status
   status, err = finish(host, hub, id)

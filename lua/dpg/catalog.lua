@@ -363,12 +363,12 @@ end
 ---@param values string[]  for the names in the path
 ---@param fields? table  of the body
 ---@param options? table  with the fields of the query among them
----@return table? request  method, path, query, body (a table), scope, result, of
+---@return table? request  row, method, path, query, body (a table)
 ---@return dpg.Error? err
 function M.request(where, row, values, fields, options)
   local path, path_err = M.path(where, row, values)
-  local request = { method = row.method, path = path, scope = row.scope, result = row.result, of = row.of }
   local err
+  local request = { row = row, method = row.method, path = path, query = nil, body = nil, url = nil, as = nil }
   if row.query then
     request.query, err = M.check(where, row.query, options or {})
     if err then return nil, err end

@@ -132,7 +132,7 @@ function M.union(...)
   return all
 end
 
-local NONE = {} -- what stands for no options: read, never written
+M.NONE = {} -- what stands for no options: read, never written
 
 ---Checks an options table against the sets of names that are allowed here. Raises, and names what is wrong.
 ---@param where string  for the message: "dpg.service", "images:list"
@@ -141,7 +141,7 @@ local NONE = {} -- what stands for no options: read, never written
 ---@param ... table<string, function|boolean>  more of them
 ---@return table options  not to be changed
 function M.check(where, options, set, ...)
-  if options == nil then return NONE end
+  if options == nil then return M.NONE end
   if type(options) ~= "table" then errors.raise("%s: a table of options expected, got %s", where, type(options)) end
   if ... then set = M.union(set, ...) end
   for name, value in pairs(options) do
@@ -178,7 +178,6 @@ for name in pairs(M.CALL) do CALL_NAMES[#CALL_NAMES + 1] = name end
 ---@param options table  the call's
 ---@return boolean
 function M.is_plain(options)
-  if options == NONE then return true end
   for _, name in ipairs(CALL_NAMES) do
     if options[name] ~= nil then return false end
   end
@@ -238,7 +237,6 @@ function M.engine(config)
     max_connections = config.max_connections,
     http2 = config.http2,
     retry_budget = budget,
-    events = true,
   }
   local parts = {}
   for _, name in ipairs { "user_agent", "ca_file", "proxy", "max_connections", "http2", "retry_budget" } do

@@ -22,7 +22,7 @@ local GRACE_S = 5
 ---@field lost integer[]  calls of streams that were dropped and have been collected
 ---@field keeps table  its stores that are written in Lua (dpg.serve)
 ---@field listeners table<function, table<integer, boolean>>  the sessions' on_event, and whose credentials they hear of
----@field watched integer  how many waited-for calls have an on_event
+---@field is_heard? boolean  somebody listens: the engine makes events
 local Hub = {}
 Hub.__index = Hub
 Hub.__name = "dpg.Hub"
@@ -50,7 +50,7 @@ function M.get(settings)
     if not ok then return nil, errors.from_core(err) end
   end
   hub = setmetatable({
-    engine = engine, entries = {}, waiting = {}, listeners = setmetatable({}, { __mode = "k" }), watched = 0,
+    engine = engine, entries = {}, waiting = {}, listeners = setmetatable({}, { __mode = "k" }),
     streams = setmetatable({}, { __mode = "v" }), lost = {}, saving = setmetatable({}, { __mode = "v" }),
     keeps = serve.new(),
   }, Hub)
@@ -176,21 +176,22 @@ function Hub:_event(name, fields)
   end
 end
 
-local function finish(hub, entry)
+local function finish(entry)
   entry.done = true
-  if entry.on_event then hub.watched = hub.watched - 1 end
   if entry.waiter then entry.waiter:wake(entry) end
 end
 
 function Hub:_done(id)
-  local entry, stream = self.entries[id], self.streams[id]
-  if stream then return stream:_note("done", id) end
-  -- nobody waits any more: interrupted between start and wait, or a yield that 5.1 refused
-  if not entry or (entry.waiter and not entry.waiter:is_blocked_on(entry)) then
-    if entry then self:drop(entry) else self.engine:abandon(id) end
-    return
+  local entry = self.entries[id]
+  if not entry then
+    local stream = self.streams[id]
+    if stream then return stream:_note("done", id) end
+    self.engine:abandon(id) -- nobody waits: interrupted between start and wait
+  elseif entry.waiter and not entry.waiter:is_blocked_on(entry) then
+    self:drop(entry) -- or a yield that 5.1 refused
+  else
+    finish(entry)
   end
-  finish(self, entry)
 end
 
 -- The call takes bytes ("want"), or has some to be had ("data").
@@ -199,10 +200,18 @@ function Hub:_moves(kind, id)
   if stream then stream:_note(kind, id) else self:_let_go(id) end
 end
 
+---Somebody listens: to be said before what is to be heard is started.
+function Hub:hear()
+  if self.is_heard then return end
+  self.is_heard = true
+  self.engine:listen(true)
+end
+
 ---`on_event` hears of what a credential does beside calls: rotations, the store.
 ---@param on_event function
 ---@param credential userdata
 function Hub:listen(on_event, credential)
+  self:hear()
   local credentials = self.listeners[on_event] or {}
   credentials[credential:info().number] = true
   self.listeners[on_event] = credentials
@@ -222,12 +231,11 @@ function Hub:pump(host, ends_at)
   -- taken out one by one: the collector may add to them at any moment
   while #self.lost > 0 do self:_let_go(table.remove(self.lost)) end
   while true do
-    local quiet = self.watched == 0 and next(self.listeners) == nil
-    local kind, what, fields = engine:next(quiet)
+    local kind, what, fields = engine:next()
     if kind == "done" then
       self:_done(what)
     elseif kind == "event" then
-      if what then self:_event(what, fields) end
+      self:_event(what, fields)
     elseif kind == "store" then
       serve.perform(self, host, what)
     elseif kind then
@@ -248,7 +256,7 @@ function Hub:turn(ms, host)
     for _, entry in pairs(self.entries) do
       if not entry.done then
         entry.failure = copy(err)
-        finish(self, entry)
+        finish(entry)
       end
     end
     local streams = {}
@@ -258,7 +266,7 @@ function Hub:turn(ms, host)
     for _, stream in ipairs(streams) do stream:_fail(copy(err)) end
   end
   self:pump(host)
-  if host.serve then self:_hold(host) end
+  if host.serve and self.keeps.at_end then self:_hold(host) end
 end
 
 ---What was started leaves at once, though nobody waits yet: a stepped engine moves only when it is turned.
@@ -294,7 +302,6 @@ function Hub:expect(id, on_event)
   if orphan then self:drop(orphan) end
   local entry = { id = id, hub = self, who = who, done = false, on_event = on_event }
   self.waiting[who] = entry
-  if on_event then self.watched = self.watched + 1 end
   self.entries[id] = entry
   return entry
 end
@@ -326,7 +333,6 @@ function Hub:drop(entry)
   if entry.stream then return entry.stream:close() end
   self.entries[entry.id] = nil
   if self.waiting[entry.who] == entry then self.waiting[entry.who] = nil end
-  if entry.on_event and not entry.done then self.watched = self.watched - 1 end
   entry.done = true
   if self.engine:is_mine() then
     self.engine:cancel(entry.id)

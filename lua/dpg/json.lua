@@ -32,7 +32,7 @@ end
 ---@param value any
 ---@return boolean
 function M.is_object(value)
-  return type(value) == "table" and not M.is_array(value)
+  return type(value) == "table" and value[1] == nil and getmetatable(value) ~= array_mt
 end
 
 ---Reads JSON text.

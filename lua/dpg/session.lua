@@ -28,14 +28,14 @@ local wire = require "dpg.wire"
 local M = {}
 
 ---@class dpg.Session
----@field images dpg.Images
----@field keywords dpg.Keywords
----@field sets dpg.Sets
----@field metadata_profiles dpg.MetadataProfiles
----@field uploads dpg.Uploads
----@field downloads dpg.Downloads
----@field archives dpg.Archives
----@field operations dpg.Operations
+---@field images dpg.Images  read and edit images
+---@field keywords dpg.Keywords  the vocabulary
+---@field sets dpg.Sets  sets and their images
+---@field metadata_profiles dpg.MetadataProfiles  the account's master profiles
+---@field uploads dpg.Uploads  files on their way there
+---@field downloads dpg.Downloads  files on their way here
+---@field archives dpg.Archives  many images as one ZIP file
+---@field operations dpg.Operations  what writes become; batches
 ---@field prepare dpg.Prepare  the same resources, with writes that are checked and kept for a batch
 local Session = {}
 Session.__index = Session
@@ -48,7 +48,7 @@ Session.__name = "dpg.Session"
 ---@return dpg.Session
 function M.new(connection, settings, account, secrets)
   local self = setmetatable({ _connection = connection, _config = settings, _account = account,
-    _prepared = { bare = {}, with_body = {} } }, Session)
+    _with_body = {}, _without_body = {} }, Session)
   self._secrets = function() return secrets end -- in a function, where no dump of the table shows them
   self.images = images.new(self)
   self.keywords = keywords.new(self)
@@ -72,8 +72,6 @@ end
 
 local SAFE_TO_REPEAT = { GET = true, HEAD = true, PUT = true, DELETE = true }
 local READS = { GET = true, HEAD = true, OPTIONS = true }
--- How the engine hands out answers that nobody keeps as text.
-local AS_IT_IS = { headers = wire.HEADERS }
 
 local function idempotency_key(options, settings)
   local key = options.idempotency_key or settings.idempotency_key
@@ -87,9 +85,7 @@ local function idempotency_key(options, settings)
 end
 
 -- What the cache holds of a read, where the session has a cache and the caller no ETag.
-local function look_up(self, request, options)
-  local cache = self._config.cache
-  if not cache or request.method ~= "GET" or request.headers or options.if_none_match then return end
+local function look_up(self, cache, request)
   request.cache_key = cache:_key(self._connection, self._account, request.url)
   request.kept = cache:_get(request.cache_key)
   request.etag = request.kept and request.kept.headers.etag
@@ -107,40 +103,54 @@ end
 
 -- What all requests of a method have in common is put together once, unless one has settings or headers of its own.
 local function prepared(self, request, options)
-  local is_own = request.headers or request.is_auth or not config.is_plain(options)
-  local kept = self._prepared[request.body and "with_body" or "bare"]
-  local one = not is_own and kept[request.method]
-  if one then return one end
+  local method = request.method
+  local kept = request.body and self._with_body or self._without_body
+  local is_own = request.headers or request.is_auth or not (options == config.NONE or config.is_plain(options))
+  if kept[method] and not is_own then return kept[method] end
   local headers = { Accept = wire.ACCEPT }
   if request.body then headers["Content-Type"] = "application/json" end
   for name, value in pairs(request.headers or {}) do headers[name] = value end
   if request.etag then headers["If-None-Match"] = nil end -- which comes with the call
-  local can_repeat = SAFE_TO_REPEAT[request.method] or not (READS[request.method] or request.is_auth)
-  one = call.prepare({
-    method = request.method, headers = headers, account = self._account, repeats = can_repeat and "always" or "unsent",
+  local can_repeat = SAFE_TO_REPEAT[method] or not (READS[method] or request.is_auth)
+  local one = call.prepare({
+    method = method, headers = headers, account = self._account, repeats = can_repeat and "always" or "unsent",
   }, config.merge(options, self._config))
-  if not is_own then kept[request.method] = one end
+  if not is_own then kept[method] = one end
   return one
 end
 
--- Where the members are that its `wanted` counts for.
+-- How the engine hands out answers: what goes into dpg.Answer, and of the other headers those that are read. An answer
+-- that is to be kept is handed out whole.
+local AS_PAGE = { answer = wire.ANSWER_HEADERS, headers = wire.PAGE_HEADERS }
+local AS_RAW = { answer = wire.ANSWER_HEADERS, headers = wire.RAW_HEADERS }
+local AS_ANY = { answer = wire.ANSWER_HEADERS }
+
+-- Where the members are that a choice of `fields` counts for.
 local function lists_in(request)
-  return request.result ~= "object" and wire.LISTS or nil
+  return request.row.result ~= "object" and wire.LISTS or nil
 end
 
--- Adds to a request { method, path, query, body (text), headers, scope } what it takes to send it and to read its
--- answer: one table goes through all of it.
+local function chosen(as, request)
+  return { answer = as.answer, headers = as.headers, wanted = request.wanted, lists = lists_in(request) }
+end
+
+-- Adds to a request { row, method, path, query, body (text), headers } what it takes to send it and to read its answer:
+-- one table goes through all of it.
 local function complete(self, request, options)
-  request.url = self._connection.base_url .. request.path .. url.query(request.query)
-  request.etag = options.if_none_match
+  local settings, query = self._config, request.query
+  request.url = settings.base_url .. request.path .. (query and url.query(query) or "")
+  local etag = options.if_none_match
+  if etag then request.etag = etag end
   if not READS[request.method] then
     request.is_auth = wire.is_auth_path(request.path)
-    request.idempotency_key = not request.is_auth and idempotency_key(options, self._config) or nil
+    request.idempotency_key = not request.is_auth and idempotency_key(options, settings) or nil
   end
-  look_up(self, request, options)
-  if not request.cache_key then
-    request.as = request.wanted and { headers = wire.HEADERS, wanted = request.wanted, lists = lists_in(request) }
-      or AS_IT_IS
+  if settings.cache and request.method == "GET" and not (etag or request.headers) then
+    look_up(self, settings.cache, request)
+  else
+    local result = request.row.result
+    local as = result == "page" and AS_PAGE or result and AS_ANY or AS_RAW
+    request.as = request.wanted and chosen(as, request) or as
   end
   return prepared(self, request, options)
 end
@@ -148,29 +158,30 @@ end
 -- --- understanding -------------------------------------------------------------------------------------------------
 
 -- The error that an answer is, or what could not be read.
-local function refusal(self, request, status, body, head, info)
-  request.attempts, request.retry_after, request.request_id = info.attempts, info.retry_after, wire.request_id(head)
-  request.secrets = self._secrets()
+local function refusal(self, request, status, body, answer)
+  request.attempts, request.retry_after, request.request_id = answer.attempts, answer.retry_after, answer.request_id
+  request.scope, request.secrets = request.row.scope, self._secrets()
   return errors.from_response(status, body, request)
 end
 
+-- By what a row's answer is; of a raw request there is none.
 local readers = {}
 
 function readers.object(self, value, _, _, request)
   if not json.is_object(value) then return nil, "an object is expected" end
-  if request.of then self._objects:dress(request.of, value) end
+  if request.row.of then self._objects:dress(request.row.of, value) end
   return value
 end
 
 function readers.list(self, value, _, _, request)
   local list = page.list(value)
-  if list and request.of then self._objects:dress_all(request.of, list) end
+  if list and request.row.of then self._objects:dress_all(request.row.of, list) end
   return list, "a list is expected"
 end
 
 function readers.page(self, value, head, _, request)
   local read = page.read(value, head, request.query and request.query.offset)
-  if read and request.of then self._objects:dress_all(request.of, read.items) end
+  if read and request.row.of then self._objects:dress_all(request.row.of, read.items) end
   return read, "a list is expected"
 end
 
@@ -199,41 +210,49 @@ local function read_text(body, head)
   return body
 end
 
--- The value of a good answer: of its JSON, or of its body where that is none.
-local function read(self, request, value, body, head, answer)
-  local problem
-  if value == nil then
-    value, problem = json.decode(body, request.wanted, lists_in(request))
-    if value == nil and not request.result then value = read_text(body, head) end
-    if value == nil then return nil, request.result and body == "" and "it is empty" or problem end
+-- The value of a body that the engine has not read, or could not.
+local function parse(request, body, head)
+  local value, problem = json.decode(body, request.wanted, lists_in(request))
+  if value ~= nil then return value end
+  if not request.row.result then return read_text(body, head), problem end
+  return nil, body == "" and "it is empty" or problem
+end
+
+-- An answer that is to be kept, or that says that what is kept still holds.
+local function from_cache(request, status, head, body, answer)
+  answer.cached = request.kept and status == 304 or nil
+  if answer.cached then status, head, body = revived(request.kept, head) end
+  answer.etag, answer.date, answer.request_id = head.etag, head.date, wire.request_id(head)
+  return status, head, body
+end
+
+local function keep(cache, key, is_read, answer, head, body)
+  if answer.cached then return end
+  if is_read and answer.status == 200 and head.etag then
+    cache:_set(key, body, head)
+  else -- what can't be read is not kept
+    cache:_forget(key)
   end
-  if request.result then return readers[request.result](self, value, head, answer, request) end
-  return value
 end
 
 -- What came of a request, by what the call came to.
-function Session:_conclude(request, status, head, body, info, value)
+function Session:_conclude(request, status, head, body, answer, value)
   if not status then
     request.secrets = self._secrets()
     return nil, errors.from_core(head, request)
   end
-  local cache_key, is_hit = request.cache_key, request.kept and status == 304
-  if is_hit then status, head, body = revived(request.kept, head) end
-  if status < 200 or status > 299 then return nil, refusal(self, request, status, body, head, info) end
-  local answer, problem = info
-  answer.status, answer.etag, answer.request_id, answer.date = status, head.etag, wire.request_id(head), head.date
-  answer.idempotency_key, answer.cached, answer.sent = request.idempotency_key, is_hit or nil, nil
-  value, problem = read(self, request, value, body, head, answer)
-  if cache_key and not is_hit then -- what can't be read is not kept
-    if value ~= nil and status == 200 and head.etag then
-      self._config.cache:_set(cache_key, body, head)
-    else
-      self._config.cache:_forget(cache_key)
-    end
-  end
+  local cache_key = request.cache_key
+  if cache_key then status, head, body = from_cache(request, status, head, body, answer) end
+  if status < 200 or status > 299 then return nil, refusal(self, request, status, body, answer) end
+  answer.status = status
+  if request.idempotency_key then answer.idempotency_key = request.idempotency_key end
+  local reader, problem = readers[request.row.result], nil
+  if value == nil then value, problem = parse(request, body, head) end
+  if value ~= nil and reader then value, problem = reader(self, value, head, answer, request) end
+  if cache_key then keep(self._config.cache, cache_key, value ~= nil, answer, head, body) end
   if value ~= nil then return value, answer end
   request.problem = problem
-  return nil, refusal(self, request, status, body, head, info)
+  return nil, refusal(self, request, status, body, answer)
 end
 
 function Session:_exchange(request, options)
@@ -257,8 +276,12 @@ end
 -- One row of the catalog as a request: the path's names in `values`, fields of the body in `fields` (a table of the
 -- method's own where the row has `in_options`), all else in `options`. Gives the options, too.
 local function to_request(where, row, values, fields, options)
-  options = config.check(where, options, allowed_for(row))
-  config.check_call_retry(where, options)
+  if options == nil then
+    options = config.NONE
+  else
+    options = config.check(where, options, allowed_for(row))
+    config.check_call_retry(where, options)
+  end
   if row.in_options then
     for _, name in ipairs(row.in_options) do fields[name] = options[name] end
   end
@@ -311,7 +334,7 @@ end
 ---@return dpg.Me? me
 ---@return dpg.Answer|dpg.Error answer_or_err
 function Session:me(options)
-  local value, answer = self:_call("session:me", catalog.me, {}, nil, options)
+  local value, answer = self:_call("session:me", catalog.me, nil, nil, options)
   if value == nil then return nil, answer end
   local me = wire.me(value)
   if not me then
@@ -320,7 +343,7 @@ function Session:me(options)
     })
   end
   self._capabilities = {}
-  for _, scope in ipairs(me.capabilities) do self._capabilities[scope] = true end
+  for i = 1, #me.capabilities do self._capabilities[me.capabilities[i]] = true end
   return me, answer
 end
 
@@ -419,8 +442,8 @@ function Session:request(method, path, options)
       { field = "path", method = method })
   end
   return self:_exchange({
-    method = method, path = path, query = raw_query(options.query), headers = raw_headers(options.headers),
-    body = raw_body(options.body), scope = catalog.scope(method, path),
+    row = { scope = catalog.scope(method, path) }, method = method, path = path, query = raw_query(options.query),
+    headers = raw_headers(options.headers), body = raw_body(options.body),
   }, options)
 end
 

@@ -32,7 +32,6 @@ function M.new(hub, id, more)
     _ticks = more.ticks, _notes = {}, _moved = 0,
   }, Stream)
   hub.streams[id] = self
-  if self.on_event then hub.watched = hub.watched + 1 end
   self._guard = compat.on_collect(function() hub.lost[#hub.lost + 1] = id end)
   return self
 end
@@ -155,7 +154,6 @@ local function release(self)
   local hub = self.hub
   self.is_closed = true
   hub.streams[self.id] = nil
-  if self.on_event then hub.watched = hub.watched - 1 end
   local timer = self._timer
   self._timer = nil
   if timer and hub.engine:is_mine() then

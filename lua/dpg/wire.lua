@@ -22,8 +22,10 @@ M.LIST_IN_QUERY = "repeat"
 -- A: the header of an answer that names the request, for support.
 M.REQUEST_ID_HEADER = "x-request-id"
 
--- The headers that an answer in memory is read by.
-M.HEADERS = { "etag", "date", "content-type", M.REQUEST_ID_HEADER, "x-has-more", "x-next-offset" }
+-- What is read of an answer's headers: under which names it becomes part of a dpg.Answer; and what steers.
+M.ANSWER_HEADERS = { etag = "etag", date = "date", [M.REQUEST_ID_HEADER] = "request_id" }
+M.PAGE_HEADERS = { "x-has-more", "x-next-offset" }
+M.RAW_HEADERS = { "content-type" }
 
 -- A: codes that mean that the mfa_token itself is gone, not that the code was wrong.
 M.MFA_TOKEN_GONE = {

@@ -1,67 +1,12 @@
--- What the LuaLS annotations of the sources say: classes with their fields, functions with their doc comments. For the
--- specs that compare it with the running library. Reads, and knows nothing of what it reads.
+-- What the LuaLS annotations of the sources say, as the reference of `make doc` reads them
+-- (tools/site/annotations.lua), for the specs that compare it with the running library: classes with their fields by
+-- name, functions with their doc comments, and the text of their bodies.
+local path = package.path
+package.path = "tools/?.lua;" .. path
+local reader = require "site.annotations"
+package.path = path
+
 local M = {}
-
-local function lines_of(path)
-  local all = {}
-  for line in io.lines(path) do all[#all + 1] = line end
-  return all
-end
-
--- "dpg.ReadOptions? the rest": a type ends at the first blank outside of brackets and quotes.
-local function split_type(text)
-  local depth, at = 0, 1
-  while at <= #text do
-    local c = text:sub(at, at)
-    if c:find "[%(<{%[]" then depth = depth + 1
-    elseif c:find "[%)>}%]]" then depth = depth - 1
-    elseif c == " " and depth == 0 then
-      -- `fun(): a, b` and `a | b` go on behind their blanks
-      if not (text:sub(at - 1, at - 1):find "[:,|]" or text:find("^%s*|", at)) then break end
-    end
-    at = at + 1
-  end
-  return text:sub(1, at - 1), (text:sub(at):match "^%s*(.-)%s*$")
-end
-
-local function new_doc()
-  return { summary = {}, params = {}, returns = {}, fields = {} }
-end
-
--- One line of a doc comment, put into `doc`; `last` is what a line of more text belongs to.
-local function read_line(doc, text, last)
-  local tag, rest = text:match "^@([%w]+)%s*(.*)$"
-  if not tag then
-    local into = last or doc.summary
-    into[#into + 1] = text
-    return last
-  end
-  if tag == "param" then
-    local name, mark, more = rest:match "^([%w_.]+)(%??)%s+(.*)$"
-    local kind, says = split_type(more or "")
-    local param = { name = name, optional = mark == "?", type = kind, says }
-    doc.params[#doc.params + 1] = param
-    return param
-  elseif tag == "return" then
-    local kind, says = split_type(rest)
-    local one = { type = kind, says }
-    doc.returns[#doc.returns + 1] = one
-    return one
-  elseif tag == "field" then
-    local name, mark, more = rest:match "^([%w_]+)(%??)%s+(.*)$"
-    if not name then return last end
-    local kind, says = split_type(more)
-    local field = { name = name, optional = mark == "?", type = kind, says }
-    doc.fields[name] = field
-    return field
-  elseif tag == "class" then
-    local name, bases = rest:match "^([%w_.]+):?%s*(.*)$"
-    doc.class = { name = name, bases = bases }
-  elseif tag == "alias" then
-    doc.alias = { rest:match "^([%w_.]+)%s*(.*)$" }
-  end
-  return nil
-end
 
 -- The lines of the function that begins at line `at`, without its own first one.
 local function body_of(lines, at)
@@ -74,46 +19,46 @@ local function body_of(lines, at)
   return table.concat(body, "\n")
 end
 
-local function read_file(path, found)
-  local lines, doc, last, class_of = lines_of(path), nil, nil, {}
-  for i, line in ipairs(lines) do
-    local text = line:match "^%s*%-%-%-(.*)$"
-    if text then
-      doc = doc or new_doc()
-      last = read_line(doc, text, last)
-    else
-      if doc and doc.class then
-        local class = found.classes[doc.class.name] or { fields = {}, methods = {}, bases = "" }
-        found.classes[doc.class.name] = class
-        if doc.class.bases ~= "" then class.bases = doc.class.bases end
-        for name, field in pairs(doc.fields) do class.fields[name] = field end
-        local variable = line:match "^local ([%w_]+)"
-        if variable then class_of[variable] = doc.class.name end
-      elseif doc and doc.alias then
-        found.aliases[doc.alias[1]] = doc.alias[2]
-      end
-      local owner, colon, name, parameters = line:match "^function ([%w_]+)([.:])([%w_]+)%((.-)%)"
-      if owner then
-        local one = {
-          doc = doc or new_doc(), path = path, line = i, name = name, is_method = colon == ":", class = class_of[owner],
-          body = body_of(lines, i), parameters = {},
-        }
-        for parameter in parameters:gmatch "[%w_.]+" do one.parameters[#one.parameters + 1] = parameter end
-        found.functions[path .. ":" .. i] = one
-        local class = found.classes[one.class or ""]
-        if class then class.methods[name] = one end
-      end
-      doc, last = nil, nil
-    end
-  end
+-- What is said of a part stands at 1.
+local function said(parts)
+  for _, part in ipairs(parts) do part[1] = part.text end
+  return parts
+end
+
+local function read_function(made, lines)
+  local one = {
+    doc = { summary = { made.text }, params = said(made.params), returns = said(made.returns) }, path = made.path,
+    line = made.line, name = made.name, is_method = made.is_method, class = made.class,
+    body = body_of(lines, made.line), parameters = {},
+  }
+  for parameter in made.args:gmatch "[%w_.]+" do one.parameters[#one.parameters + 1] = parameter end
+  return one
 end
 
 ---Reads files; later ones add to the classes of earlier ones.
 ---@param paths string[]
 ---@return table  classes: name -> { fields, methods, bases }; functions: "path:line" -> function; aliases: name -> type
 function M.read(paths)
+  local model, texts = reader.new(), {}
+  for _, name in ipairs(paths) do
+    local lines = {}
+    for line in io.lines(name) do lines[#lines + 1] = line end
+    texts[name] = lines
+    reader.read(model, name, table.concat(lines, "\n"))
+  end
   local found = { classes = {}, functions = {}, aliases = {} }
-  for _, path in ipairs(paths) do read_file(path, found) end
+  for place, made in pairs(model.functions) do
+    if made.name then found.functions[place] = read_function(made, texts[made.path]) end
+  end
+  for name, class in pairs(model.classes) do
+    local shape = { fields = {}, methods = {}, bases = table.concat(class.bases, ", ") }
+    found.classes[name] = shape
+    for _, field in ipairs(said(class.fields)) do shape.fields[field.name] = field end
+    for _, made in ipairs(class.functions) do
+      shape.methods[made.name] = found.functions[made.path .. ":" .. made.line]
+    end
+  end
+  for name, alias in pairs(model.aliases) do found.aliases[name] = alias.type end
   return found
 end
 

@@ -2,22 +2,23 @@
 -- in no section stops `make doc`: somebody would never find it.
 local M = {}
 
--- { file in the tree, its name in the navigation }, or { page = … } for one that is made of the sources.
+-- { file in the tree, its name in the navigation }; the pages that are made of the sources go first under `reference`.
 M.SECTIONS = {
   {
     title = "Start",
     { "README.md", "What it is" },
-    { "doc/getting-started/scripts.md", "Getting started: scripts" },
-    { "doc/getting-started/nginx.md", "Getting started: nginx" },
-    { "doc/getting-started/games.md", "Getting started: games" },
-    { "doc/cookbook.md", "Cookbook" },
+    { "doc/getting-started/scripts.md", "In a script" },
+    { "doc/getting-started/nginx.md", "In nginx" },
+    { "doc/getting-started/games.md", "In a game" },
     { "doc/cli.md", "In a terminal" },
+    { "doc/cookbook.md", "Cookbook" },
   },
   {
     title = "Where it runs",
     { "doc/hosts.md", "Hosts" },
     { "doc/openresty.md", "nginx" },
     { "doc/games.md", "Games" },
+    { "doc/c.md", "From C" },
     { "doc/windows.md", "Windows" },
   },
   {

@@ -26,6 +26,13 @@ local function within(folder, files)
   return found
 end
 
+-- A fuzzer's corpus holds bytes that are no text.
+local function is_text(bytes)
+  local rest = bytes:gsub("[\194-\223][\128-\191]", ""):gsub("[\224-\239][\128-\191][\128-\191]", "")
+    :gsub("[\240-\244][\128-\191][\128-\191][\128-\191]", "")
+  return not rest:find "[%z\1-\8\11\12\14-\31\127-\255]"
+end
+
 ---@param page { path: string, is_folder: boolean, address: string }
 ---@param site { read: function, files: string[], leads_to: function }
 function M.page(page, site)
@@ -42,8 +49,10 @@ function M.page(page, site)
     parts[#parts + 1] = "</ul>\n"
   elseif PICTURES[page.path:match "%w+$"] then
     parts[#parts + 1] = ('<p><img src="%s" alt=""></p>\n'):format(html.relative(page.address, site.copied(page.path)))
+  elseif not is_text(site.read(page.path)) then
+    parts[#parts + 1] = ("<p>%d bytes, which are no text.</p>\n"):format(#site.read(page.path))
   else
-    local text = assert(site.read(page.path))
+    local text = site.read(page.path)
     local number = 0
     local lines = highlight.html(text:gsub("\n$", ""), highlight.language_of(page.path))
     lines = (lines .. "\n"):gsub("([^\n]*)\n", function(line)

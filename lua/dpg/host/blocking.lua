@@ -24,7 +24,7 @@ end
 -- A store's ask is done at once, and not among the tasks: until it is answered nothing else may run.
 function M.serve(_, task, fn, ...)
   local results = compat.pack(pcall(fn, ...))
-  task:ended(compat.unpack(results, 1, results.n))
+  task:_ended(compat.unpack(results, 1, results.n))
   local problem = results[2]
   if not results[1] and type(problem) == "string" and problem:find "interrupted!$" then error(problem, 0) end
 end
@@ -59,13 +59,15 @@ local function turn(own)
 end
 
 local function wait(signal)
+  local hub = signal.hub
+  while hub and not signal.done and tasks:unfinished() == 0 do hub:turn(SLICE_MS, M) end
   while not signal.done do
     tasks:next_round()
     for _ = 1, tasks:ready() do
       tasks:resume_one()
       if signal.done then return end
     end
-    if not turn(signal.hub) and tasks:ready() == 0 and not signal.done then
+    if not turn(hub) and tasks:ready() == 0 and not signal.done then
       error(errors.usage("deadlock", string.format("no task can go on: %d of them wait for each other",
         tasks:unfinished())), 0)
     end
