@@ -185,7 +185,7 @@ $(BUILD)/bench/alone.so: bench/alone.c $(BUILD)/flags
 	$(Q)$(COMPILE) $$(pkg-config --cflags lua5.4) -shared -o $@ $<
 INSTRUCTIONS = $(if $(shell command -v valgrind),$(BUILD)/lua5.4/dpg/core.so $(BUILD)/bench/alone.so)
 instructions: $(INSTRUCTIONS) $(if $(PROFILE),$(BUILD)/bench/native) ## instructions of a fixed script (WRITE=1 keeps them, PROFILE=me|at-once|write|page|fields: where they go)
-	@BUILD='$(BUILD)' CFLAGS='$(CFLAGS)' LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/lua5.4/?.so;;' \
+	@BUILD='$(BUILD)' CC='$(CC)' CFLAGS='$(CFLAGS)' LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/lua5.4/?.so;;' \
 	  lua5.4 bench/instructions.lua $(if $(WRITE),--write) $(if $(PROFILE),--profile $(PROFILE))
 wanted: $(WANTED)
 	@:
