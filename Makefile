@@ -185,7 +185,7 @@ $(BUILD)/bench/alone.so: bench/alone.c $(BUILD)/flags
 	$(Q)$(COMPILE) $$(pkg-config --cflags lua5.4) -shared -o $@ $<
 INSTRUCTIONS = $(if $(shell command -v valgrind),$(BUILD)/lua5.4/dpg/core.so $(BUILD)/bench/alone.so)
 instructions: $(INSTRUCTIONS) $(if $(PROFILE),$(BUILD)/bench/native) ## instructions of a fixed script (WRITE=1 keeps them, PROFILE=me|at-once|write|page|fields: where they go)
-	@BUILD='$(BUILD)' CFLAGS='$(CFLAGS)' LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/lua5.4/?.so;;' \
+	@BUILD='$(BUILD)' CC='$(CC)' CFLAGS='$(CFLAGS)' LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/lua5.4/?.so;;' \
 	  lua5.4 bench/instructions.lua $(if $(WRITE),--write) $(if $(PROFILE),--profile $(PROFILE))
 wanted: $(WANTED)
 	@:
@@ -281,6 +281,9 @@ CLIENT_LUA  = $(shell find lua/dpg -name '*.lua' ! -path 'lua/dpg/sandbox*' ! -p
 SANDBOX_LUA = $(shell find lua/dpg -name '*.lua' -path 'lua/dpg/sandbox*')
 CLI_LUA     = $(shell find lua/dpg -name '*.lua' -path 'lua/dpg/cli*')
 copy = mkdir -p "$$(dirname '$(DESTDIR)$(3)')" && install -m $(1) $(2) '$(DESTDIR)$(3)'
+# A command, run by the Lua that it is installed for.
+copy_bin = mkdir -p '$(DESTDIR)$(PREFIX)/bin' && sed '1s|.*|\#!$(if $(filter /%,$(LUA)),$(LUA),/usr/bin/env $(LUA))|' bin/$(1) \
+  >'$(DESTDIR)$(PREFIX)/bin/$(1)' && chmod 755 '$(DESTDIR)$(PREFIX)/bin/$(1)'
 copy_lua = @for f in $(1); do \
   to='$(DESTDIR)$(LUA_SHARE)'/$${f\#lua/}; mkdir -p "$${to%/*}" && install -m 644 $$f "$$to" || exit 1; done
 
@@ -291,12 +294,12 @@ install: $(MODULE) ## the client for LUA below PREFIX (/usr/local); DESTDIR=, LI
 
 install-sandbox: ## the sandbox for LUA, and bin/dpg-sandbox
 	$(call copy_lua,$(SANDBOX_LUA))
-	$(call copy,755,bin/dpg-sandbox,$(PREFIX)/bin/dpg-sandbox)
+	$(call copy_bin,dpg-sandbox)
 	$(call copy,644,debian/dpg-sandbox.1,$(PREFIX)/share/man/man1/dpg-sandbox.1)
 
 install-cli: ## the command for LUA, bin/dpg, its man page and completions (ZSH_DIR=)
 	$(call copy_lua,$(CLI_LUA))
-	$(call copy,755,bin/dpg,$(PREFIX)/bin/dpg)
+	$(call copy_bin,dpg)
 	$(call copy,644,share/man/man1/dpg.1,$(PREFIX)/share/man/man1/dpg.1)
 	$(call copy,644,share/bash-completion/completions/dpg,$(PREFIX)/share/bash-completion/completions/dpg)
 	$(call copy,644,share/zsh/site-functions/_dpg,$(ZSH_DIR)/_dpg)

@@ -135,14 +135,11 @@ local function process_tables(found, out)
   for _, one in ipairs(found.many) do
     local texts = { ("%d"):format(one.calls) }
     for _, peer in ipairs(found.peers) do
-      local run = one.runs[peer.key]
-      if run then
-        local idle = 0
-        for _, start in ipairs(found.start_up) do
-          if start.key == peer.key then idle = of(start.runs, "cpu") end
-        end
-        texts[#texts + 1] = us(math.max(0, run.cpu - idle) / math.max(1, one.calls - 1))
-        texts[#texts + 1] = ("%.1f"):format(run.kib / 1024)
+      local runs = one.runs[peer.key]
+      if runs then
+        local value, how_far = of(runs, "each")
+        texts[#texts + 1] = amount(value * 1e6, how_far, "%.0f")
+        texts[#texts + 1] = ("%.1f"):format(of(runs, "kib") / 1024)
       end
     end
     out[#out + 1] = "| " .. table.concat(texts, " | ") .. " |"

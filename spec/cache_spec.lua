@@ -158,6 +158,23 @@ describe("dpg.cache.memory", function()
     assert.truthy(tostring(cache):find("^dpg.Cache %(%d answers, %d+ bytes%)$"))
   end)
 
+  it("counts key, body and headers, and takes what just fits", function()
+    local cache = dpg.cache.memory { entries = 1 }
+    local function size_of(...)
+      cache:_set(...)
+      return tonumber((tostring(cache):match "(%d+) bytes"))
+    end
+    local size = size_of("key", "body", {})
+    assert.equal(size + 1, size_of("key!", "body", {}))
+    assert.equal(size + 4, size_of("key", "bodybody", {}))
+    assert.equal(size + 5, size_of("key", "body", { ab = "cde" }))
+    for _, case in ipairs { { size, true }, { size - 1, false } } do
+      local tight = dpg.cache.memory { bytes = case[1] }
+      tight:_set("key", "body", {})
+      assert.equal(case[2], tight:_get "key" ~= nil)
+    end
+  end)
+
   it("counts an answer once that is kept anew", function()
     local cache = dpg.cache.memory { entries = 2 }
     for _ = 1, 5 do cache:_set("a", "x", {}) end

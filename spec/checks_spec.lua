@@ -259,3 +259,63 @@ describe("dpg.checks.is_utf8", function()
     end)
   end
 end)
+
+describe("dpg.checks", function()
+  local moments = {
+    "2030-01-01T00:00Z", "2030-12-31T23:59:59z", "2030-01-31t18:00:60Z", "2030-01-31 18:00:00Z",
+    "2030-01-31T18:00:00.25Z", "2030-01-31T18:00:00+00:00", "2030-01-31T18:00:00-2359", "2030-01-31T18:00:00+23:59",
+  }
+  local no_moments = {
+    "2030-01-31T18:00:00", "2030-00-01T00:00Z", "2030-13-01T00:00Z", "2030-01-00T00:00Z", "2030-01-32T00:00Z",
+    "2030-01-31T24:00Z", "2030-01-31T23:60Z", "2030-01-31T23:59:61Z", "2030-01-31T23:59:5Z", "2030-01-31T23:59:59.Z",
+    "2030-01-31T23:59.5Z", "2030-01-31T18:00:00+24:00", "2030-01-31T18:00:00+01:60", "2030-01-31T18:00:00+1:00",
+    "2030-01-31T18:00:00X", "30-01-31T18:00Z", "", "tomorrow",
+  }
+
+  it("takes a moment in ISO 8601 with a zone, to the ends of each part", function()
+    for _, text in ipairs(moments) do assert.equal(text, checks.moment.read(text), text) end
+    for _, text in ipairs(no_moments) do
+      local value, problem = checks.moment.read(text)
+      assert.same({ nil, "value" }, { value, problem }, text)
+    end
+    assert.equal("type", select(2, checks.moment.read(true)))
+  end)
+
+  it("takes Unix seconds of any year that has four digits, and no milliseconds", function()
+    for _, check in ipairs { checks.moment, checks.date } do
+      assert.equal("1970-01-01T00:00:00Z", check.read(0))
+      assert.equal("2033-05-18T03:33:20Z", check.read(2e9))
+      assert.equal("1969-12-31T23:59:59Z", check.read(-1))
+      for _, seconds in ipairs { -6e10, 3e11, 0 / 0, math.huge } do
+        assert.same({ nil, "value", "must be Unix seconds" }, { check.read(seconds) })
+      end
+    end
+  end)
+
+  it("says of a date, a text or a flag of another type what it wants", function()
+    assert.same({ nil, "type", "a date as text or in Unix seconds" }, { checks.date.read {} })
+    assert.same({ nil, "value", "must be text in UTF-8", "other bytes" }, { checks.date.read "\255" })
+    assert.same({ nil, "type", "a string or an array of strings" }, { checks.texts.read(7) })
+    assert.same({ nil, "type", "a string or an array of strings" }, { checks.texts.read { "a", 7 } })
+    assert.same({ nil, "value", "must be text in UTF-8", "other bytes" }, { checks.texts.read { "a", "\255" } })
+    assert.same({ nil, "type", "a boolean (true or false)" }, { checks.flag.read "true" })
+    assert.is_false(checks.flag.read(false))
+  end)
+
+  it("shows what was given, short and on one line", function()
+    assert.equal('"' .. ("x"):rep(60) .. '"', checks.shown(("x"):rep(60)))
+    assert.equal('"' .. ("x"):rep(57) .. '…"', checks.shown(("x"):rep(61)))
+    assert.equal('"' .. ("é"):rep(28) .. '…"', checks.shown(("é"):rep(31)))
+    assert.equal('"a?b"', checks.shown "a\255b")
+    assert.equal('"a b"', checks.shown "a\nb")
+    assert.equal("null", checks.shown(require("dpg.json").null))
+    assert.equal("a table", checks.shown {})
+    assert.equal("0.5", checks.shown(0.5))
+  end)
+
+  it("says of a whole number how far it may go, where that is not endless", function()
+    assert.equal("whole, from 0 to 5", checks.whole(0, 5).says)
+    assert.equal("whole, from 1", checks.whole(1, 1e9).says)
+    assert.equal("whole, from 1 to 999999999", checks.whole(1, 1e9 - 1).says)
+  end)
+end)

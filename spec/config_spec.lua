@@ -184,3 +184,84 @@ describe("dpg.config.engine", function()
     assert.equal(0, config.engine { retry = { budget = 0 } }.retry_budget)
   end)
 end)
+
+-- What each option takes, to the ends of its range.
+describe("options, value by value:", function()
+  local bad_number = { -1, 0, 0 / 0, "3", {}, true }
+  local cases = { -- name, what it takes, what it does not (all that is no false and no nil)
+    { "timeout", { 0.001, 30, math.huge, false }, bad_number },
+    { "deadline", { 0.001, 120, math.huge, false }, bad_number },
+    { "max_response_bytes", { 1, 2 ^ 31 }, { -1, 0, 1.5, 0 / 0, "1", false } },
+    { "max_connections", { 1, 1000 }, { 0, 0.5, "16", false } },
+    { "retry", { false, {}, { attempts = 1 }, { base = 0.001, cap = 60, budget = 0 }, { budget = false } },
+      { true, 3, "no" } },
+    { "proxy", { false, "http://127.0.0.1:1" }, { true, 3, "", {} } },
+    { "http2", { true, false }, { 1, "true" } },
+    { "prefetch", { true, false }, { 1, "true" } },
+    { "user_agent", { "me/1 (a b)" }, { "", " me", "a\nb", "\127", 3, false } },
+    { "ca_file", { "/none.pem" }, { "", 3, false } },
+    { "on_event", { print }, { "print", {}, false } },
+    { "cache", { dpg.cache.memory() }, { {}, true, false } },
+    { "idempotency_key", { function() return "k" end }, { "k", 3, false } },
+  }
+  for _, case in ipairs(cases) do
+    local name = case[1]
+    it(name, function()
+      for _, value in ipairs(case[2]) do
+        local fine, problem = pcall(config.check, "here", { [name] = value }, config.SESSION)
+        assert.is_true(fine, name .. " = " .. tostring(value) .. ": " .. tostring(problem))
+      end
+      for _, value in ipairs(case[3]) do
+        local problem = raised(config.check, "here", { [name] = value }, config.SESSION)
+        assert.truthy(problem:find("here: option '" .. name .. "': .+ expected, got "), problem)
+      end
+    end)
+  end
+
+  local parts = {
+    { "attempts", { 1, 6 }, { 0, 1.5, "6", false } },
+    { "base", { 0.001, 60 }, { 0, -1, math.huge, 0 / 0, "1", false } },
+    { "cap", { 0.001, 60 }, { 0, -1, math.huge, 0 / 0, "1", false } },
+    { "budget", { 0, 100, false }, { -1, 0 / 0, "100", true } },
+  }
+  for _, case in ipairs(parts) do
+    local name = case[1]
+    it("retry." .. name, function()
+      for _, value in ipairs(case[2]) do
+        config.check("here", { retry = { [name] = value } }, config.SESSION)
+      end
+      for _, value in ipairs(case[3]) do
+        local problem = raised(config.check, "here", { retry = { [name] = value } }, config.SESSION)
+        assert.truthy(problem:find("here: option 'retry." .. name .. "': .+ expected, got "), problem)
+      end
+    end)
+  end
+
+  it("says what was given: of a number itself, of other things their type", function()
+    local function told(options) return (raised(config.check, "here", options, config.SESSION):match "got (.*)$") end
+    assert.equal("-1", told { timeout = -1 })
+    assert.equal("string", told { timeout = "3" })
+    assert.equal("1.5", told { max_connections = 1.5 })
+    assert.equal("-0.5", told { retry = { base = -0.5 } })
+    assert.equal("table", told { retry = { base = {} } })
+    assert.equal("-2", told { retry = { budget = -2 } })
+    assert.equal("'tries'", told { retry = { tries = 3 } })
+    assert.equal("an empty one", told { ca_file = "" })
+  end)
+
+  it("of a call that writes: a key, printable, or a function that makes it", function()
+    for _, value in ipairs { "k", "a b", print } do config.check("here", { idempotency_key = value }, config.WRITE) end
+    for _, value in ipairs { "", " k", "a\r\nb", 7, {} } do
+      raised(config.check, "here", { idempotency_key = value }, config.WRITE)
+    end
+  end)
+
+  it("of a call that reads: an ETag as the server sent it", function()
+    for _, value in ipairs { '"a"', 'W/"\195\188"', "bare" } do
+      config.check("here", { if_none_match = value }, config.READ)
+    end
+    for _, value in ipairs { "", ' "a"', '"a"\r\n', "\127", 7, {} } do
+      raised(config.check, "here", { if_none_match = value }, config.READ)
+    end
+  end)
+end)

@@ -77,6 +77,8 @@ known["doc/games.md"] = function(box, folder)
   }
 end
 
+known["doc/c.md"] = function(box) return { environment = { JANES_PASSWORD = box.people.jane.password } } end
+
 known["doc/errors.md"] = function(box) return { names = { gallery = client.service(box) } } end
 
 known["doc/stores.md"] = function(_, folder)
@@ -98,6 +100,9 @@ known["doc/stores.md"] = function(_, folder)
     close = function() if server then server:stop() end end,
   }
 end
+
+-- A small library is quick; what this page prints is of the one that a reader starts.
+local IMAGES = { ["doc/getting-started/scripts.md"] = 120 }
 
 -- Pages whose blocks have a spec of their own, each in a sandbox and a folder for itself.
 local APART = { ["doc/cookbook.md"] = true }
@@ -132,7 +137,7 @@ describe("every code block", function()
 
     if here > 0 and not APART[page] then
       it(("of %s that can be run here does what it says (%d)"):format(page, here), function()
-        local box = boxes.start()
+        local box = boxes.start { images = IMAGES[page] or 40 }
         local given = {}
         finally(function()
           box:stop()

@@ -17,6 +17,12 @@ describe("dpg.errors.from_response", function()
     { "names a status nobody has heard of", 499, nil, "api", "http_499" },
     { "follows no redirect", 302, "", "protocol", "redirect" },
     { "calls a 304 not_modified", 304, "", "api", "not_modified" },
+    { "takes what is neither good nor a refusal for no answer of DPG's", 299, "{}", "protocol", "unreadable" },
+    { "follows no redirect, whatever its number", 300, "", "protocol", "redirect" },
+    { "knows the last of the redirects", 399, "", "protocol", "redirect" },
+    { "knows the first of the refusals", 400, "", "api", "bad_request" },
+    { "knows the last of the refusals", 599, "", "api", "http_599" },
+    { "knows no refusal beyond them", 600, "", "protocol", "http_600" },
     { "survives an error that is a number", 400, '{"error":7}', "api", "bad_request" },
     { "survives a body that is an array", 400, '[1,2]', "api", "bad_request" },
     { "survives nulls in the error", 404, '{"error":{"code":null,"message":null}}', "api", "not_found" },
@@ -54,6 +60,34 @@ describe("dpg.errors.from_response", function()
       assert.is_nil(tostring(value):find("tok-1.2%3", 1, true))
     end
     assert.is_nil(tostring(err):find("tok-1.2%3", 1, true))
+  end)
+end)
+
+describe("dpg.errors", function()
+  it("leaves so short a secret in that a text would be riddled without it", function()
+    local body = '{"error":{"code":"c","message":"the code is abcd, not abc"}}'
+    local err = errors.from_response(400, body, { secrets = { "abcd", "not" } })
+    assert.equal("the code is [secret], not abc", err.message)
+  end)
+
+  it("raises a text as it is, and at the line of who called", function()
+    local _, told = pcall(function() errors.raise "it is 100%s sure" end)
+    assert.truthy(told:find("^spec/errors_spec.lua:%d+: dpg: it is 100%%s sure$"), told)
+    told = select(2, pcall(function() errors.raise("%s: %d", "dpg.run", 3) end))
+    assert.truthy(told:find ": dpg.run: 3$", told)
+  end)
+
+  it("tells a host of an error object that it raises, and of nothing else", function()
+    local heard, before = {}, errors.on_throw
+    errors.on_throw = function(err) heard[#heard + 1] = err end
+    local err = errors.usage("c", "m")
+    local _, raised = pcall(errors.throw, err)
+    assert.equal(err, raised)
+    pcall(errors.throw, "a text")
+    errors.on_throw = nil
+    assert.equal(err, select(2, pcall(errors.throw, err)))
+    errors.on_throw = before
+    assert.same({ err }, heard)
   end)
 end)
 

@@ -203,7 +203,13 @@ describe("the option `fields`", function()
 
   it("raises at what is no list of names, and where it means nothing", function()
     local many = {}
-    for i = 1, 201 do many[i] = "n" .. i end
+    for i = 1, 200 do many[i] = "n" .. i end
+    assert.is_table(gallery.images:list { limit = 1, fields = many })
+    many[201] = "n201"
+    local _, told = pcall(gallery.images.list, gallery.images, { fields = { "a..b" } })
+    assert.truthy(told:find('got "a..b"', 1, true), told)
+    told = select(2, pcall(gallery.images.list, gallery.images, { fields = { 1 } }))
+    assert.truthy(told:find("got table", 1, true), told)
     for _, wrong in ipairs {
       "title", {}, { 1 }, { "" }, { "a." }, { ".a" }, { "a..b" }, { "a.b.c.d.e.f.g.h" }, { title = true }, many,
       { "a", n = 1 },

@@ -44,6 +44,8 @@ describe("dpg.filename.safe", function()
     { "con", "_con" }, { "CON.jpg", "_CON.jpg" }, { "Nul.tar.gz", "_Nul.tar.gz" }, { "aux .txt", "_aux.txt" },
     { "COM1", "_COM1" }, { "lpt9.png", "_lpt9.png" }, { "com\194\185.jpg", "_com\194\185.jpg" },
     { "console.jpg", "console.jpg" }, { "com10.jpg", "com10.jpg" },
+    { "conin$", "_conin$" }, { "CONOUT$.jpg", "_CONOUT$.jpg" }, { "clock$", "_clock$" }, { "prn", "_prn" },
+    { "com0", "_com0" }, { "lpt\194\178", "_lpt\194\178" }, { "com\194\179", "_com\194\179" },
     -- names of our own
     { "a.part", "a.part_" }, { "a.PART", "a.PART_" }, { "a.part.json", "a.part.json_" },
     -- too long
@@ -51,11 +53,45 @@ describe("dpg.filename.safe", function()
     { ("é"):rep(150) .. ".jpg", ("é"):rep(98) .. ".jpg" },
     { long, ("x"):rep(200) },
     { "x." .. ("y"):rep(300), "x." .. ("y"):rep(198) },
+    { ("x"):rep(198) .. "é", ("x"):rep(198) .. "é" },
+    { ("x"):rep(199) .. "é", ("x"):rep(199) },
+    { ("x"):rep(198) .. "日", ("x"):rep(198) },
+    { ("x"):rep(199) .. "\195\128", ("x"):rep(199) }, { ("x"):rep(199) .. "\195\191", ("x"):rep(199) },
+    { long .. "." .. ("y"):rep(15), ("x"):rep(184) .. "." .. ("y"):rep(15) },
+    { long .. "." .. ("y"):rep(16), ("x"):rep(200) },
   }
   for _, case in ipairs(cases) do
     it(("calls %q %q"):format(#case[1] < 60 and case[1] or case[1]:sub(1, 20) .. "…", #case[2] < 60 and case[2] or "…"),
       function() assert.equal(case[2], filename.safe(case[1], UUID)) end)
   end
+
+  it("leaves out what can't be seen, to the very ends of its ranges, and nothing beside", function()
+    local function utf8(code)
+      if code < 0x80 then return string.char(code) end
+      local tail = string.char(0x80 + code % 64)
+      local rest = math.floor(code / 64)
+      if code < 0x800 then return string.char(0xC0 + rest) .. tail end
+      tail = string.char(0x80 + rest % 64) .. tail
+      rest = math.floor(rest / 64)
+      if code < 0x10000 then return string.char(0xE0 + rest) .. tail end
+      return string.char(0xF0 + math.floor(rest / 64), 0x80 + rest % 64) .. tail
+    end
+    local seen = {
+      0x20, 0x7E, 0xA0, 0xAC, 0xAE, 0x61B, 0x61D, 0x7FF, 0x800, 0x200A, 0x2010, 0x2027, 0x202F, 0x205F, 0x2070,
+      0xD7FF, 0xE000, 0xFEFE, 0xFF00, 0xFFFF, 0x10000, 0x10FFFF,
+    }
+    for _, code in ipairs(seen) do
+      assert.equal("a" .. utf8(code) .. "b", filename.safe("a" .. utf8(code) .. "b", UUID), ("%x"):format(code))
+    end
+    local unseen = {
+      0x1F, 0x7F, 0x80, 0x9F, 0xAD, 0x61C, 0x200B, 0x200F, 0x2028, 0x202E, 0x2060, 0x206F, 0xFEFF,
+    }
+    for _, code in ipairs(unseen) do
+      assert.equal("ab", filename.safe("a" .. utf8(code) .. "b", UUID), ("%x"):format(code))
+    end
+    assert.equal("a___b", filename.safe("a" .. utf8(0xD800) .. "b", UUID))
+    assert.equal("a___b", filename.safe("a" .. utf8(0xDFFF) .. "b", UUID))
+  end)
 
   it("takes the other name when the server gives none", function()
     for _, value in ipairs { false, 7, {} } do assert.equal(UUID, filename.safe(value, UUID)) end

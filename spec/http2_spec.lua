@@ -89,6 +89,26 @@ describe("behind nginx,", function()
     assert.equal(1, (values "x-connection"))
   end)
 
+  it("a person's first call has its connection made while its token is fetched", function()
+    local person = box.people.solo
+    for _, server in ipairs { "usual", "old" } do
+      local user = dpg.assert(dpg.sign_in(options(server, {
+        login = person.login, password = person.password, device = client.device, store = dpg.store.memory(),
+      })))
+      local session = dpg.assert(user:account(user.accounts[1].uuid))
+      for _ = 1, 3 do dpg.assert(session:me()) end
+    end
+    local tokens, calls = box:seen { path = "/auth/token" }, box:seen { path = "/me" }
+    assert.same({ 2, 6 }, { #tokens, #calls })
+    local function connection(request) return tonumber(request.headers["x-connection"]) end
+    assert.is_true(connection(calls[1]) < connection(tokens[1])) -- nginx counts them as they come
+    assert.equal(connection(calls[1]), connection(calls[3]))
+    assert.equal("HTTP/2.0", calls[1].headers["x-protocol"])
+    -- one without HTTP/2 is asked over a connection of its own
+    assert.is_true(connection(calls[4]) > connection(tokens[2]))
+    assert.equal(connection(calls[4]), connection(calls[6]))
+  end)
+
   it("more calls at once than the server takes on one connection are all answered", function()
     local gallery = service "narrow"
     at_once(60, function() dpg.assert(gallery:me()) end)

@@ -77,6 +77,17 @@ describe("the host of nginx", function()
           end)
           ngx.print(tostring(ok), tostring(problem):match "no more", tostring(went_on))
         } }
+        location /deaf { content_by_lua_block {
+          pcall(dpg.run, function()
+            dpg.spawn(function()
+              dpg.spawn(function() -- not the main task's own light thread, which therefore can't end it
+                for _ = 1, 3 do pcall(gallery.me, gallery) end
+              end)
+              gallery:me()
+            end)
+            error "no more"
+          end)
+        } }
         location /foreign { content_by_lua_block {
           ngx.print(coroutine.wrap(function() return dpg.assert(gallery:me()).account.name end)())
         } }
@@ -149,6 +160,17 @@ describe("the host of nginx", function()
       assert.equal("falseno morefalse", (select(2, server:get "/stop")))
       box:release()
       nginx.wait_for(function() return select(2, server:get "/left") == "0" end)
+    end)
+
+    it("keeps nothing of a task that is stopped and goes on making calls", function()
+      box:fault { path = "/me", hold = true }
+      server:get "/deaf"
+      box:release()
+      box:clear_faults()
+      nginx.wait_for(function()
+        server:get "/me" -- hands out what there is to say about those calls
+        return select(2, server:get "/left") == "0"
+      end)
     end)
 
     it("fails where nginx aborts a task, as it does when coroutine.wrap raises in it", function()

@@ -106,7 +106,7 @@ describe("a table as a store", function()
     local hub = { keeps = serve.new(), close = function() end, engine = {
       answer = function(_, ask, ...) answers[ask] = { ... } end,
     } }
-    local host = { start = function(_, ask, work, ...) ask:ended(pcall(work, ...)) end }
+    local host = { start = function(_, ask, work, ...) ask:_ended(pcall(work, ...)) end }
     local kept = {}
     local store = new_store(kept)
     store.identity = "one"

@@ -160,6 +160,19 @@ describe("types/dpg.lua", function()
     end)
   end
 
+  it("knows the codes of doc/errors.md, and no others", function()
+    local of_page, is_table = {}, false
+    for line in io.lines "doc/errors.md" do
+      if line:find "^| code" then is_table = true elseif not line:find "^|" then is_table = false end
+      if is_table then
+        for code in line:match "^|(.-)|":gmatch "`([%w_]+)`" do of_page[code] = true end
+      end
+    end
+    local of_types = {}
+    for code in written.aliases["dpg.ErrorCode"]:gmatch '"([%w_]+)"' do of_types[code] = true end
+    assert.same(of_page, of_types)
+  end)
+
   -- --- results: what really comes -----------------------------------------------------------------------------------
 
   -- All that the class says is always there is there, and nothing is there that it does not say.
@@ -178,7 +191,7 @@ describe("types/dpg.lua", function()
     end
   end
 
-  describe("fits what comes:", function()
+  describe("fits what comes (#heavy):", function()
     local box, session, seen
 
     setup(function()

@@ -49,6 +49,8 @@ describe("dpg.url.base", function()
     { "http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1", "http://127.0.0.1:8080" },
     { "http://localhost/v1", "http://localhost/v1", "http://localhost" },
     { "http://[::1]:80/v1", "http://[::1]:80/v1", "http://[::1]:80" },
+    { "http://127.0.0.1:1/v1", "http://127.0.0.1:1/v1", "http://127.0.0.1:1" },
+    { "https://a.example:65535/v1", "https://a.example:65535/v1", "https://a.example:65535" },
   }
   for _, case in ipairs(good) do
     it("takes " .. case[1], function() assert.same({ case[2], case[3] }, { url.base(case[1]) }) end)
@@ -60,12 +62,35 @@ describe("dpg.url.base", function()
     { "https://api.example.com/v1?x=1", "absolute" }, { "https://me:pw@api.example.com/v1", "absolute" },
     { "ftp://api.example.com/v1", "scheme" }, { "api.example.com/v1", "absolute" }, { "https:///v1", "absolute" },
     { "https://a b/v1", "absolute" }, { "https://api.example.com:x/v1", "port" },
-    { "https://api.example.com:99999/v1", "port" }, { "https://:80/v1", "host" }, { "http://[::1]x/v1", "port" },
+    { "https://api.example.com:0/v1", "port" }, { "https://api.example.com:65536/v1", "port" },
+    { "https://api.example.com:99999/v1", "port" }, { "http://::1/v1", "host" }, { "https://:80/v1", "host" },
+    { "http://[::1]x/v1", "port" },
   }
   for _, case in ipairs(bad) do
     it("refuses " .. case[1], function()
       local base, problem = url.base(case[1])
       assert.is_nil(base)
+      assert.truthy(problem:find(case[2], 1, true), problem)
+    end)
+  end
+end)
+
+describe("dpg.url.foreign", function()
+  it("gives the host of a link, whatever its path says", function()
+    assert.equal("cdn.example.com:8443", (url.foreign "HTTPS://CDN.example.com:8443/a//b/../c?d=e@f\\g"))
+    assert.equal("127.0.0.1:80", (url.foreign "http://127.0.0.1:80"))
+  end)
+
+  local bad = {
+    { "/a/b", "absolute" }, { "https:///a", "absolute" }, { "https://me@cdn.example.com/a", "absolute" },
+    { "https://cdn.example.com\\@evil.com/", "absolute" }, { "https://cdn.example.com/a b", "absolute" },
+    { "https://cdn.example.com/a\r\nb", "absolute" }, { "http://cdn.example.com/a", "plain http" },
+    { "file://host/etc/passwd", "scheme" }, { "https://cdn.example.com:0/", "port" }, { "", "absolute" },
+  }
+  for _, case in ipairs(bad) do
+    it(("refuses %q"):format(case[1]), function()
+      local host, problem = url.foreign(case[1])
+      assert.is_nil(host)
       assert.truthy(problem:find(case[2], 1, true), problem)
     end)
   end

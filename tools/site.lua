@@ -150,7 +150,7 @@ end
 
 local book = reference.read(site)
 for command in assert(site.read(man.FILE)):gmatch '\n%.SS "(dpg[%l ]*%l)' do
-  book.places[command] = man.ADDRESS .. "#" .. command:gsub(" ", "-")
+  book.names.places[command] = man.ADDRESS .. "#" .. command:gsub(" ", "-")
 end
 local index = search.new()
 local finished, files = {}, {}
@@ -169,7 +169,7 @@ local function link_code(page)
       at = stop + 1
     elseif tag == "code" then
       local code, stop = body:match("^(.-)</code>()", to + 1)
-      out[#out + 1] = body:sub(from, to) == "<code>" and book.code(page, code) or body:sub(from, stop - 1)
+      out[#out + 1] = body:sub(from, to) == "<code>" and book.names:html(page, code) or body:sub(from, stop - 1)
       at = stop
     else
       out[#out + 1] = body:sub(from, to)
@@ -181,7 +181,7 @@ local function link_code(page)
 end
 
 for _, page in ipairs(order) do markdown.page(page, site) end
-book.codes = codes.mark(assert(texts[codes.FILE], codes.FILE), index)
+book.names.codes = codes.mark(assert(texts[codes.FILE], codes.FILE), index)
 
 for _, page in ipairs(order) do
   link_code(page)

@@ -14,7 +14,7 @@
 ---@class dpg.CallOptions
 ---@field timeout? number|false  seconds for one attempt (30)
 ---@field deadline? number|false  seconds for the whole call, waits included (120)
----@field retry? dpg.Retry|false
+---@field retry? dpg.Retry|false  false: each request is sent once
 ---@field on_event? fun(name: dpg.EventName, event: dpg.Event)  for logs and metrics; may not make calls. What becomes
 ---  of a person's tokens (rotated, adopted, storage, signed_out) is told to the one of dpg.sign_in or dpg.resume alone
 ---@field max_response_bytes? integer  64 MiB
@@ -32,7 +32,7 @@
 ---Of a page of a list.
 ---@class dpg.ListOptions: dpg.GetOptions
 ---@field limit? integer  items a page, 1 to 200 (50)
----@field offset? integer
+---@field offset? integer  where the page begins (0)
 
 ---Of the walk through a whole list (`each`).
 ---@class dpg.WalkOptions: dpg.CallOptions
@@ -42,8 +42,8 @@
 ---@field prefetch? boolean  the next page is fetched while this one is walked (true)
 
 ---@class dpg.KeywordFilters
----@field namespace? string
----@field query? string
+---@field namespace? string  keywords of this axis
+---@field query? string  a part of the keyword
 
 ---@class dpg.KeywordListOptions: dpg.ListOptions, dpg.KeywordFilters
 
@@ -58,20 +58,20 @@
 
 ---@class dpg.ImageFilters
 ---@field query? string  full text: `+must -not "a phrase" wild*`
----@field keyword? string|string[]
----@field namespace? string
+---@field keyword? string|string[]  "value" or "axis:value"; several: images that match all
+---@field namespace? string  images with a keyword of this axis
 ---@field rating? integer  0 to 5
 ---@field min_rating? integer  0 to 5
----@field exif_property? string
----@field exif_value? string
+---@field exif_property? string  the name of a property of the camera's: "Model"
+---@field exif_value? string  what that property is
 ---@field created_at_from? string|number  a date as text, or Unix seconds
----@field created_at_to? string|number
----@field updated_at_from? string|number
----@field updated_at_to? string|number
----@field creation_date_from? string|number
----@field creation_date_to? string|number
----@field has_video? boolean
----@field has_geo? boolean
+---@field created_at_to? string|number  before this
+---@field updated_at_from? string|number  changed at this time or later
+---@field updated_at_to? string|number  changed before this
+---@field creation_date_from? string|number  taken at this time or later
+---@field creation_date_to? string|number  taken before this
+---@field has_video? boolean  with a video, or without
+---@field has_geo? boolean  with a place, or without
 ---@field bbox? string|number[]  west, south, east, north
 
 ---@class dpg.ImageListOptions: dpg.ListOptions, dpg.ImageFilters
@@ -105,7 +105,7 @@
 ---@field max_response_bytes? integer  64 MiB
 
 ---@class dpg.ChunkOptions: dpg.TransferOptions
----@field version? string
+---@field version? string  without: the largest that is served
 ---@field window? integer  bytes that wait at most to be read (1 MiB)
 
 ---@class dpg.ManyOptions: dpg.TransferOptions
@@ -120,8 +120,8 @@
 
 ---With `on_progress(received, total, public_uuid)`.
 ---@class dpg.SaveManyOptions: dpg.ManyOptions
----@field version? string
----@field overwrite? boolean
+---@field version? string  without: the largest that is served
+---@field overwrite? boolean  replace files that are there (false)
 ---@field path? fun(item: any): string?  a path, or a folder, for one of them
 
 ---@class dpg.BatchAllOptions: dpg.WriteOptions
@@ -134,9 +134,9 @@
 ---  loop:step() raises that
 
 ---@class dpg.RequestOptions: dpg.CallOptions
----@field query? table<string, string|number|boolean|table>
+---@field query? table<string, string|number|boolean|table>  names and values, encoded by dpg; a list stands there once for each
 ---@field body? table|string  a table is sent as JSON
----@field headers? table<string, string>
+---@field headers? table<string, string>  beside those that dpg sets itself
 ---@field idempotency_key? string|fun(): string  of a write
 ---@field if_none_match? string  of a read
 
@@ -144,7 +144,7 @@
 ---@field base_url? string  ends in /v1; plain http to this machine only
 ---@field ca_file? string  certificates to trust instead of the system's
 ---@field proxy? string|false  instead of the environment's; false: none
----@field user_agent? string
+---@field user_agent? string  instead of ours: printable text
 ---@field max_connections? integer  16
 ---@field prefetch? boolean  walks ask for the next page while one is being walked over (true)
 ---@field http2? boolean  true
@@ -155,13 +155,13 @@
 ---@field token string|nil  without one dpg.service gives nil and an error: os.getenv "DPG_TOKEN" may be handed in
 
 ---@class dpg.ResumeOptions: dpg.Config
----@field store dpg.Store|dpg.LuaStore
+---@field store dpg.Store|dpg.LuaStore  where the session is kept
 ---@field replay? boolean  false: an exchange whose answer was lost ends the session (true)
 
 ---@class dpg.SignInOptions: dpg.ResumeOptions
----@field login string
----@field password string
----@field device dpg.Device
+---@field login string  as when signing in to the gallery
+---@field password string  is sent, and kept nowhere
+---@field device dpg.Device  which device this is
 ---@field mfa? fun(try: integer, err: dpg.Error): string?  asked for the code when two-factor is on; nil gives up
 
 ---A store written in Lua, ours or a program's own: where one person's record is kept (doc/stores.md). Each function may
@@ -176,25 +176,25 @@
 ---@field lease? boolean  false: the lock does not run out, but dies with its holder
 
 ---@class dpg.RedisOptions
----@field key string
+---@field key string  where the record lies; the lock lies beside it
 ---@field connect fun(): any, string?  a client that is connected: nginx.redis, resty.redis, lua-redis, or an object
 ---  with `call(self, command, ...)`; or nil and why. Asked for each operation, after which it is closed, or kept alive
 
 ---@class dpg.Device
 ---@field identifier string  stays the same on this device
----@field name string
----@field platform string
+---@field name string  for people
+---@field platform string  "linux", "macos", "windows" …
 
 -- --- results ------------------------------------------------------------------------------------------------------
 
 ---What the second result tells of the answer.
 ---@class dpg.Answer
----@field status integer
----@field etag? string
----@field request_id? string
----@field attempts integer
+---@field status integer  200, 202 …
+---@field etag? string  for `if_none_match`
+---@field request_id? string  DPG's support asks for it
+---@field attempts integer  how often it was sent
 ---@field retry_after? number  seconds
----@field idempotency_key? string
+---@field idempotency_key? string  of a write
 ---@field date? string  when the server answered, by its clock (RFC 9110 section 5.6.7)
 ---@field cached? boolean  true: the server said that it has not changed, and the body is from the session's cache
 
@@ -203,44 +203,181 @@
 
 ---@alias dpg.ErrorKind "usage"|"network"|"timeout"|"tls"|"protocol"|"api"|"auth"|"operation"|"cancelled"|"storage"
 
+---Codes that we know of (doc/errors.md); DPG may give others, and an answer without one has `http_` and its status.
+---@alias dpg.ErrorCode
+---| "account"
+---| "another_host"
+---| "answer_cut"
+---| "api_not_enabled"
+---| "archive_gone"
+---| "bad_gateway"
+---| "bad_http"
+---| "bad_request"
+---| "base_url"
+---| "busy"
+---| "ca_file_invalid"
+---| "ca_file_unreadable"
+---| "cancelled"
+---| "cannot_wait_here"
+---| "certificate_invalid"
+---| "challenge_closed"
+---| "closed"
+---| "conflict"
+---| "connect_failed"
+---| "connection_lost"
+---| "deadline"
+---| "deadlock"
+---| "disk_failed"
+---| "disk_full"
+---| "duplicate_file"
+---| "empty_file"
+---| "engine_closed"
+---| "exists"
+---| "file_changed"
+---| "file_denied"
+---| "file_missing"
+---| "file_unreadable"
+---| "forbidden"
+---| "foreign_coroutine"
+---| "gateway_timeout"
+---| "header"
+---| "headers_too_large"
+---| "http_error"
+---| "idempotency_key_conflict"
+---| "image_not_found"
+---| "insecure_url"
+---| "inside_on_event"
+---| "invalid_header"
+---| "invalid_method"
+---| "invalid_option"
+---| "invalid_url"
+---| "invalid_value"
+---| "journal_unreadable"
+---| "journal_unwritable"
+---| "lease_over"
+---| "length_mismatch"
+---| "libcurl_refused"
+---| "method"
+---| "method_not_allowed"
+---| "mfa_required"
+---| "missing_value"
+---| "no_random"
+---| "no_thread"
+---| "no_wake"
+---| "not_a_journal"
+---| "not_a_person"
+---| "not_found"
+---| "not_modified"
+---| "not_ready"
+---| "nothing_to_do"
+---| "operation_failed"
+---| "operation_timeout"
+---| "other_engine"
+---| "other_origin"
+---| "out_of_memory"
+---| "part"
+---| "payload_too_large"
+---| "precondition_failed"
+---| "proxy_refused"
+---| "range_mismatch"
+---| "rate_limited"
+---| "reader_failed"
+---| "reader_long"
+---| "reader_short"
+---| "redirect"
+---| "resolve_failed"
+---| "response_too_large"
+---| "server_error"
+---| "sign_in_required"
+---| "sink"
+---| "stalled"
+---| "store_busy"
+---| "store_changed"
+---| "store_damaged"
+---| "store_denied"
+---| "store_failed"
+---| "store_folder_writable_by_others"
+---| "store_full"
+---| "store_identity"
+---| "store_io"
+---| "store_missing"
+---| "store_moved"
+---| "store_newer"
+---| "store_no_answer"
+---| "store_no_key"
+---| "store_not_a_file"
+---| "store_not_a_folder"
+---| "store_not_a_record"
+---| "store_not_locked"
+---| "store_not_ours"
+---| "store_not_sealed"
+---| "store_other_origin"
+---| "store_other_process"
+---| "store_path"
+---| "store_protocol"
+---| "store_read_only"
+---| "store_symlink"
+---| "store_too_large"
+---| "store_unavailable"
+---| "store_unreachable"
+---| "store_wrong_key"
+---| "timeout"
+---| "tls_failed"
+---| "token"
+---| "too_many_bytes"
+---| "transfer_failed"
+---| "unauthorized"
+---| "unavailable"
+---| "unknown_account"
+---| "unknown_call"
+---| "unprocessable"
+---| "unreadable"
+---| "unreadable_answer"
+---| "unsafe_link"
+---| "unsupported"
+---| "unsupported_media_type"
+---| "upload_outcome_unknown"
+---| "url"
+---| "validation"
+
 ---@class dpg.Error
----@field kind dpg.ErrorKind
----@field code string  DPG's own where it gave one, else ours
----@field message string
----@field detail? string
----@field field? string
----@field status? integer
----@field request_id? string
+---@field kind dpg.ErrorKind  whose business it is
+---@field code dpg.ErrorCode|string  DPG's own where it gave one, else ours
+---@field message string  what happened, why, and what to do; for people, not to branch on
+---@field detail? string  more of that, where there is more
+---@field field? string  the field or option that is meant
+---@field status? integer  of the answer
+---@field request_id? string  of the answer: DPG's support asks for it
 ---@field retry_after? number  seconds
----@field attempts? integer
----@field idempotency_key? string
----@field method? string
+---@field attempts? integer  how often it was sent
+---@field idempotency_key? string  of a write: a later run that gives it goes on with the same write
+---@field method? string  of the request
 ---@field path? string  behind the base URL, without query
----@field reason? string
+---@field reason? string  why a session ended, or what an unknown outcome came of
 ---@field scope? string  what a 403 says is missing
 ---@field challenge? dpg.Challenge  code "mfa_required", or a wrong code
 ---@field operation? dpg.Operation  kind "operation", or code "operation_timeout"
----@field operation_uuid? string
+---@field operation_uuid? string  of that Operation
 
 ---@alias dpg.EventName "start"|"response"|"retry"|"rotated"|"adopted"|"gate_closed"|"gate_open"|"storage"|"signed_out"
 
 ---@class dpg.Event
 ---@field id? integer  the call's number; nil for what concerns no single call
 ---@field credential? integer  which credential of the engine's, by number
----@field attempt? integer
----@field status? integer
+---@field attempt? integer  which one, from 1
+---@field status? integer  of the answer
 ---@field wait? number  seconds
 ---@field elapsed? number  seconds
 ---@field generation? integer  of a person's tokens
----@field code? string
----@field message? string
----@field method? string
----@field path? string
+---@field code? string  what went wrong
+---@field message? string  the same in words
+---@field method? string  of the request
+---@field path? string  of the request, behind the base URL
 
 ---@class dpg.Page
----@field items table[]
----@field has_more boolean
----@field next_offset? integer
+---@field items table[]  in the order of the server
+---@field has_more boolean  is there a page behind this one?
+---@field next_offset? integer  where that begins: the `offset` to ask for
 
 ---@class dpg.Iterator
 ---@overload fun(): any
@@ -248,26 +385,26 @@
 ---@field close fun(self: dpg.Iterator)  from now on there is no next item; twice is fine
 
 ---@class dpg.Me
----@field account dpg.Account
----@field service_token? { uuid: string, name: string }
----@field user? { uuid: string, name: string, login: string }
----@field capabilities string[]
+---@field account dpg.Account  whose library it is
+---@field service_token? { uuid: string, name: string }  of a service token
+---@field user? { uuid: string, name: string, login: string }  of a person
+---@field capabilities string[]  the scopes: what `session:can` looks at
 
 ---@class dpg.Account
----@field uuid string
----@field name string
----@field unique_id string
+---@field uuid string  for `user:account`
+---@field name string  for people
+---@field unique_id string  another name of it, as the server says
 
 ---An image as the server sends it, every field kept; its methods stand behind its fields: where the server has a field
 ---of a method's name, that field is what one gets (session.images has all methods).
 ---@class dpg.Image
----@field public_uuid string
----@field title string
----@field description? string
----@field creation_date? string
----@field rating? integer
----@field keywords table[]
----@field versions table[]
+---@field public_uuid string  for `images:get` and the like
+---@field title string  for people
+---@field description? string  for people
+---@field creation_date? string  when it was taken
+---@field rating? integer  0 to 5
+---@field keywords table[]  each with `value` and `namespace`
+---@field versions table[]  each with `url`: of the account's CDN
 ---@field get fun(self, options?: dpg.GetOptions): dpg.Image?, dpg.Told  everything about it; lists show less
 ---@field update fun(self, fields: dpg.ImageFields, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  changes its fields
 ---@field delete fun(self, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  deletes it
@@ -287,8 +424,8 @@
 
 ---A set, with methods in the same way; `add` is add_images, `remove` is remove_images.
 ---@class dpg.Set
----@field public_uuid string
----@field name string
+---@field public_uuid string  for `sets:get` and the like
+---@field name string  for people
 ---@field children? dpg.Set[]  in the tree
 ---@field get fun(self, options?: dpg.GetOptions): dpg.Set?, dpg.Told  everything about it; lists show less
 ---@field update fun(self, fields: dpg.SetFields, options?: dpg.WriteOptions): dpg.Operation?, dpg.Told  changes its fields
@@ -306,60 +443,60 @@
 ---What an update can change. dpg.null empties a field.
 ---@class dpg.ImageFields
 ---@field title? string  at most 191 characters
----@field description? string|userdata
+---@field description? string|userdata  dpg.null empties it
 ---@field creation_date? string|number  any date as text, or Unix seconds
----@field rotation? 0|90|180|270
+---@field rotation? 0|90|180|270  degrees
 
 ---IPTC fields; any other name goes to the API as it is.
 ---@class dpg.ImageMetadata
----@field creator? string|userdata
----@field copyright_notice? string|userdata
----@field copyright_marked? boolean|userdata
+---@field creator? string|userdata  who took it
+---@field copyright_notice? string|userdata  whose it is
+---@field copyright_marked? boolean|userdata  is it under copyright?
 
 ---Whole pixels.
 ---@class dpg.Crop
 ---@field aspect_ratio string  "3:2"
----@field x integer
----@field y integer
----@field width integer
----@field height integer
+---@field x integer  from the left
+---@field y integer  from the top
+---@field width integer  of the part that stays
+---@field height integer  of the part that stays
 
 ---"value", "axis:value", or both apart.
 ---@alias dpg.Keyword string|{ namespace?: string, value: string }
 
 ---@class dpg.KeywordRename
----@field from dpg.Keyword
----@field to dpg.Keyword
----@field image_public_uuids dpg.ImageIds
+---@field from dpg.Keyword  as it is
+---@field to dpg.Keyword  as it shall be
+---@field image_public_uuids dpg.ImageIds  on these images
 
 ---@class dpg.Credit
----@field role string
----@field name string
+---@field role string  "photographer" and the like
+---@field name string  of a person
 
 ---@class dpg.NewSet
----@field name string
----@field parent_public_uuid? string|userdata
+---@field name string  for people
+---@field parent_public_uuid? string|userdata  the set that it lies in; without: the top level
 ---@field colour? string|userdata  one of the API's
----@field description? string|userdata
+---@field description? string|userdata  for people
 ---@field type? string  one of the API's
 
 ---@class dpg.SetFields
----@field name? string
----@field colour? string|userdata
----@field description? string|userdata
----@field lead_image_public_uuid? string|userdata
+---@field name? string  for people
+---@field colour? string|userdata  one of the API's
+---@field description? string|userdata  dpg.null empties it
+---@field lead_image_public_uuid? string|userdata  the image that stands for the set
 ---@field parent_public_uuid? string|userdata  dpg.null: to the top level
 
 ---One of `hidden` and `activation_time` is wanted.
 ---@class dpg.Visibility
----@field image_public_uuids dpg.ImageIds
----@field hidden? boolean
+---@field image_public_uuids dpg.ImageIds  which images of the set
+---@field hidden? boolean  from visitors of the gallery
 ---@field activation_time? string|number|userdata  Unix seconds, or ISO 8601 with a zone: when embargoed images come out
 
 ---What is sent: one of path, bytes and reader.
 ---@class dpg.SourceTable
----@field path? string
----@field bytes? string
+---@field path? string  a readable file
+---@field bytes? string  the file's bytes
 ---@field reader? fun(): string?  the next bytes; nil at the end
 ---@field size? integer  of all that a reader gives
 ---@field rewind? fun()  makes a reader begin anew; without it, its bytes are sent once
@@ -369,23 +506,23 @@
 ---@class dpg.UploadFields
 ---@field filename? string  else the source's
 ---@field title? string  at most 191 characters
----@field description? string
----@field keywords? dpg.Keyword[]
----@field creation_date? string|number
----@field set_public_uuid? string
----@field read_metadata? boolean
+---@field description? string  for people
+---@field keywords? dpg.Keyword[]  as of `images:add_keywords`
+---@field creation_date? string|number  when it was taken: a date as text, or Unix seconds
+---@field set_public_uuid? string  a set that it goes into
+---@field read_metadata? boolean  take caption, keywords and date out of the file
 
 ---@class dpg.UploadAnswer: dpg.Answer
----@field image_public_uuid string
----@field transaction_uuid? string
+---@field image_public_uuid string  of the new image
+---@field transaction_uuid? string  DPG's own name for the upload
 ---@field image_error? dpg.Error  why the image, which is there, could not be read
 
 ---@class dpg.DownloadAnswer
----@field status integer
----@field length integer
+---@field status integer  200
+---@field length integer  bytes
 ---@field filename? string  the server's word: not to be trusted as a path
----@field etag? string
----@field attempts integer
+---@field etag? string  of the file
+---@field attempts integer  requests that it took
 ---@field resumed_from? integer  bytes that an earlier call had left
 
 ---Pulled bytes; `for bytes in chunks do` raises errors, `chunks:next()` returns them.
@@ -395,58 +532,58 @@
 ---@field close fun(self: dpg.Chunks)  ends the transfer; twice is fine
 ---@field length? integer  of the whole file, once it is known
 ---@field filename? string  the server's word: not to be trusted as a path
----@field etag? string
+---@field etag? string  of the file
 
 ---@class dpg.FileResult
 ---@field file string  a path or an id; the public_uuid of a download
----@field status "sent"|"already"|"unknown"|"saved"|"exists"|"failed"
----@field error? dpg.Error
----@field image? dpg.Image
----@field image_public_uuid? string
----@field transaction_uuid? string
----@field path? string
----@field answer? table
+---@field status "sent"|"already"|"unknown"|"saved"|"exists"|"failed"  how it ended
+---@field error? dpg.Error  of what failed, or is unknown
+---@field image? dpg.Image  of what was sent
+---@field image_public_uuid? string  of what was sent
+---@field transaction_uuid? string  of what was sent: DPG's own name for it
+---@field path? string  of what was saved
+---@field answer? table  what the call's second result was
 ---@field journal_error? dpg.Error  it is done, but could not be written down
 
 ---@class dpg.SendReport
 ---@field files dpg.FileResult[]  in the order of the list
----@field sent integer
+---@field sent integer  how many
 ---@field already integer  by the journal
----@field unknown integer
----@field failed integer
+---@field unknown integer  how many: nobody knows whether they were taken
+---@field failed integer  how many
 
 ---@class dpg.SaveReport
----@field files dpg.FileResult[]
----@field saved integer
----@field already integer
----@field exists integer
----@field failed integer
+---@field files dpg.FileResult[]  in the order of the list
+---@field saved integer  how many
+---@field already integer  by the journal
+---@field exists integer  how many were there, and stay
+---@field failed integer  how many
 
 ---@class dpg.DownloadLink
 ---@field url string  without our bearer token: it leads to another host
 ---@field filename string  the server's word: not to be trusted as a path
----@field access string
+---@field access string  as the server says
 ---@field expires_at number  Unix seconds
 
 ---@class dpg.NewArchive
----@field image_public_uuids dpg.ImageIds
----@field version_profile_uuid? string
----@field filename? string
+---@field image_public_uuids dpg.ImageIds  what goes into it
+---@field version_profile_uuid? string  which versions of the images go into it
+---@field filename? string  of the ZIP file
 
 ---@class dpg.Batch
----@field summary table
+---@field summary table  what the server says of all
 ---@field operations dpg.Operation[]  in the order of the writes
 
 ---What has the writes of a session's resources, checked and kept as dpg.Write for operations:batch.
 ---@class dpg.Prepare
----@field images dpg.Images
----@field keywords dpg.Keywords
----@field sets dpg.Sets
----@field archives dpg.Archives
+---@field images dpg.Images  `set_rating` and the like
+---@field keywords dpg.Keywords  `rename`
+---@field sets dpg.Sets  `add_images` and the like
+---@field archives dpg.Archives  `create`
 
 ---@class dpg.Operation
----@field uuid string
----@field status string
----@field type? string
----@field image_public_uuids? string[]
----@field result? any
+---@field uuid string  for `operations:get`
+---@field status string  "succeeded", "failed", or one that goes on
+---@field type? string  what is done
+---@field image_public_uuids? string[]  of the images that it is about
+---@field result? any  what came of it, as the server says

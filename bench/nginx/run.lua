@@ -89,7 +89,10 @@ local server = nginx.start_lua {
     lua_socket_log_errors off;
   ]]):format(upstream.folder),
   server = location("plain", plain .. "/v1") .. location("secure", secure .. "/v1")
-    .. location("slow", secure .. "/slow/v1") .. 'location /other { return 200 "x"; }',
+    .. location("slow", secure .. "/slow/v1") .. [[
+      location /other { return 200 "x"; }
+      location /nginx { content_by_lua_block { ngx.print "My Festival" } }
+    ]],
 }
 
 local worker = server:worker()
@@ -117,16 +120,21 @@ end
 
 local clients = resty and { "dpg", "resty" } or { "dpg" }
 
+local function location_of(client, what)
+  return client == "nginx" and "/nginx" or "/" .. client .. "/" .. what
+end
+
 local function measure(what)
   local found = {}
-  for _, client in ipairs(clients) do
+  local entrants = { "nginx", clients[1], clients[2] }
+  for _, client in ipairs(entrants) do
     found[client] = { own = {}, all = {}, rate = {} }
-    wrk("/" .. client .. "/" .. what, 1, AT_ONCE)
+    wrk(location_of(client, what), 1, AT_ONCE)
   end
   for _ = 1, ROUNDS do
-    for _, client in ipairs(clients) do
+    for _, client in ipairs(entrants) do
       local own, all = cpu()
-      local said = wrk("/" .. client .. "/" .. what, SECONDS, AT_ONCE)
+      local said = wrk(location_of(client, what), SECONDS, AT_ONCE)
       local own_after, all_after = cpu()
       local requests = tonumber(said:match "(%d+) requests in")
       assert(not said:find "Non%-2xx", server:log():sub(-600))
@@ -136,7 +144,7 @@ local function measure(what)
       one.rate[#one.rate + 1] = requests / SECONDS
     end
   end
-  for _, client in ipairs(clients) do
+  for _, client in ipairs(entrants) do
     local one = found[client]
     one.own, one.all, one.rate = median(one.own), median(one.all), median(one.rate)
     print(("  %-6s %6.1f us of the worker's own thread, %6.1f us of all, %6.0f requests/s"):format(client, one.own,

@@ -92,6 +92,7 @@ typedef struct dpg_request {
     const dpg_sink *sink; /* NULL: memory */
     dpg_pipe *chunks;     /* what a sink of chunks puts its bytes in */
     bool once; /* never two times on the wire: a fresh connection, HTTP/1.1, guarded against libcurl's own resends */
+    bool warm; /* connect and send nothing; the transport's own: see its warm() */
     int64_t leave_by_boot_ms; /* `once`: not sent later than this on the engine's clock; 0: whenever */
     size_t max_response_bytes;
 } dpg_request;
@@ -146,6 +147,11 @@ typedef struct dpg_transport {
     /* The next transfer that has ended; false when there is none. *out is the receiver's. */
     bool (*next)(void *self, dpg_response *out);
     void (*wakeup)(void *self); /* from any thread */
+    /*
+     * Somebody will want this URL soon, and has no connection to it yet: makes one, sends nothing on it, and tells nobody
+     * what came of it. NULL: this transport can't.
+     */
+    void (*warm)(void *self, dpg_str url);
     void (*free)(void *self);
     void (*forget)(void *self); /* in a child made by fork: give back memory, speak to nobody, close nothing politely */
 } dpg_transport;

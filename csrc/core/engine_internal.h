@@ -51,6 +51,7 @@ typedef struct dpg_origin {
     char name[300];
     dpg_budget budget;
     dpg_gate gate; /* of calls without a credential */
+    bool met;      /* something was sent there, or a connection was made for what will be */
 } dpg_origin;
 
 typedef struct dpg_named_gate {

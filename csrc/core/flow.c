@@ -340,6 +340,7 @@ static dpg_call_step send(dpg_flow *f)
     f->transferring = true;
     f->engine->transfers++;
     say(f, DPG_EVENT_START, 0, "");
+    f->origin->met |= !request.once;
     if (put_authorization(f, &request)) status = t->start(t->self, f->id, &request, &f->response.error);
     if (status == DPG_OK) {
         arm(f);
@@ -375,6 +376,17 @@ void dpg_flow_responded(dpg_flow *f, dpg_response *response)
 
 /* --- waiting ---------------------------------------------------------------------------------------------------------------------- */
 
+/* While a token is on its way to the first call to this origin, so is the connection that the call will use. */
+static void warm(dpg_flow *f)
+{
+    const dpg_transport *t = &f->engine->drivers.transport;
+    dpg_str token;
+
+    if (f->origin->met || !t->warm || f->call.policy.repeat != DPG_REPEAT_ALWAYS || bearer(f, &token)) return;
+    f->origin->met = true;
+    t->warm(t->self, f->url);
+}
+
 static void authorize(dpg_flow *f)
 {
     dpg_credential *c = f->credential;
@@ -386,6 +398,7 @@ static void authorize(dpg_flow *f)
     f->as.waiter.rejected = f->call.rejected;
     f->as.waiter.deadline_boot_ms = f->deadline_boot_ms;
     arm(f);
+    warm(f);
     c->cred.background = f->engine->threaded;
     dpg_cred_want(&c->cred, &f->as.waiter, &now);
     dpg_credential_pump(c);

@@ -177,7 +177,7 @@ static transfer_kind kind_of(const curl_transport *c, const dpg_request *request
     transfer_kind kind;
 
     memset(&kind, 0, sizeof kind); /* compared as bytes */
-    kind.keeps = plain && request->method.len < sizeof kind.method;
+    kind.keeps = plain && !request->warm && request->method.len < sizeof kind.method;
     if (kind.keeps) memcpy(kind.method, request->method.ptr, request->method.len);
     kind.posts = request->has_body || request->part_count;
     for (size_t i = 0; i < sizeof with_length / sizeof *with_length; i++)
@@ -195,8 +195,9 @@ static dpg_status begin(transfer *t, uint64_t id, const dpg_request *request, tr
     memset(&t->id, 0, offsetof(transfer, response) - offsetof(transfer, id));
     t->drain.file = (dpg_os_file)DPG_OS_FILE_NONE; /* zero would be somebody else's */
     t->id = id;
-    t->url = request->url;
+    if (!request->warm) t->url = request->url;
     t->once = request->once || request->part_count;
+    t->warm = request->warm;
     t->leave_by = request->leave_by_boot_ms;
     t->fed = request->fed;
     dpg_response_init(&t->response);
@@ -284,6 +285,21 @@ fail:
     return status;
 }
 
+/*
+ * A connection is kept without a request only if it speaks HTTP/2, as a server over TLS is thought to do until it says
+ * otherwise; what stops before its request needs libcurl's hook.
+ */
+static void transport_warm(void *self, dpg_str url)
+{
+    curl_transport *c = self;
+    dpg_request request = {.method = DPG_LIT("GET"), .url = url, .warm = true};
+
+    if (c->proof && c->http2 && read_url(&request, NULL) == DPG_OK && request.https) {
+        request.is_read = true;
+        transport_start(c, 0, &request, NULL);
+    }
+}
+
 /* Takes it from libcurl, which closes the connection of one that isn't whole. Only one that ended well keeps its handle. */
 static void detach(transfer *t, bool well)
 {
@@ -321,9 +337,14 @@ static dpg_sent transport_abort(void *self, uint64_t id)
     return sent;
 }
 
-/* It has ended, as `result` says: from here on it waits to be taken. */
+/* It has ended, as `result` says: from here on it waits to be taken, unless nobody will. */
 static void end(transfer *t, CURLcode result)
 {
+    if (t->warm) {
+        detach(t, false);
+        transfer_free(t);
+        return;
+    }
     dpg_curl_conclude(t, result);
     detach(t, result == CURLE_OK && t->response.error.kind == DPG_KIND_NONE);
     list_add(&t->owner->ended, t);
@@ -555,6 +576,7 @@ dpg_status dpg_transport_curl_new(const dpg_transport_options *options, dpg_tran
                            .step = transport_step,
                            .next = transport_next,
                            .wakeup = transport_wakeup,
+                           .warm = transport_warm,
                            .free = transport_free,
                            .forget = transport_forget};
     return DPG_OK;

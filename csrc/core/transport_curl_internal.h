@@ -62,7 +62,7 @@ typedef struct transfer {
     /* Of one request: all from here on begins anew with each, `response` last. */
     uint64_t id;
     dpg_str url; /* borrowed */
-    bool once;
+    bool once, warm;
     int64_t leave_by;            /* on the system's boot clock; 0: whenever */
     bool left;                   /* libcurl was about to send: from here on bytes may have gone */
     bool in_head;                /* between a status line and its empty line */

@@ -151,6 +151,7 @@ static int on_prereq(void *self, char *peer, char *local, int peer_port, int loc
     (void)local;
     (void)peer_port;
     (void)local_port;
+    if (t->warm) return CURL_PREREQFUNC_ABORT; /* which an HTTP/2 connection survives */
     if (t->leave_by && dpg_clock_os.boot_ms(dpg_clock_os.self) > t->leave_by) { /* the process was stopped meanwhile */
         dpg_fail(
             &t->response.error, DPG_E_SYSTEM, DPG_KIND_STORAGE, "lease_over",

@@ -12,9 +12,9 @@ local M = {}
 -- --- writes that are prepared --------------------------------------------------------------------------------------
 
 ---@class dpg.Write
----@field method string
+---@field method string  POST, PUT, PATCH or DELETE
 ---@field path string  behind the base URL
----@field body? table
+---@field body? table  as it is sent
 local Write = {}
 Write.__index = Write
 Write.__name = "dpg.Write"
@@ -55,12 +55,12 @@ end
 ---@class dpg.BatchReport
 ---@field items dpg.BatchItem[]  one for each write, in their order
 ---@field ok boolean  all have succeeded
----@field succeeded integer
----@field failed integer
----@field running integer
----@field refused integer
----@field unknown integer
----@field unsent integer
+---@field succeeded integer  how many
+---@field failed integer  how many
+---@field running integer  how many have not ended
+---@field refused integer  how many the server did not take
+---@field unknown integer  how many were sent, without an answer
+---@field unsent integer  how many never left
 local Report = {}
 Report.__index = Report
 Report.__name = "dpg.BatchReport"
@@ -70,9 +70,9 @@ function Report:__tostring()
 end
 
 ---@class dpg.BatchItem
----@field write dpg.Write
----@field outcome "succeeded"|"failed"|"running"|"refused"|"unknown"|"unsent"
----@field operation? dpg.Operation
+---@field write dpg.Write  as it was given
+---@field outcome "succeeded"|"failed"|"running"|"refused"|"unknown"|"unsent"  what became of it
+---@field operation? dpg.Operation  of what was taken
 ---@field err? dpg.Error  of what was refused, has failed, or is not known
 ---@field idempotency_key? string  of its batch
 

@@ -12,9 +12,9 @@
 --                                       host's, put there before it waits. `waiter:is_blocked_on(signal)` says whether
 --                                       it still does (its coroutine may be gone; the hub then drops the call).
 --   host:start(task, fn, ...)           Runs fn(...) beside everything, in a coroutine that may wait here. At its end,
---                                       in whatever coroutine, it calls, once, and it never raises: task:ended(true, …)
---                                       with what fn returned, task:ended(false, problem, traceback) if it raised, or
---                                       task:ended(nil) if it was stopped.
+--                                       in whatever coroutine, it calls, once, and it never raises:
+--                                       task:_ended(true, …) with what fn returned, task:_ended(false, problem,
+--                                       traceback) if it raised, or task:_ended(nil) if it was stopped.
 --   host:stop(task)                     Its fn does not go on any more: what it waits for is dropped (hub:drop).
 --   host:running() -> task | nil        The one whose fn is running now.
 --   host:lost(task)                     A task of dpg.spawn that no dpg.run waits for has failed, and nobody awaits it:

@@ -13,16 +13,16 @@ local M = {}
 
 ---@class dpg.sandbox.Box
 ---@field base_url string  ends in /v1
----@field port integer
+---@field port integer  of the API
 ---@field processor_url string  the origin that uploads go to
 ---@field cdn_url string  the origin that files come from
 ---@field ca_file string?  with TLS: the authority that signed the server's certificate
----@field control_url string
----@field pid integer
+---@field control_url string  where it is steered
+---@field pid integer  of its process
 ---@field token string  a service token with every scope
 ---@field tokens table<string, string>  full, read, none, expired, revoked, other_account
 ---@field people table<string, table>  jane, omar (two-factor), solo: login, password, accounts, code, totp_secret
----@field accounts table[]
+---@field accounts table[]  whom it knows: `uuid`, `name`
 local Box = {}
 Box.__index = Box
 Box.__name = "dpg.sandbox.box"

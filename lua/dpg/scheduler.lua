@@ -76,7 +76,7 @@ end
 ---@param fn function
 ---@param ... any  its arguments
 function Scheduler:start(task, fn, ...)
-  if self.is_closed then return task:ended(nil) end
+  if self.is_closed then return task:_ended(nil) end
   local is_lua, co = pcall(coroutine.create, fn)
   if not is_lua then co = coroutine.create(function(...) return fn(...) end) end -- 5.1 takes no function in C
   local thread = setmetatable({
@@ -102,7 +102,7 @@ function Scheduler:_end(thread, ok, ...)
   if not ok then let_go(thread) end
   self._threads[thread._task] = nil
   self._unfinished = self._unfinished - 1
-  thread._task:ended(ok, ...)
+  thread._task:_ended(ok, ...)
 end
 
 function Scheduler:_unblock(thread)

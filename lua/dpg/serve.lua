@@ -156,7 +156,7 @@ local Ask = {}
 Ask.__index = Ask
 
 -- Told by the host.
-function Ask:ended(ok, outcome, ...)
+function Ask:_ended(ok, outcome, ...)
   local hub, request = self.hub, self.request
   if ok then
     self:answer(outcome, ...)

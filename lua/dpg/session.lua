@@ -28,14 +28,14 @@ local wire = require "dpg.wire"
 local M = {}
 
 ---@class dpg.Session
----@field images dpg.Images
----@field keywords dpg.Keywords
----@field sets dpg.Sets
----@field metadata_profiles dpg.MetadataProfiles
----@field uploads dpg.Uploads
----@field downloads dpg.Downloads
----@field archives dpg.Archives
----@field operations dpg.Operations
+---@field images dpg.Images  read and edit images
+---@field keywords dpg.Keywords  the vocabulary
+---@field sets dpg.Sets  sets and their images
+---@field metadata_profiles dpg.MetadataProfiles  the account's master profiles
+---@field uploads dpg.Uploads  files on their way there
+---@field downloads dpg.Downloads  files on their way here
+---@field archives dpg.Archives  many images as one ZIP file
+---@field operations dpg.Operations  what writes become; batches
 ---@field prepare dpg.Prepare  the same resources, with writes that are checked and kept for a batch
 local Session = {}
 Session.__index = Session

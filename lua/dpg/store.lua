@@ -8,8 +8,8 @@ local serve = require "dpg.serve"
 local M = {}
 
 ---@class dpg.Store
----@field kind "file"|"memory"
----@field path? string
+---@field kind "file"|"memory"  where it keeps
+---@field path? string  of a file
 local Store = {}
 Store.__index = Store
 Store.__name = "dpg.Store"

@@ -32,7 +32,7 @@ end
 local STATES = { [true] = "done", [false] = "failed" }
 
 ---Told by the host.
-function Task:ended(ok, ...)
+function Task:_ended(ok, ...)
   self._state = STATES[ok] or "cancelled"
   if ok then
     self._results = compat.pack(...)

@@ -98,7 +98,7 @@ function M.is_path(path)
   return true
 end
 
-local LOOPBACK = { ["localhost"] = true, ["[::1]"] = true, ["::1"] = true }
+local LOOPBACK = { ["localhost"] = true, ["[::1]"] = true }
 
 -- The scheme of a URL that may be used, in lower case; else what is wrong.
 local function safe_scheme(scheme, authority)

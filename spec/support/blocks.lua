@@ -1,7 +1,8 @@
 -- The code blocks of README and doc: finds them, and runs those in Lua and in the shell as a reader would, against a
 -- sandbox. Each block is of a page, and a page's blocks go together: those in Lua share their locals like one program,
--- one whose first line is "-- name.lua" is kept as that file, the shell's stand in the folder where it lies and share
--- what they export, and a block "output" is what the block before it must have printed ("…" stands for anything).
+-- one whose first line is "-- name.lua" is kept as that file (and "/* name.c */" is built), the shell's stand in the
+-- folder where it lies and share what they export, and a block "output" is what the block before it must have printed
+-- ("…" stands for anything).
 --
 -- An HTML comment before a block, which no reader sees, may say "not run: REASON" or "run by spec/…_spec.lua".
 local process = require "support.process"
@@ -19,7 +20,7 @@ local M = {}
 ---@field file? string  the file that it is
 
 -- What is no code: nothing to run.
-M.NO_CODE = { text = true, mermaid = true, console = true }
+M.NO_CODE = { text = true, mermaid = true }
 
 ---README, doc and the examples' own pages.
 ---@return string[] paths
@@ -42,7 +43,7 @@ function M.read(page)
         reason = said:match "<!%-%- not run: (.-)%s*%-%->", by = said:match "<!%-%- run by (%S+)%s*%-%->" }
     elseif fence then
       block.text = table.concat(block.lines, "\n") .. "\n"
-      block.file = block.language == "lua" and block.text:match "^%-%- ([%w_]+%.lua)" or nil
+      block.file = block.text:match "^%-%- ([%w_]+%.lua)" or block.text:match "^/%* ([%w_]+%.c) %*/" or nil
       blocks[#blocks + 1], block, said = block, nil, ""
     elseif block then
       block.lines[#block.lines + 1] = line
@@ -221,6 +222,20 @@ end
 function run.output(self, block) check_output(block, self.printed) end
 
 function run.json(_, block) require "dpg.json".decode(block.text) end
+
+-- Where this build has the core's objects; they are there once any Lua's module is.
+local function objects()
+  local build = os.getenv "BUILD" or M.absolute(package.cpath):match "^([^;]*)/[%w.]+/%?%.so"
+  return build .. "/obj/csrc/core/*.o"
+end
+
+-- A program in C is built, and left in the folder.
+function run.c(self, block)
+  process.write_file(self.folder .. "/" .. block.file, block.text)
+  local here = process.shell "pwd"
+  self:shell(("${CC:-cc} -std=c11 -Wall -Wextra -Werror -I %s -o %s %s %s -lcurl -pthread\n"):format(
+    quote(here .. "/csrc/core"), block.file:match "^[^.]*", block.file, objects()))
+end
 
 ---The languages that are run here.
 M.RUN = run

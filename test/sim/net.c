@@ -309,7 +309,14 @@ static void net_done(void *self)
 
 dpg_transport net_transport(proc *p)
 {
-    return (dpg_transport){p, net_start, NULL, net_abort, net_step, net_next, net_wakeup, net_done, net_done};
+    return (dpg_transport){.self = p,
+                           .start = net_start,
+                           .abort = net_abort,
+                           .step = net_step,
+                           .next = net_next,
+                           .wakeup = net_wakeup,
+                           .free = net_done,
+                           .forget = net_done};
 }
 
 void net_process_dies(sim *w, proc *p)

@@ -93,8 +93,9 @@ function TAGS.class(comment, rest)
 end
 
 function TAGS.alias(comment, rest)
-  local name, after = rest:match "^([%w_.]+)%s+(.*)$"
-  local kind, text = M.split_type(after)
+  local name, after = rest:match "^([%w_.]+)%s*(.*)$"
+  local kind, text = "", "" -- what it may be comes in lines of its own, each behind a bar
+  if after ~= "" then kind, text = M.split_type(after) end
   comment.alias = { name = name, type = kind, text = text }
   return comment.alias
 end
@@ -166,6 +167,9 @@ function M.read(model, path, text)
         comment.tag_line = number
         target = TAGS[tag] and TAGS[tag](comment, rest) or false
         if tag == "class" then comment.class_line = number end
+      elseif comment.alias and said:find "^|" then
+        local alias = comment.alias
+        alias.type = alias.type .. (alias.type == "" and "" or " | ") .. said:match "^|%s*(.-)%s*$"
       elseif target then
         target.text = joined(target.text, said:gsub("^%s+", ""))
       elseif target == nil then

@@ -24,7 +24,8 @@ local PAGE = [[
 <a class="brand" href="$top/index.html">$mark<span>dpg</span></a>
 <span class="version">$version</span>
 <div class="search" role="search" hidden>
-<input type="search" placeholder="Search" aria-label="Search" autocomplete="off" spellcheck="false"><kbd>/</kbd>
+<input type="search" required aria-label="Search" autocomplete="off" spellcheck="false">
+<span class="hint" aria-hidden="true">Search</span><kbd aria-hidden="true">/</kbd>
 <div class="results" hidden></div>
 </div>
 <button class="theme" aria-label="Light or dark" hidden>

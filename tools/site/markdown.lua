@@ -72,8 +72,8 @@ local function tables(body)
         i = i + 1
         return names[i] and names[i] ~= "" and '<td data-name="' .. names[i] .. '">' or "<td>"
       end) .. "</tr>"
-    end):gsub("<code>(/?[^<]-/[^<]-)</code>", function(path) -- paths may go on in the next line
-      return "<code>" .. path:gsub("/", "/<wbr>") .. "</code>"
+    end):gsub("<code>([^<]+)</code>", function(code) -- paths and choices may go on in the next line
+      return "<code>" .. code:gsub("[/|]", "%0<wbr>") .. "</code>"
     end)
     return '<div class="table"><table class="cards">' .. rows .. "</table></div>"
   end))

@@ -18,6 +18,7 @@ M.SECTIONS = {
     { "doc/hosts.md", "Hosts" },
     { "doc/openresty.md", "nginx" },
     { "doc/games.md", "Games" },
+    { "doc/c.md", "From C" },
     { "doc/windows.md", "Windows" },
   },
   {

@@ -4,6 +4,7 @@ local annotations = require "site.annotations"
 local endpoints = require "endpoints"
 local faces = require "site.faces"
 local html = require "site.html"
+local name_index = require "site.names"
 
 local M = {}
 
@@ -114,10 +115,13 @@ end
 
 local function prose(book, page, text)
   return (html.prose(text):gsub("\n", "</p><p>"):gsub("<code>([^<]-)</code>", function(code)
-    return book.code(page, code)
+    return book.names:html(page, code)
   end):gsub("code &quot;([%l_]+)&quot;", function(code)
-    local to = book.codes[code]
+    local to = book.names.codes[code]
     return to and ('code <a href="%s"><code>%s</code></a>'):format(html.relative(page.address, to), code) or nil
+  end):gsub("%f[%w]([%w_]+/[%w_/]+%.lua)%f[^%w_.]", function(file)
+    local to = book.site.leads_to(file) or book.site.leads_to("lua/dpg/" .. file)
+    return to and ('<a href="%s">%s</a>'):format(html.relative(page.address, to), file) or nil
   end):gsub("%f[%w](doc/[%w_/-]+%.md)", function(file)
     local to = book.site.leads_to(file)
     return to and ('<a href="%s">%s</a>'):format(html.relative(page.address, to), file) or nil
@@ -158,6 +162,13 @@ local function field_rows(book, page, fields)
   return '<dl class="fields">\n' .. table.concat(parts) .. "</dl>\n"
 end
 
+-- The names of a class's fields in a line.
+local function field_names(book, name, common)
+  local found = {}
+  for i, field in ipairs(fields_of(book, name, common or {})) do found[i] = "<code>" .. field.name .. "</code>" end
+  return table.concat(found, ", ")
+end
+
 local EVERY_CALL = { ["dpg.CallOptions"] = true, ["dpg.TransferOptions"] = true }
 
 -- The fields of a table that is given, to be unfolded at the place where it is given.
@@ -173,11 +184,12 @@ local function unfolded(book, page, kind)
           or name:find "Transfer" then
           base = "dpg.TransferOptions"
         end
-        rest = ('<p>and those of %s: %s.</p>'):format(type_html(book, page, base), book.names(base))
+        rest = ('<p>and those of %s: %s.</p>'):format(type_html(book, page, base), field_names(book, base))
       end
       if #fields > 0 then
-        parts[#parts + 1] = "<details><summary>" .. html.escape(name:gsub("^dpg%.", "")) .. ": "
-          .. book.names(name, EVERY_CALL) .. "</summary>\n" .. field_rows(book, page, fields) .. rest .. "</details>\n"
+        parts[#parts + 1] = ("<details><summary>%s: %s</summary>\n%s%s</details>\n"):format(
+          html.escape(name:gsub("^dpg%.", "")), field_names(book, name, EVERY_CALL), field_rows(book, page, fields),
+          rest)
       elseif rest ~= "" then
         parts[#parts + 1] = rest
       end
@@ -249,13 +261,21 @@ local function function_html(book, page, fn, level)
   return table.concat(parts)
 end
 
--- A method of an object that does what one of its resource does: image:update, images:update.
+-- The method of a resource that does the same as one of an object: image:update -> images:update.
+local function of_object(book, fn)
+  local resource = ({ ["dpg.Image"] = "images:", ["dpg.Set"] = "sets:" })[fn.class]
+  local name = resource and resource .. fn.name
+  if name == "sets:add" or name == "sets:remove" then name = name .. "_images" end
+  return name and book.names.places[name] and name
+end
+
+-- Such a method in a line.
 local function short_html(book, page, fn)
   book.count = book.count + 1
   local id = fn.full:gsub(":", ".")
   page.words[#page.words + 1] = { title = signature(fn), id = id, text = fn.text, of = page.title, kind = "function" }
   return ('<tr id="%s"><td><code>%s</code></td><td>as %s, of this one%s</td></tr>\n'):format(id,
-    html.escape(signature(fn)), book.code(page, book.of_object(fn)),
+    html.escape(signature(fn)), book.names:html(page, of_object(book, fn)),
     fn.text ~= "" and ": " .. prose(book, page, fn.text) or "")
 end
 
@@ -277,7 +297,7 @@ local function class_html(book, page, name)
   end
   local short = {} -- what another page tells in full
   for _, fn in ipairs(class.shown_functions) do
-    if fn.of_field and book.of_object(fn) then
+    if fn.of_field and of_object(book, fn) then
       short[#short + 1] = short_html(book, page, fn)
     else
       parts[#parts + 1] = function_html(book, page, fn, 3)
@@ -301,7 +321,11 @@ local function alias_html(book, page, name)
   page.words[#page.words + 1] = { title = name, id = name, text = alias.text, of = page.title, kind = "class" }
   local text = alias.text ~= "" and "<p>" .. prose(book, page, alias.text) .. "</p>\n" or ""
   return ('<section class="class" id="%s">\n<h2>%s</h2>\n%s'):format(name, html.escape(name), text)
-    .. ('<p class="alias"><span class="type">%s</span></p>\n</section>\n'):format(type_html(book, page, alias.type))
+    .. ('<p class="alias"><span class="type">%s</span></p>\n</section>\n'):format(
+      type_html(book, page, alias.type):gsub("&quot;([%l_]+)&quot;", function(code)
+        local to = name == "dpg.ErrorCode" and book.names.codes[code]
+        return to and ('<a href="%s">%s</a>'):format(html.relative(page.address, to), code) or nil
+      end))
 end
 
 -- ---- the book -----------------------------------------------------------------------------------------------------
@@ -370,10 +394,8 @@ local function index(book)
   return page
 end
 
----Reads the sources.
----@param site table  read, files, leads_to, version
----@return table book  `pages`, `names_of_code` and what render() needs
-function M.read(site)
+-- Everything that is annotated and may be public.
+local function read_sources(site)
   local model = annotations.new()
   for _, path in ipairs(site.files) do
     if path == "types/dpg.lua" or (path:find "^lua/dpg/.*%.lua$" and not path:find "^lua/dpg/sandbox/"
@@ -381,72 +403,58 @@ function M.read(site)
       annotations.read(model, path, site.read(path))
     end
   end
-  local book = { site = site, face = faces.find(model), count = 0, rows = {}, codes = {} }
+  return model
+end
+
+local function all_functions(face)
   local all = {}
-  for _, fn in ipairs(book.face.functions) do all[#all + 1] = fn end
-  for _, fn in ipairs(book.face.sandbox) do all[#all + 1] = fn end
-  for _, class in pairs(book.face.classes) do
+  for _, fn in ipairs(face.functions) do all[#all + 1] = fn end
+  for _, fn in ipairs(face.sandbox) do all[#all + 1] = fn end
+  for _, class in pairs(face.classes) do
     for _, fn in ipairs(class.shown_functions) do all[#all + 1] = fn end
   end
-  book.face.all = all
-  book.home, book.pages = arrange(book.face)
+  return all
+end
+
+-- "images:list" -> its row of the catalog
+local function rows_by_method()
+  local rows = {}
   for _, group in ipairs(endpoints.groups()) do
     for _, one in ipairs(group.rows) do
-      for _, method in ipairs(one.methods) do book.rows[method.name] = one.row end
+      for _, method in ipairs(one.methods) do rows[method.name] = one.row end
     end
   end
+  return rows
+end
 
-  -- "images:list" -> where it is told of
-  book.places = {}
-  for _, page in ipairs(book.pages) do
-    for _, name in ipairs(page.classes) do
-      for _, fn in ipairs(book.face.classes[name].shown_functions) do
-        book.places[fn.full] = page.address .. "#" .. fn.full:gsub(":", ".")
-      end
+-- Where each function and class is told of.
+local function place(book)
+  local places = book.names.places
+  for _, class in pairs(book.face.classes) do
+    for _, field in ipairs(class.shown_fields) do book.names.fields[field.name] = true end
+  end
+  for name, page in pairs(book.home) do
+    places[name] = page.address .. "#" .. name
+    for _, fn in ipairs(book.face.classes[name] and book.face.classes[name].shown_functions or {}) do
+      places[fn.full] = page.address .. "#" .. fn.full:gsub(":", ".")
     end
   end
-  for _, fn in ipairs(book.face.functions) do book.places[fn.full] = book.pages.dpg.address .. "#" .. fn.full end
+  for _, fn in ipairs(book.face.functions) do places[fn.full] = book.pages.dpg.address .. "#" .. fn.full end
   for _, fn in ipairs(book.face.sandbox) do
-    book.places[fn.full], book.places["dpg." .. fn.full] = book.pages.sandbox.address .. "#" .. fn.full, nil
-    book.places["dpg." .. fn.full] = book.places[fn.full]
+    places[fn.full] = book.pages.sandbox.address .. "#" .. fn.full
+    places["dpg." .. fn.full] = places[fn.full]
   end
-  for name, page in pairs(book.home) do book.places[name] = page.address .. "#" .. name end
+end
 
-  ---Code in a page's text; a link, if it names a function, a class or a command: `images:list(options)`,
-  ---`gallery.images:each`, `dpg set add`.
-  function book.code(page, code)
-    local plain = html.unescape(code)
-    local is_code = plain:find "^%l[%l%d]*_[%l%d_]*$" and book.codes[plain] -- others are words for more than that
-    if is_code and is_code:match "^[^#]+" ~= page.address then
-      return ('<a href="%s"><code>%s</code></a>'):format(html.relative(page.address, is_code), code)
-    end
-    local name = plain:match "^([%w_.]+:[%w_]+)" or plain:match "^(dpg%.[%w_.]+)"
-      or book.places[plain:match "^dpg %l+ %l+" or ""] and plain:match "^dpg %l+ %l+" or plain:match "^dpg %l+" or ""
-    local rest = plain:sub(#name + 1)
-    local short = name:match "([%w_]+:[%w_]+)$"
-    short = short and short:gsub("^it:", "iterator:"):gsub("^box:", "box:")
-    local is_named = rest == "" or rest:find "^%s?[({]" or name:find "^dpg %l"
-    local to = is_named and (book.places[name] or short and book.places[short])
-    if not to or to:match "^[^#]+" == page.address and page.name == nil then
-      return "<code>" .. code .. "</code>"
-    end
-    return ('<a href="%s"><code>%s</code></a>'):format(html.relative(page.address, to), code)
-  end
-
-  ---The names of a class's fields in a line.
-  function book.names(name, common)
-    local names = {}
-    for i, field in ipairs(fields_of(book, name, common or {})) do names[i] = "<code>" .. field.name .. "</code>" end
-    return table.concat(names, ", ")
-  end
-
-  ---The method of a resource that does the same as one of an object: image:update -> images:update.
-  function book.of_object(fn)
-    local resource = ({ ["dpg.Image"] = "images:", ["dpg.Set"] = "sets:" })[fn.class]
-    local name = resource and resource .. fn.name
-    if name == "sets:add" or name == "sets:remove" then name = name .. "_images" end
-    return name and book.places[name] and name
-  end
+---Reads the sources.
+---@param site table  read, files, leads_to, version
+---@return table book  `names`, and what render() needs
+function M.read(site)
+  local book = { site = site, face = faces.find(read_sources(site)), count = 0, names = name_index.new() }
+  book.face.all = all_functions(book.face)
+  book.home, book.pages = arrange(book.face)
+  book.rows = rows_by_method()
+  place(book)
   return book
 end
 

@@ -24,7 +24,7 @@ end
 -- A store's ask is done at once, and not among the tasks: until it is answered nothing else may run.
 function M.serve(_, task, fn, ...)
   local results = compat.pack(pcall(fn, ...))
-  task:ended(compat.unpack(results, 1, results.n))
+  task:_ended(compat.unpack(results, 1, results.n))
   local problem = results[2]
   if not results[1] and type(problem) == "string" and problem:find "interrupted!$" then error(problem, 0) end
 end

@@ -171,8 +171,8 @@ local STOPPED = {} -- raised in a task that does not go on
 local function ended(thread, ok, ...)
   if thread.is_over then return end
   thread.is_over = true
-  if ok then return thread.task:ended(true, ...) end
-  thread.task:ended(false, (...), thread.traceback)
+  if ok then return thread.task:_ended(true, ...) end
+  thread.task:_ended(false, (...), thread.traceback)
 end
 
 -- Of a request's light threads only itself can be asked: those of others all seem dead to it.
@@ -213,7 +213,10 @@ end
 function M.wait(_, signal)
   if signal.done then ngx.sleep(TURN_S) end
   local thread = threads[coroutine.running()]
-  if thread and thread.is_over then error(STOPPED, 0) end
+  if thread and thread.is_over then -- it caught what it was stopped by
+    if signal.hub then signal.hub:drop(signal) end
+    error(STOPPED, 0)
+  end
   local waiter = table.remove(spare) or new_waiter()
   waiter.signal, signal.waiter = signal, waiter
   if thread then thread.waiter = waiter end
@@ -261,7 +264,7 @@ function M.stop(_, task)
     signal.done = true
     waiter:wake(signal)
   end
-  task:ended(nil)
+  task:_ended(nil)
 end
 
 ---@return table? task

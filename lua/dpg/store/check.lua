@@ -11,8 +11,8 @@ local stores = require "dpg.store"
 local M = {}
 
 ---@class dpg.StoreReport
----@field ok boolean
----@field [integer] { name: string, ok: boolean, message?: string }
+---@field ok boolean  every promise is kept
+---@field [integer] { name: string, ok: boolean, message?: string }  each promise, and why it is broken
 local Report = {}
 Report.__index = Report
 Report.__name = "dpg.StoreReport"
