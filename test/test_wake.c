@@ -139,7 +139,15 @@ TEST("says so when somebody can't be let in, and hears of him once he can")
     dpg_wake *wake = new_wake(DPG_WAKE_SOCKET);
     struct rlimit few, before;
     int fd = connected(dpg_wake_path(wake)), spare = dup(fd), holes[64], count = 0;
+    const char *preload = getenv("LD_PRELOAD");
 
+    if (preload && strstr(preload, "vgpreload")) {
+        printf("# valgrind lets one in, and hangs up when the number of the descriptor is too high\n");
+        close(spare);
+        close(fd);
+        dpg_wake_free(wake);
+        return;
+    }
     getrlimit(RLIMIT_NOFILE, &before);
     few = before;
     few.rlim_cur = (rlim_t)spare + 1;
