@@ -21,15 +21,14 @@ local hidden = setmetatable({}, { __mode = "k" })
 
 ---Makes an Operation of a decoded body.
 ---@param session dpg.Session
----@param value any
+---@param value any  ours to keep: the Operation is made of it
 ---@param answer dpg.Answer
 ---@return dpg.Operation?  nil: it is none
 function M.read(session, value, answer)
-  local fields = wire.operation(value)
-  if not fields then return nil end
-  local operation = {}
-  for name, field in pairs(fields) do
-    if not Operation[name] then operation[name] = field end
+  local operation = wire.operation(value)
+  if not operation then return nil end
+  for name in pairs(Operation) do
+    if operation[name] ~= nil then operation[name] = nil end -- a method wins over a field
   end
   hidden[operation] = { session = session, etag = answer.etag, retry_after = answer.retry_after }
   return setmetatable(operation, Operation)

@@ -138,20 +138,23 @@ end
 
 -- --- for who owns it -----------------------------------------------------------------------------------------------
 
-local function after(self, thread, ok, ...)
-  if not ok then
-    return self:_end(thread, false, (...), debug and debug.traceback(thread._co))
+-- What became of a thread that was resumed: it waits, has failed, has ended, or lets the others go first.
+local function back(self, thread, ...)
+  local ok, mark, signal = ...
+  resuming = nil
+  if thread._is_over then return end
+  if mark == YIELD then
+    if signal.done then return self:_push(thread) end
+    local hub = signal.hub
+    thread._signal = signal
+    if hub then self.hubs[hub] = (self.hubs[hub] or 0) + 1 end
+  elseif not ok then
+    self:_end(thread, false, mark, debug and debug.traceback(thread._co))
   elseif coroutine.status(thread._co) == "dead" then
-    return self:_end(thread, true, ...)
-  end
-  local mark, signal = ...
-  if mark ~= YIELD then
+    self:_end(thread, ...)
+  else
     self._rest[#self._rest + 1] = thread -- a bare yield: it goes on in the next round
-    return
   end
-  if signal.done then return self:_push(thread) end
-  thread._signal = signal
-  if signal.hub then self.hubs[signal.hub] = (self.hubs[signal.hub] or 0) + 1 end
 end
 
 local function resume(thread)
@@ -159,11 +162,6 @@ local function resume(thread)
   thread._arguments = nil
   if arguments then return coroutine.resume(thread._co, compat.unpack(arguments, 1, arguments.n)) end
   return coroutine.resume(thread._co)
-end
-
-local function back(self, thread, ...)
-  resuming = nil
-  if not thread._is_over then after(self, thread, ...) end
 end
 
 ---Those who have yielded for the others' sake can go on again.
