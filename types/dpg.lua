@@ -382,7 +382,7 @@
 ---@class dpg.Iterator
 ---@overload fun(): any
 ---@field next fun(self: dpg.Iterator): any?, dpg.Error?  nil at the end; after an error it asks for that page again
----@field close fun(self: dpg.Iterator)  from now on there is no next item; twice is fine
+---@field close fun(self: dpg.Iterator)  ends it, and drops the page asked for ahead; a `for` of Lua 5.4 does so itself
 
 ---@class dpg.Me
 ---@field account dpg.Account  whose library it is
