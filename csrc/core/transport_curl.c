@@ -110,7 +110,6 @@ static void transfer_free(transfer *t)
     dpg_drain_clear(&t->drain);
     dpg_free_secret(t->block, t->block_used);
     curl_url_cleanup(t->parts);
-    dpg_free(t->site);
     dpg_response_clear(&t->response);
     dpg_free(t);
 }

@@ -56,8 +56,8 @@ typedef struct transfer {
     char says[CURL_ERROR_SIZE]; /* libcurl's own words */
     void *block;                /* a transfer_text's; wiped once it has ended */
     size_t block_used, block_size;
-    CURLU *parts; /* of the URL, where the handle is kept, and … */
-    char *site;   /* … as far as their path: the beginning of the last one; NULL: neither */
+    CURLU *parts;   /* of the URL, where the handle is kept, and … */
+    char site[280]; /* … the beginning of the last one, as far as its path; empty: it is to be read whole */
 
     /* Of one request: all from here on begins anew with each, `response` last. */
     uint64_t id;

@@ -393,7 +393,7 @@ static bool change_target(transfer *t, char *url)
     char *query;
     bool fine;
 
-    if (!t->site || strncmp(t->site, url, site) != 0 || t->site[site] || url[site] != '/') return false;
+    if (!t->site[0] || strncmp(t->site, url, site) != 0 || t->site[site] || url[site] != '/') return false;
     if (!is_simple(url + site)) return false;
     query = strchr(url + site, '?');
     if (query) *query = '\0';
@@ -413,10 +413,9 @@ static bool make_parts(transfer *t, char *url)
 
     if (!t->parts && !(t->parts = curl_url())) return false;
     if (change_target(t, url)) return true;
-    dpg_free(t->site);
-    t->site = NULL;
+    t->site[0] = '\0';
     if (curl_url_set(t->parts, CURLUPART_URL, url, CURLU_PATH_AS_IS | CURLU_DISALLOW_USER) != CURLUE_OK) return false;
-    t->site = dpg_strndup(dpg_str_of(url, site)); /* without it the next one is read whole again */
+    if (site < sizeof t->site) dpg_str_copy(t->site, sizeof t->site, dpg_str_of(url, site));
     return true;
 }
 
