@@ -49,18 +49,24 @@ local init = [[
     return true
   end
 
-  local lock, save = store.lock, store.save
+  local lock, load, save = store.lock, store.load, store.save
+  local is_marked -- a lock asked for again on that way is renewed, and an exchange may be out: nobody may stop there
   function store:lock(...)
     local is_ours, again, holder = lock(self, ...)
-    if is_ours and os.rename(folder .. "/place", folder .. "/taken") then
+    if is_ours and not is_marked and os.rename(folder .. "/place", folder .. "/taken") then
       place = io.open(folder .. "/taken"):read "*a"
     end
     stop_at "when it had the lock"
     return is_ours, again, holder
   end
+  function store:load(...)
+    is_marked = false
+    return load(self, ...)
+  end
   function store:save(...)
     local was_stopped = stop_at "before its mark was saved"
     local is_saved, err = save(self, ...)
+    is_marked = is_saved
     if was_stopped then write("saved", tostring(is_saved)) end
     stop_at "when its mark was saved"
     return is_saved, err
