@@ -426,7 +426,7 @@ dpg_status dpg_curl_set_request(transfer *t, const dpg_request *request, const t
 {
     t->says[0] = '\0';
     if (t->kind.keeps) SET(CURLOPT_CURLU, make_parts(t, text->url) ? t->parts : NULL);
-    /* the text, too: from it libcurl sends again when a connection dies. Last: CURLOPT_CURLU forgets it, from 8.16 */
+    /* the text, too: from it libcurl sends again when a connection dies. Last, since a newer CURLOPT_CURLU forgets it */
     SET(CURLOPT_URL, text->url);
     SET(CURLOPT_HTTPHEADER, text->lines);
     if (!t->kind.posts || request->part_count) return DPG_OK;
