@@ -74,7 +74,8 @@ end
 local function ask_ahead(self)
   if self._may_ask and self._has_begun then
     self._may_ask = false
-    self._ahead = self._fetch(self._page.next_offset, true) or nil
+    local ahead = self._fetch(self._page.next_offset, true) or nil
+    if ahead and self._closed then ahead:close() else self._ahead = ahead end -- by an on_event that heard of its start
   end
   self._has_begun = true
 end
