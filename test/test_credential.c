@@ -946,6 +946,32 @@ TEST("asks for the lock again, before another's mark is taken for that of the de
     end(&r);
 }
 
+TEST("takes the successor of its token for newer, however many generations without one it has counted itself")
+{
+    rig r;
+    dpg_waiter w;
+    dpg_record record;
+
+    begin(&r, false);
+    put_session(&r, "rt-1", 5, NULL);
+    want(&r, &w, "a", 0);
+    walk(&r, "Ldmx");
+    verdict(&r, DPG_VERDICT_NOT_TAKEN, 403, -1);
+    walk(&r, "su-");
+    put_session(&r, "rt-1", 3, NULL); /* a store that was lost, and that a sibling filled again from its memory … */
+    record = stored(&r);
+    CHECK(dpg_record_rotate(&record, DPG_LIT("rt-2"), r.now.unix_ms)); /* … and went on from */
+    store(&r, &record);
+    later(&r, 60000);
+    want(&r, &w, "a", 0);
+    walk(&r, "Ldmx");
+    CHECK_MEM(r.action.refresh_token.ptr, r.action.refresh_token.len, "rt-2", 4);
+    tokens(&r, "at-1", "rt-3");
+    walk(&r, "su-");
+    check_bearer(&r, &w, "at-1");
+    end(&r);
+}
+
 TEST("never puts a sign-in over a record of a newer version, or of another origin")
 {
     rig r;
