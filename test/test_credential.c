@@ -187,6 +187,18 @@ static dpg_record stored(rig *r)
     return record;
 }
 
+static void store(rig *r, dpg_record *record) /* takes it */
+{
+    dpg_buf bytes;
+
+    dpg_buf_init_secret(&bytes, DPG_RECORD_MAX);
+    CHECK(dpg_record_write(record, &bytes) && bytes.len < sizeof r->stored);
+    memcpy(r->stored, bytes.ptr, bytes.len);
+    r->stored_len = bytes.len;
+    dpg_buf_clear(&bytes);
+    dpg_record_clear(record);
+}
+
 static bool is_marked(rig *r)
 {
     dpg_record record = stored(r);
@@ -897,6 +909,66 @@ TEST("tells the person when a sign-in can't be saved, and saves it all the same 
     CHECK_MEM(r.action.refresh_token.ptr, r.action.refresh_token.len, "rt-new", 6);
     tokens(&r, "at-1", "rt-2");
     walk(&r, "su-");
+    end(&r);
+}
+
+TEST("asks for the lock again, before another's mark is taken for that of the dead, when a store that failed may have "
+     "lost it")
+{
+    rig r;
+    dpg_signed_in s = a_sign_in();
+    dpg_job adopt;
+    dpg_waiter w;
+    dpg_record record;
+
+    begin(&r, true);
+    start(&r, &adopt, DPG_JOB_ADOPT, &s);
+    walk(&r, "Ld");
+    CHECK_INT(next(&r), 's');
+    unheard(&r, true); /* it was done, and a sibling has come since: the lock went with the connection */
+    CHECK_INT(next(&r), '-');
+    put_session(&r, "rt-9", 9, NULL);
+    record = stored(&r);
+    record.in_flight = true;
+    store(&r, &record);
+    later(&r, 6000);
+    want(&r, &w, "a", 0);
+    walk(&r, "d");
+    CHECK_INT(next(&r), 'L');
+    reply(&r, DPG_STORE_BUSY);
+    CHECK_INT(w.verdict, DPG_WAITING);
+    CHECK(is_marked(&r));
+    put_session(&r, "rt-10", 10, "at-10"); /* what the sibling's exchange brought */
+    later(&r, 1000);
+    walk(&r, "Ldu-");
+    check_bearer(&r, &w, "at-10");
+    dpg_signed_in_clear(&s);
+    end(&r);
+}
+
+TEST("takes the successor of its token for newer, however many generations without one it has counted itself")
+{
+    rig r;
+    dpg_waiter w;
+    dpg_record record;
+
+    begin(&r, false);
+    put_session(&r, "rt-1", 5, NULL);
+    want(&r, &w, "a", 0);
+    walk(&r, "Ldmx");
+    verdict(&r, DPG_VERDICT_NOT_TAKEN, 403, -1);
+    walk(&r, "su-");
+    put_session(&r, "rt-1", 3, NULL); /* a store that was lost, and that a sibling filled again from its memory … */
+    record = stored(&r);
+    CHECK(dpg_record_rotate(&record, DPG_LIT("rt-2"), r.now.unix_ms)); /* … and went on from */
+    store(&r, &record);
+    later(&r, 60000);
+    want(&r, &w, "a", 0);
+    walk(&r, "Ldmx");
+    CHECK_MEM(r.action.refresh_token.ptr, r.action.refresh_token.len, "rt-2", 4);
+    tokens(&r, "at-1", "rt-3");
+    walk(&r, "su-");
+    check_bearer(&r, &w, "at-1");
     end(&r);
 }
 

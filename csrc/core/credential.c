@@ -26,7 +26,7 @@ static const unsigned may_follow[] = {
     [DPG_CRED_LOCKING] = BIT(DPG_CRED_LOADING) | BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_IDLE),
     [DPG_CRED_LOADING] = BIT(DPG_CRED_MARKING) | BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) |
                          BIT(DPG_CRED_NOTING) | BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_EXCHANGING) |
-                         BIT(DPG_CRED_AGAIN) | BIT(DPG_CRED_RENEWING),
+                         BIT(DPG_CRED_AGAIN) | BIT(DPG_CRED_RENEWING) | BIT(DPG_CRED_LOCKING),
     [DPG_CRED_MARKING] = BIT(DPG_CRED_EXCHANGING) | BIT(DPG_CRED_RENEWING) | BIT(DPG_CRED_LOADING) |
                          BIT(DPG_CRED_UNLOCKING) | BIT(DPG_CRED_LOCKING),
     [DPG_CRED_EXCHANGING] = BIT(DPG_CRED_AGAIN) | BIT(DPG_CRED_SAVING) | BIT(DPG_CRED_SAVE_AGAIN) |
@@ -105,6 +105,7 @@ static void ask_for_lock(dpg_cred *c, const dpg_moment *now)
 static void got_lock(dpg_cred *c)
 {
     c->lease_until = c->lease_ms ? c->lock_asked + c->lease_ms : INT64_MAX;
+    c->lock_unsure = false;
 }
 
 /* Does the lease outlive an exchange that is sent now, and the save after it? */
@@ -389,6 +390,10 @@ static void loaded(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
         return;
     }
     if (c->stored_found) dpg_cred_ingest(c, &r, now);
+    if (c->lock_unsure) { /* whose mark would it be? */
+        dpg_cred_walk_back(c, now);
+        return;
+    }
     if (!dpg_list_empty(&c->jobs)) do_job(c, DPG_LIST_ITEM(dpg_list_first(&c->jobs), dpg_job, link), now);
     else do_waiters(c, now);
 }
@@ -501,6 +506,7 @@ void dpg_cred_store_asked(dpg_cred *c, const dpg_moment *now)
 void dpg_cred_store_replied(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
 {
     c->asked = false;
+    if (reply->outcome == DPG_STORE_FAILED && reply->unsure) c->lock_unsure = true;
     switch (c->state) {
     case DPG_CRED_LOCKING: locked(c, reply, now); break;
     case DPG_CRED_LOADING: loaded(c, reply, now); break;

@@ -111,6 +111,7 @@ typedef struct dpg_cred {
     int64_t timer_boot_ms; /* INT64_MAX: none */
     int64_t walk_since, hold_since, exchange_since;
     int64_t lock_asked, lease_until; /* a lease counts from before it was asked for */
+    bool lock_unsure;                /* the store failed since it gave us the lock: who knows whose that is now? */
     int64_t again_at;                /* AGAIN: when to send */
     dpg_cred_state renewed_for;      /* RENEWING: what goes on then … */
     bool verifying;                  /* LOADING: … if what is stored is still what we saw or wrote there */

@@ -73,6 +73,7 @@ void dpg_cred_let_stand(dpg_cred *c, dpg_waiter *w);
 /* --- credential_record.c */
 
 void dpg_cred_replace_record(dpg_cred *c, dpg_record *r);
+bool dpg_cred_comes_after(const dpg_record *r, const dpg_record *old);
 void dpg_cred_ingest(dpg_cred *c, dpg_record *r, const dpg_moment *now);
 void dpg_cred_write_next(dpg_cred *c, const dpg_record *r);
 bool dpg_cred_build_next(dpg_cred *c, const dpg_moment *now);

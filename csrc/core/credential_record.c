@@ -41,13 +41,26 @@ static void keep_what_we_know(const dpg_cred *c, dpg_record *r)
     }
 }
 
+/* Does the refresh token of `old` stand among those that `r` has spent? Then `r` is newer, whatever they count. */
+bool dpg_cred_comes_after(const dpg_record *r, const dpg_record *old)
+{
+    char digest[17];
+
+    if (!r->past_count || !old->refresh_token) return false;
+    dpg_digest_hex(dpg_cstr(old->refresh_token), digest);
+    for (size_t i = 0; i < r->past_count; i++)
+        if (strcmp(r->past[i].digest, digest) == 0) return true;
+    return false;
+}
+
 /* A sibling's record, or our own again: what of it is news? Takes it. */
 void dpg_cred_ingest(dpg_cred *c, dpg_record *r, const dpg_moment *now)
 {
     bool had = c->record.refresh_token != NULL, same = strcmp(r->family, c->record.family) == 0;
     int64_t before = c->record.generation;
 
-    if (!r->tombstone && had && same && r->generation < before) { /* an older backup: ours is newer, and goes over it */
+    /* an older backup: ours is newer, and goes over it */
+    if (!r->tombstone && had && same && r->generation < before && !dpg_cred_comes_after(r, &c->record)) {
         dpg_record_clear(r);
         return;
     }

@@ -129,7 +129,7 @@ static void check_exchange(sim *w, transfer *t)
     check_not_wasted(w, t);
     if (f->buried && !is_excused(w, t->p, t->person))
         sim_fail(w, t->p, "presents a token of a session that was signed out");
-    if (f->refused_to & bit(t->p) && (!w->remote || t->token <= f->refused_token))
+    if (f->refused_to & bit(t->p) && (!w->remote || t->token <= f->refused_token[t->p->index]))
         sim_fail(w, t->p, "presents a token of a session that was refused to it");
     if (d->refused && !is_excused(w, t->p, t->person))
         sim_fail(w, t->p, "presents a token that the record calls refused");
@@ -232,6 +232,15 @@ static void note_wait(sim *w, const transfer *t)
     if (t->kind == FOR_EXCHANGE) p->exchange_wait[t->person] = until;
 }
 
+static void note_doubt(sim *w, const transfer *t)
+{
+    known_token *k = sim_token(w, t->person, t->family, t->token);
+
+    k->doubt = true;
+    if (t->started > k->doubt_at) k->doubt_at = t->started;
+    k->doubt_known |= bit(t->p);
+}
+
 void check_handed_over(sim *w, transfer *t)
 {
     known_person *one = &w->persons[t->person];
@@ -241,16 +250,24 @@ void check_handed_over(sim *w, transfer *t)
     if (t->call && t->call->kind == CALL_UNSENT && (t->failed ? t->left : t->status != 429 && t->status != 401))
         t->call->spent = true;
     if (t->kind == FOR_SIGN_IN && (t->failed ? t->left : t->status != 429)) t->call->spent = true;
-    if (t->kind == FOR_EXCHANGE && doubtful) sim_token(w, t->person, t->family, t->token)->doubt = true;
+    if (t->kind == FOR_EXCHANGE && doubtful) note_doubt(w, t);
     if (t->failed) return;
     note_wait(w, t);
     if (t->kind == FOR_EXCHANGE && t->means == MEANS_REFUSED) {
-        one->families[t->family].refused_to |= bit(t->p);
-        if (t->token > one->families[t->family].refused_token) one->families[t->family].refused_token = t->token;
+        known_family *f = &one->families[t->family];
+
+        if (!(f->refused_to & bit(t->p)) || t->token > f->refused_token[t->p->index])
+            f->refused_token[t->p->index] = t->token;
+        f->refused_to |= bit(t->p);
         check_seen(w, t->p, t->person);
     }
     if (t->means != MEANS_TOKENS) return;
-    if (t->kind == FOR_EXCHANGE) sim_token(w, t->person, t->family, t->token)->doubt = false;
+    if (t->kind == FOR_EXCHANGE) {
+        known_token *k = sim_token(w, t->person, t->family, t->token);
+
+        k->doubt = false;
+        k->doubt_known = 0;
+    }
     if (t->kind == FOR_SIGN_IN) t->call->family = t->new_family;
     sim_token(w, t->person, t->new_family, t->new_token)->lives_in |= bit(t->p);
     sim_token(w, t->person, t->new_family, t->new_token)->handed_at = w->now;
@@ -268,7 +285,7 @@ void check_aborted(sim *w, transfer *t)
 {
     if (t->call && (t->call->kind == CALL_UNSENT || t->kind == FOR_SIGN_IN) && t->left) t->call->spent = true;
     if (t->kind != FOR_EXCHANGE) return;
-    if (t->left) sim_token(w, t->person, t->family, t->token)->doubt = true;
+    if (t->left) note_doubt(w, t);
     if (t->arrived) sim_fail(w, t->p, "throws away an exchange's answer that lies in its socket");
     if (t->p->exiting && w->now >= t->p->exit_until - 100) return;
     if (w->now - t->started < SIM_EXCHANGE_LIMIT_MS - 1000)
@@ -301,7 +318,7 @@ static void note_saved_bearers(sim *w, const disk *d)
             w->persons[who].families[fam].accesses[serial].on_disk = true;
 }
 
-static void check_saved_token(sim *w, proc *p, int who, int old_family, int old_token, bool lives)
+static void check_saved_token(sim *w, proc *p, int who, int old_family, int old_token, bool news, bool lives)
 {
     disk *d = &w->disks[who];
     known_family *f = &w->persons[who].families[d->family];
@@ -318,10 +335,10 @@ static void check_saved_token(sim *w, proc *p, int who, int old_family, int old_
     if (d->family == old_family && d->token < old_token)
         sim_fail(w, p, "writes token %d.%d.%d over its successor %d", who, d->family, d->token, old_token);
     for (int i = d->token + 1; i < f->token_count; i++)
-        if (lives && f->tokens[i].lives_in & bit(p))
+        if (news && lives && f->tokens[i].lives_in & bit(p)) /* a trial writes what is there */
             sim_fail(w, p, "saves token %d.%d.%d though it holds %d", who, d->family, d->token, i);
     if (d->family == old_family && d->token == old_token && !d->marked && !d->refused && k->doubt && !f->revoked &&
-        !w->persons[who].no_replay && d->wiped_at < 0) /* else nobody can know that it is */
+        !w->persons[who].no_replay && (d->wiped_at < k->doubt_at || k->doubt_known & bit(p)))
         sim_fail(w, p, "takes the mark away while token %d.%d.%d is in doubt", who, d->family, d->token);
 }
 
@@ -342,7 +359,7 @@ void check_save(sim *w, proc *p, int who, int old_family, int old_token, bool ne
     disk *d = &w->disks[who];
     int m = p->machine;
 
-    if (d->family >= 0) check_saved_token(w, p, who, old_family, old_token, lives);
+    if (d->family >= 0) check_saved_token(w, p, who, old_family, old_token, news, lives);
     if (old_family >= 0 && d->family < 0) w->persons[who].families[old_family].buried = true;
     if (old_family >= 0 && d->family >= 0 && d->family != old_family)
         w->persons[who].families[old_family].replaced = true;
@@ -395,8 +412,6 @@ void check_seen(sim *w, proc *p, int who)
 static void check_lost(sim *w, const call *c, const char *reason)
 {
     check_seen(w, c->p, c->person);
-    /* with its lock lost behind its back, and no replay, it takes the mark of who has the lock now for that of a dead one */
-    if (w->persons[c->person].no_replay && is_excused(w, c->p, c->person)) return;
     if (c->p->saw_lost_at[c->person] < c->started)
         sim_fail(w, c->p, "gives up session %d.%d (%s) though the server has not ended it", c->person,
                  c->p->seen_family[c->person], reason);

@@ -226,7 +226,10 @@ static void vanish(sim *w, proc *p)
 
             one->refused_to &= ~(1u << p->index);
             one->left_by &= ~(1u << p->index);
-            for (int k = 0; k < one->token_count; k++) one->tokens[k].lives_in &= ~(1u << p->index);
+            for (int k = 0; k < one->token_count; k++) {
+                one->tokens[k].lives_in &= ~(1u << p->index);
+                one->tokens[k].doubt_known &= ~(1u << p->index);
+            }
         }
     if (!w->ending) sim_after(w, sim_spread(w, 10, 60000), proc_begins, p, 0);
 }

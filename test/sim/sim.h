@@ -42,7 +42,9 @@ typedef struct known_token { /* a refresh token: rt~person.family.number.random 
     int64_t handed_at;       /* when that was last */
     bool on_disk;            /* it has been saved, and the store has not been wiped since */
     bool was_on_disk;        /* it has been saved, ever */
-    bool doubt;              /* it may have been spent, as far as its clients can tell */
+    bool doubt;              /* it may have been spent, as far as its clients can tell … */
+    int64_t doubt_at;        /* … since then: when the last such exchange began … */
+    unsigned doubt_known;    /* … as these know, a bit for each: a mark is wiped with its store */
     bool mark_left;          /* a lock ended while the disk said that it was in flight */
     uint64_t random;
 } known_token;
@@ -61,9 +63,9 @@ typedef struct known_family {
     bool buried;   /* a tombstone took its place on the disk */
     bool replaced; /* another session did */
     bool counted;
-    unsigned refused_to; /* a bit for each process that has read the refusal in its present life … */
-    int refused_token;   /* … of this token, and perhaps of older ones */
-    unsigned left_by;    /* the same for each that has signed out of it, or after it */
+    unsigned refused_to;          /* a bit for each process that has read the refusal in its present life … */
+    int refused_token[SIM_PROCS]; /* … of this token, and perhaps of older ones */
+    unsigned left_by;             /* the same for each that has signed out of it, or after it */
     known_token *tokens;
     known_access *accesses;
     int token_count, access_count;
