@@ -7,14 +7,31 @@ local terminal = require "support.terminal"
 
 if process.name ~= "lua5.4" or (os.getenv "CHECKER" or "") ~= "" then return end -- Lua alone: one says it all
 
+describe("dpg.cli.known", function()
+  it("loses no pair to a line that was cut", function()
+    local folder = process.folder()
+    local function pair(image) return { image = image, name = image .. ".jpg", print = "1-2", stamp = "3 4" } end
+    known.open(folder, "set"):note(pair "A")
+    local file = assert(io.open(folder .. "/.dpg-sync", "ab"))
+    file:write "set\tB\t1-2\t3"
+    file:close()
+    known.open(folder, "set"):note(pair "C")
+    local list = known.open(folder, "set")
+    assert.same({ pair "A", pair "C" }, { list.by_image.A, list.by_image.C })
+    assert.is_nil(list.by_image.B)
+  end)
+end)
+
 describe("dpg.cli.known.plan", function()
-  -- file "name=print", stamped "old" where it is written so; image "uuid:filename"; pair "image:name=print"
+  local STAMPS = { [""] = "new", [","] = "old", [",?"] = "?" }
+  -- file "name=print", stamped "old" where a comma is behind it ("?": ",?"); image "uuid:filename"; pair
+  -- "image:name=print"
   local function plan(files, images, pairs_)
     local list, there, list_of, prints = {}, {}, { by_image = {}, by_name = {} }, {}
     for word in files:gmatch "%S+" do
-      local name, print, old = word:match "^(.-)=([^,]*)(,?)"
+      local name, print, old = word:match "^(.-)=([^,]*)(.*)$"
       prints[name] = print
-      list[#list + 1] = { name = name, size = #print, stamp = old == "" and "new" or "old" }
+      list[#list + 1] = { name = name, size = #print, stamp = STAMPS[old] }
     end
     for word in images:gmatch "%S+" do
       local image, name = word:match "^(.-):(.*)$"
@@ -22,7 +39,8 @@ describe("dpg.cli.known.plan", function()
     end
     for word in pairs_:gmatch "%S+" do
       local image, name, print = word:match "^(.-):(.-)=(.*)$"
-      local pair = { image = image, name = name, print = print, stamp = "old" }
+      local stamp = files:find(name .. "=[^ ]*,%?") and "?" or "old"
+      local pair = { image = image, name = name, print = print, stamp = stamp }
       list_of.by_image[image], list_of.by_name[name] = pair, pair
     end
     local asked = {}
@@ -58,6 +76,8 @@ describe("dpg.cli.known.plan", function()
     { "a=1 b=1", "A:a B:a", "", "up b; down B; same a", "a b" },
     { "c=1", "A:x B:y", "A:a=1 B:b=1", "down B; moved c was a", "c" },
     { "a=1,", "A:a B:a", "A:a=1", "down B", "" },
+    { "c=1 d=1", "A:a B:b", "A:a=1 B:b=1", "moved c was a; moved d was b", "c d" },
+    { "a=2,?", "A:a", "A:a=1", "left a changed here since; DPG has what it was", "a" },
   }
   for _, case in ipairs(cases) do
     it(("gives %q and %q, of which %q are known: %s"):format(case[1], case[2], case[3], case[4]), function()
@@ -176,6 +196,19 @@ describe("dpg sync", function()
     assert.truthy(said:find("\tsent\t./bb.jpg\n", 1, true), said)
     local _, sent = said:gsub("\tsent\t", "") -- what came from the first set goes there, too
     assert.equal(sent, select(2, select(2, pipe("set", "images", "Other")):gsub("\n", "")))
+  end)
+
+  it("goes on where it was under another path of the same folder, and sends nothing twice", function()
+    write("a.jpg", 50)
+    box:fault { server = "processor", drop = "after" }
+    assert.not_equal(0, (pipe("sync", "-y", ".", "Press kit")))
+    local taken = select(2, pipe("ls", "--limit", "1")):match "^[%x-]+" -- else it is known by its name
+    assert.equal(0, (pipe("set", "rm", "Press kit", taken)))
+    local count = box:count { server = "processor" }
+    local status, _, talk = pipe("sync", "-y", folder, "Press kit")
+    assert.not_equal(0, status)
+    assert.truthy(talk:find("earlier run", 1, true), talk)
+    assert.equal(count, box:count { server = "processor" })
   end)
 
   it("says that a file changed while it was sent", function()

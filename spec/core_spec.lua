@@ -1,6 +1,7 @@
 -- dpg.core, the binding itself: what it refuses, what is closed, in what order things may go.
 local boxes = require "support.box"
 local client = require "support.client"
+local compat = require "dpg.compat"
 local core = require "dpg.core"
 
 local URL = "http://127.0.0.1:1/v1"
@@ -372,6 +373,37 @@ describe("core.random_bytes", function()
     assert.are_not.equal(core.random_bytes(16), core.random_bytes(16))
     assert.is_false(pcall(core.random_bytes, 0))
     assert.is_false(pcall(core.random_bytes, 1e9))
+  end)
+end)
+
+describe("engine:take", function()
+  it("hands out one answer while a finaliser takes another", function()
+    local box = boxes.start()
+    local function page(name)
+      local items = {}
+      for i = 1, 20000 do items[i] = string.format('{"name":"%s%d"}', name, i) end
+      return "[" .. table.concat(items, ",") .. "]"
+    end
+    local engine = assert(core.engine {})
+    local ids = {}
+    for i, name in ipairs { "a", "b" } do
+      box:fault { path = "/images", status = 200, body = page(name) }
+      ids[i] = assert(engine:start { method = "GET", url = box.base_url .. "/images" })
+      repeat engine:wait(100) until engine:next() == "done"
+    end
+    local inner
+    collectgarbage()
+    collectgarbage "stop"
+    compat.on_collect(function() inner = select(5, engine:take(ids[2], {})) end)
+    collectgarbage "restart"
+    local outer = select(5, engine:take(ids[1], {}))
+    collectgarbage()
+    for i = 1, 20000 do
+      assert.equal("a" .. i, outer[i].name)
+      assert.equal("b" .. i, inner[i].name)
+    end
+    engine:close()
+    box:stop()
   end)
 end)
 

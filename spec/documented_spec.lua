@@ -19,12 +19,12 @@ local function written(fn)
 end
 
 local function reached()
-  local seen, todo = {}, {}
+  local seen, waiting = {}, {}
   local function go(kind)
     for name in annotations.names_in(kind) do
       if not seen[name] then
         seen[name] = true
-        todo[#todo + 1] = name
+        waiting[#waiting + 1] = name
       end
     end
   end
@@ -45,8 +45,8 @@ local function reached()
       end
     end
   end
-  while #todo > 0 do
-    local name = table.remove(todo)
+  while #waiting > 0 do
+    local name = table.remove(waiting)
     go(found.aliases[name] or "")
     for member, one in pairs(annotations.members(found, name)) do
       if not member:find "^_" then

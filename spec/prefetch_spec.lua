@@ -126,6 +126,45 @@ describe("a walk over pages", function()
     assert.equal(70, #rest(it))
   end)
 
+  it("asks again, when the page is wanted, where a Retry-After is over by then", function()
+    box:fault { path = "/images", nth = 2, retry_after = "1" }
+    local it = gallery.images:each { limit = 50, deadline = 0.9 }
+    take(it, 2)
+    assert.equal(2, box:wait_seen(LIST, 2))
+    dpg.assert(gallery:me())
+    dpg.assert(gallery:me()) -- which waits at the gate for that second
+    assert.equal(118, #rest(it))
+  end)
+
+  it("gives each item to one of several tasks that share it", function()
+    local it, count, seen = gallery.images:each { limit = 50 }, 0, {}
+    local function work()
+      local image = dpg.assert(it:next())
+      while image do
+        count, seen[image.public_uuid] = count + 1, true
+        dpg.assert(gallery:me())
+        local err
+        image, err = it:next()
+        dpg.assert(not err, err)
+      end
+    end
+    dpg.run(function()
+      for _ = 1, 4 do dpg.spawn(work) end
+    end)
+    local different = 0
+    for _ in pairs(seen) do different = different + 1 end
+    assert.same({ 120, 120 }, { count, different })
+  end)
+
+  it("gives nothing more once it is closed, be it while somebody waits for a page", function()
+    dpg.run(function()
+      local it = gallery.images:each { limit = 50 }
+      local waits = dpg.spawn(function() return it:next() end)
+      dpg.spawn(function() it:close() end)
+      assert.is_nil(waits:await())
+    end)
+  end)
+
   it("leaves nothing behind when it is closed", function()
     box:fault { path = "/images", nth = 2, hold_work = true }
     local it = gallery.images:each { limit = 50 }

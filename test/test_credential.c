@@ -912,6 +912,33 @@ TEST("tells the person when a sign-in can't be saved, and saves it all the same 
     end(&r);
 }
 
+TEST("asks for a lease again, before another's mark is taken for that of the dead, when somebody else has written")
+{
+    rig r;
+    dpg_waiter w;
+    dpg_record record;
+
+    begin(&r, false);
+    r.c.lease_ms = DPG_LEASE_MS;
+    want(&r, &w, "a", 0);
+    walk(&r, "Ld");
+    CHECK_INT(next(&r), 'm');
+    put_session(&r, "rt-2", 2, NULL); /* its own lock forgotten, a sibling has it, and an exchange of rt-2 is out */
+    record = stored(&r);
+    record.in_flight = true;
+    store(&r, &record);
+    reply(&r, DPG_STORE_CHANGED);
+    walk(&r, "d");
+    CHECK_INT(next(&r), 'L');
+    reply(&r, DPG_STORE_BUSY);
+    CHECK_INT(w.verdict, DPG_WAITING);
+    put_session(&r, "rt-3", 3, "at-3");
+    later(&r, 1000);
+    walk(&r, "Ldu-");
+    check_bearer(&r, &w, "at-3");
+    end(&r);
+}
+
 TEST("asks for the lock again, before another's mark is taken for that of the dead, when a store that failed may have "
      "lost it")
 {

@@ -613,6 +613,19 @@ TEST("what libcurl sends again goes where it was going, not where its handle wen
     done();
 }
 
+TEST("libcurl sends again as often as connections die: what it counted for one request does not count for the next")
+{
+    static const server_step one[] = {READ, SEND(OK_HI), READ, END};
+
+    serve_each((const server_step *[]){one, one, one, one, one, one, one, one, NULL});
+    for (int i = 0; i < 8; i++) {
+        run(get(server_url(srv, "/")));
+        check_answer(200, "hi");
+    }
+    CHECK_INT(server_requests(srv), 15);
+    done();
+}
+
 TEST("one after the other, each URL is sent as it would be sent alone")
 {
     static const char *const targets[] = {

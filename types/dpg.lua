@@ -39,7 +39,7 @@
 ---@field fields? string[]  only these become tables, several times faster: "title", "versions.url"; ids always do
 ---@field limit? integer  items a page, 1 to 200 (200)
 ---@field offset? integer  where it begins
----@field prefetch? boolean  the next page is fetched while this one is walked (true)
+---@field prefetch? boolean  the next page is fetched while this one is walked (true); false where the walk's own items are changed
 
 ---@class dpg.KeywordFilters
 ---@field namespace? string  keywords of this axis

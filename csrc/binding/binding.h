@@ -28,9 +28,7 @@
  */
 typedef struct dpg_engine_box {
     size_t refs;
-    dpg_engine *engine;      /* NULL: closed */
-    dpg_completion taking;   /* what take() is pushing: here, so that an error while pushing leaks nothing */
-    dpg_store_asked *asking; /* what next() is pushing: likewise, and then wiped */
+    dpg_engine *engine; /* NULL: closed */
 } dpg_engine_box;
 
 typedef struct dpg_credential_box {

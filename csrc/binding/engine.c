@@ -24,10 +24,6 @@ static void box_close(dpg_engine_box *box, int64_t grace_ms)
     dpg_engine *engine = box->engine;
 
     box->engine = NULL;
-    dpg_store_asked_free(box->asking);
-    box->asking = NULL;
-    dpg_completion_clear(&box->taking);
-    memset(&box->taking, 0, sizeof box->taking);
     dpg_engine_free(engine, grace_ms);
 }
 
@@ -46,7 +42,10 @@ static dpg_engine_box *check_box(lua_State *L)
     return *ud;
 }
 
-/* Strings that are pushed for every call, made once: the methods' second upvalue. The third is the tape that take() uses. */
+/*
+ * Strings that are pushed for every call, made once: the methods' second upvalue. The third is the tape that take() uses,
+ * the fourth what it and next() hold on to.
+ */
 enum {
     N_DONE = 1,
     N_WANT,
@@ -76,6 +75,7 @@ static const char *const texts[N_END] = {
     [N_WANTED] = "wanted",     [N_LISTS] = "lists",
 };
 #define TAPE lua_upvalueindex(3)
+#define KEPT_HOLD lua_upvalueindex(4)
 
 static void push_name(lua_State *L, int name)
 {
@@ -94,6 +94,50 @@ static void set_text(lua_State *L, int name, const char *text)
     push_name(L, name);
     lua_pushstring(L, text);
     lua_rawset(L, -3);
+}
+
+/*
+ * What take() or next() is pushing: a userdata's, so that an error while pushing leaks nothing. A finaliser may run
+ * meanwhile, and take another call, turn the engine, or close it: what is held here is not touched by that.
+ */
+#define HOLD "dpg.engine.hold"
+typedef struct hold {
+    dpg_completion taking;
+    dpg_store_asked *asking; /* wiped when it is freed */
+} hold;
+
+static int l_hold_clear(lua_State *L)
+{
+    hold *h = lua_touserdata(L, 1);
+
+    dpg_completion_clear(&h->taking);
+    dpg_store_asked_free(h->asking);
+    h->asking = NULL;
+    return 0;
+}
+
+static hold *push_hold(lua_State *L)
+{
+    hold *h = lua_newuserdata(L, sizeof *h);
+
+    memset(h, 0, sizeof *h);
+    luaL_setmetatable(L, HOLD);
+    return h;
+}
+
+/* Pushes the one that is kept. If that holds something, a new one takes its place, and the old one goes with its user. */
+static hold *use_hold(lua_State *L)
+{
+    hold *h = lua_touserdata(L, KEPT_HOLD);
+
+    if (h->taking.owner || h->asking) {
+        h = push_hold(L);
+        lua_pushvalue(L, -1);
+        lua_replace(L, KEPT_HOLD);
+    } else {
+        lua_pushvalue(L, KEPT_HOLD);
+    }
+    return h;
 }
 
 static int push_closed(lua_State *L)
@@ -291,8 +335,10 @@ static int l_next(lua_State *L)
 {
     dpg_engine_box *box = check_box(L);
     dpg_note note;
+    hold *h;
 
     lua_settop(L, 1);
+    h = use_hold(L);
     if (!box->engine) return 0;
     /* for DONE nothing is pushed that takes memory: running out of it here must not lose the end of a call */
     dpg_engine_next(box->engine, &note);
@@ -308,12 +354,11 @@ static int l_next(lua_State *L)
         push_event(L, &note);
         return 3;
     case DPG_NOTE_STORE:
-        dpg_store_asked_free(box->asking); /* of one whose pushing ran out of memory: its ask ends by itself */
-        box->asking = note.asked;
+        h->asking = note.asked; /* if pushing runs out of memory, its ask ends by itself */
         lua_pushliteral(L, "store");
-        push_asked(L, box->asking);
-        dpg_store_asked_free(box->asking);
-        box->asking = NULL;
+        push_asked(L, h->asking);
+        dpg_store_asked_free(h->asking);
+        h->asking = NULL;
         return 2;
     default: return 0;
     }
@@ -460,14 +505,14 @@ static int l_take(lua_State *L)
     dpg_engine_box *box = check_box(L);
     dpg_id id = check_id(L, 2);
     dpg_error err = DPG_ERROR_INIT;
-    dpg_completion *c = &box->taking;
+    dpg_completion *c;
     int results = 2;
 
     lua_settop(L, 3);
     if (!lua_isnil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
-    if (!box->engine) return push_closed(L);
-    dpg_completion_clear(c); /* of one whose pushing ran out of memory */
     luaL_checkstack(L, 16, "take");
+    c = &use_hold(L)->taking;
+    if (!box->engine) return push_closed(L); /* not before a finaliser could close it */
     if (dpg_engine_take(box->engine, id, c, &err) != DPG_OK) return dpg_push_failure(L, &err);
     if (c->error.kind != DPG_KIND_NONE) {
         dpg_push_failure(L, &c->error);
@@ -476,7 +521,8 @@ static int l_take(lua_State *L)
     } else {
         results = lua_isnil(L, 3) ? push_all(L, c) : push_as(L, c, 3);
     }
-    dpg_engine_dispose(box->engine, c);
+    if (box->engine) dpg_engine_dispose(box->engine, c);
+    else dpg_completion_clear(c);
     return results;
 }
 
@@ -702,5 +748,10 @@ void dpg_open_engine(lua_State *L)
         lua_rawseti(L, -2, i);
     }
     dpg_new_tape(L);
-    dpg_make_class(L, DPG_ENGINE, methods, l_gc, l_tostring, 2);
+    luaL_newmetatable(L, HOLD);
+    lua_pushcfunction(L, l_hold_clear);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+    push_hold(L);
+    dpg_make_class(L, DPG_ENGINE, methods, l_gc, l_tostring, 3);
 }

@@ -506,7 +506,9 @@ void dpg_cred_store_asked(dpg_cred *c, const dpg_moment *now)
 void dpg_cred_store_replied(dpg_cred *c, dpg_store_reply *reply, const dpg_moment *now)
 {
     c->asked = false;
-    if (reply->outcome == DPG_STORE_FAILED && reply->unsure) c->lock_unsure = true;
+    /* a store that failed may have lost it; and somebody else wrote, who can only have had it since a lease went by */
+    if ((reply->outcome == DPG_STORE_FAILED && reply->unsure) || (reply->outcome == DPG_STORE_CHANGED && c->lease_ms))
+        c->lock_unsure = true;
     switch (c->state) {
     case DPG_CRED_LOCKING: locked(c, reply, now); break;
     case DPG_CRED_LOADING: loaded(c, reply, now); break;

@@ -345,7 +345,7 @@ static void end(transfer *t, CURLcode result)
         return;
     }
     dpg_curl_conclude(t, result);
-    detach(t, result == CURLE_OK && t->response.error.kind == DPG_KIND_NONE);
+    detach(t, result == CURLE_OK && t->response.error.kind == DPG_KIND_NONE && !t->resent);
     list_add(&t->owner->ended, t);
 }
 

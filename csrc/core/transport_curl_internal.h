@@ -26,6 +26,7 @@ enum {
     ONCE_HEAD = 32 * 1024, /* what a `once` request has room for before it leaves: the answer to an exchange holds … */
     ONCE_HEADERS = 256,    /* … the only copy of a token, and must not be lost to a moment without memory */
     ONCE_BODY = 64 * 1024,
+    WARM_MS = 10000,  /* how long a connection may take that is made before its first request */
     CONNECTIONS = 16, /* where the options don't say */
     SPARE = 8         /* connections kept beyond max_connections, and handles: exchanges aren't counted in it */
 };
@@ -63,13 +64,14 @@ typedef struct transfer {
     uint64_t id;
     dpg_str url; /* borrowed */
     bool once, warm;
-    int64_t leave_by;            /* on the system's boot clock; 0: whenever */
-    bool left;                   /* libcurl was about to send: from here on bytes may have gone */
-    bool in_head;                /* between a status line and its empty line */
-    bool interim;                /* … of a 1xx answer, which another one follows */
-    bool final;                  /* the head of the final answer is whole; what follows are trailers */
-    size_t head_total;           /* bytes of all header lines */
-    size_t head_lines;           /* how many of them are in response.head */
+    int64_t leave_by;  /* on the system's boot clock; 0: whenever */
+    bool left;         /* libcurl was about to send: from here on bytes may have gone */
+    bool resent;       /* by libcurl itself, which counts that in the handle, and gives up at the sixth time */
+    bool in_head;      /* between a status line and its empty line */
+    bool interim;      /* … of a 1xx answer, which another one follows */
+    bool final;        /* the head of the final answer is whole; what follows are trailers */
+    size_t head_total; /* bytes of all header lines */
+    size_t head_lines; /* how many of them are in response.head */
     struct form_source *sources; /* of the form's parts, one each */
     size_t source_count;
     curl_mime *mime;

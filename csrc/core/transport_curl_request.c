@@ -160,6 +160,7 @@ static int on_prereq(void *self, char *peer, char *local, int peer_port, int loc
         return CURL_PREREQFUNC_ABORT;
     }
     t->left = true;
+    t->resent = again;
     return again && t->once ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 #endif
@@ -354,8 +355,9 @@ dpg_status dpg_curl_set_kind(transfer *t, const dpg_request *request, dpg_error 
     /*
      * No timeouts of libcurl's: it judges them before it reads, so that a program which was busy or stopped for longer
      * would see an answer thrown away that lies in the socket (seen). The one for connecting has a default of 300 s.
+     * But nobody waits for the end of a warm connection, and others wait for it (CURLOPT_PIPEWAIT): if it hung, so would they.
      */
-    SET(CURLOPT_TIMEOUT_MS, 0L);
+    SET(CURLOPT_TIMEOUT_MS, t->warm ? (long)WARM_MS : 0L);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)INT_MAX);
     if ((status = set_tls(t, err)) != DPG_OK) return status;
 
@@ -423,9 +425,9 @@ static bool make_parts(transfer *t, char *url)
 dpg_status dpg_curl_set_request(transfer *t, const dpg_request *request, const transfer_text *text, dpg_error *err)
 {
     t->says[0] = '\0';
-    /* the text, too: from it libcurl sends again when a connection dies */
-    SET(CURLOPT_URL, text->url);
     if (t->kind.keeps) SET(CURLOPT_CURLU, make_parts(t, text->url) ? t->parts : NULL);
+    /* the text, too: from it libcurl sends again when a connection dies. Last, since a newer CURLOPT_CURLU forgets it */
+    SET(CURLOPT_URL, text->url);
     SET(CURLOPT_HTTPHEADER, text->lines);
     if (!t->kind.posts || request->part_count) return DPG_OK;
     SET(CURLOPT_POSTFIELDSIZE_LARGE, request->has_body ? (curl_off_t)request->body.len : 0);

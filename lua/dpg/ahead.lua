@@ -18,7 +18,12 @@ function M.new(stream, as, conclude)
 end
 
 -- Time may have stood still for these: a script's engine is turned only while the script waits.
-local PASSING = { network = true, timeout = true, cancelled = true }
+local PASSING = { network = true, timeout = true, cancelled = true, storage = true }
+
+-- Does it say nothing of now? A walk may look at a page for longer than a Retry-After.
+local function has_passed(err)
+  return PASSING[err.kind] or err.status == 429
+end
 
 ---Waits for it and says what it came to.
 ---@return any? value  nil without an error: it says nothing of what a call made now would come to
@@ -29,7 +34,7 @@ function Ahead:take()
   local what, err = stream:wait()
   if not what then return nil, err end
   local value, answer_or_err = self._conclude(stream:take(self._as))
-  if value == nil and PASSING[answer_or_err.kind] then return nil end
+  if value == nil and has_passed(answer_or_err) then return nil end
   return value, answer_or_err
 end
 

@@ -145,9 +145,10 @@ M.is_emitting = false
 -- raise as an error wherever the program is, goes on to the program.
 local reported = setmetatable({}, { __mode = "k" })
 local function tell(on_event, name, fields)
+  local was_emitting = M.is_emitting -- it may close a walk, which turns the engine
   M.is_emitting = true
   local ok, problem = pcall(on_event, name, fields)
-  M.is_emitting = false
+  M.is_emitting = was_emitting
   if not ok and type(problem) == "string" and problem:find "interrupted!$" then error(problem, 0) end
   if ok or reported[on_event] then return end
   reported[on_event] = true

@@ -47,24 +47,26 @@ function Iterator:_is_ready()
   return self._closed or (page and (page.items[self._index + 1] ~= nil or not page.has_more))
 end
 
--- The page at the walk's offset: the one that was asked for ahead, if it has come to something.
+-- Gets the page at the walk's offset: the one that was asked for ahead, if it has come to something. Meanwhile another
+-- task that takes items of the same walk may have got it, too, or have closed the walk: then this one is of no use.
 local function turn_page(self)
-  local ahead, page, more = self._ahead, nil, nil
+  local offset, ahead, page, more = self._offset, self._ahead, nil, nil
   self._ahead = nil
   if ahead then
     page, more = ahead:take()
     if not page and more then return nil, more end
   end
-  if not page then page, more = self._fetch(self._offset) end
+  if not page then page, more = self._fetch(offset) end
   if not page then return nil, more end
-  if page.has_more and page.next_offset <= self._offset then
+  if self._closed or self._page or self._offset ~= offset then return true end
+  if page.has_more and page.next_offset <= offset then
     return nil, errors.new { kind = "protocol", code = "unreadable", message =
       "the server says that there is more, but not further on: X-Next-Offset is " .. page.next_offset }
   end
   -- a server that had to be asked twice (it has a limit, or it fails) is from now on asked only for what is wanted
   if more and more.attempts and more.attempts > 1 then self._prefetch = false end
   self._page, self._index, self._may_ask = page, 0, self._prefetch and page.has_more
-  return page
+  return true
 end
 
 -- With the second item that is asked for, since whoever wants the first alone pays for one page alone; from then on
@@ -72,7 +74,8 @@ end
 local function ask_ahead(self)
   if self._may_ask and self._has_begun then
     self._may_ask = false
-    self._ahead = self._fetch(self._page.next_offset, true) or nil
+    local ahead = self._fetch(self._page.next_offset, true) or nil
+    if ahead and self._closed then ahead:close() else self._ahead = ahead end -- by an on_event that heard of its start
   end
   self._has_begun = true
 end
@@ -80,18 +83,15 @@ end
 local function next_item(self)
   while not self._closed do
     local page = self._page
-    if not page then
-      local err
-      page, err = turn_page(self)
-      if not page then return nil, err end
-    end
-    local item = page.items[self._index + 1]
+    local item = page and page.items[self._index + 1]
     if item ~= nil then
-      self._index = self._index + 1
       ask_ahead(self)
+      self._index = self._index + 1 -- behind what an interrupt (Ctrl-C) may come in
       return item
-    end
-    if page.has_more then
+    elseif not page then
+      local ok, err = turn_page(self)
+      if not ok then return nil, err end
+    elseif page.has_more then
       self._offset, self._page, self._index = page.next_offset, nil, 0
     else
       self:close()

@@ -143,7 +143,10 @@ local function look(args)
   if args.has_video then filters.has_video = true end
   if args.has_geo then filters.has_geo = true end
   if args.query and #args.query > 0 then filters.query = table.concat(args.query, " ") end
-  if not args.all and (args.limit or 50) < 200 then filters.limit = args.limit or 50 end
+  if not args.all and (args.limit or 50) <= 200 then
+    filters.limit = args.limit or 50
+    if args.json then filters.prefetch = false end -- which does not say whether there are more
+  end
   M.list(session.open(args).images:each(filters), args)
 end
 

@@ -21,7 +21,9 @@ local LINE = "^(%S+)\t(%S+)\t(%S+)\t([^\t]+)\t(.+)$"
 ---@return table
 function M.open(folder, set)
   local self = setmetatable({ path = folder .. "/.dpg-sync", set = set, by_image = {}, by_name = {} }, Known)
-  for line in (system.read_file(self.path) or ""):gmatch "([^\n]+)\n" do
+  local text = system.read_file(self.path) or ""
+  self.is_torn = text ~= "" and text:sub(-1) ~= "\n"
+  for line in text:gmatch "([^\n]+)\n" do
     local of, image, print, stamp, name = line:match(LINE)
     if of == set then self:_put { image = image, print = print, stamp = stamp, name = name } end
   end
@@ -42,7 +44,9 @@ function Known:note(pair)
     failure.raise(failure.FAILED, self.path .. " can't be written: look at the folder's modes (" .. tostring(problem)
       .. ")")
   end
-  local written = file:write(table.concat({ self.set, pair.image, pair.print, pair.stamp, pair.name }, "\t"), "\n")
+  local line = table.concat({ self.set, pair.image, pair.print, pair.stamp, pair.name }, "\t")
+  local written = file:write(self.is_torn and "\n" or "", line, "\n")
+  self.is_torn = false
   if not (file:close() and written) then
     failure.raise(failure.FAILED, self.path .. " can't be written: is the disk full?")
   end
@@ -69,7 +73,7 @@ local function recognise(plan, files, known, prints_of)
   local unsettled, names, at = {}, {}, {}
   for _, file in ipairs(files) do
     local pair = known.by_name[file.name]
-    if pair and pair.stamp == file.stamp then
+    if pair and pair.stamp == file.stamp and file.stamp ~= "?" then
       at[pair] = file
     else
       unsettled[#unsettled + 1], names[#names + 1] = file, file.name
@@ -88,13 +92,16 @@ local function recognise(plan, files, known, prints_of)
     end
   end
   for _, pair in ipairs(in_order(known.by_image)) do
-    if not at[pair] then free[pair.print] = free[pair.print] or pair end
+    if not at[pair] then
+      free[pair.print] = free[pair.print] or {}
+      table.insert(free[pair.print], pair)
+    end
   end
   local new = {}
   for _, file in ipairs(others) do
-    local pair = file.print and free[file.print]
+    local pair = file.print and free[file.print] and table.remove(free[file.print], 1)
     if pair then
-      at[pair], free[file.print] = file, nil
+      at[pair] = file
       list_of(plan, "moved", { image = pair.image, from = pair.name, name = file.name, print = file.print,
         stamp = file.stamp })
     else

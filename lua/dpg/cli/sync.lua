@@ -52,36 +52,38 @@ local function journal(folder, set, direction)
 end
 
 -- What was written to while it was sent is perhaps neither the old file nor the new one.
-local function count_changed(folder, results, by_path)
+local function count_changed(folder, results, by_name)
   local now, count = {}, 0
-  for _, file in ipairs(system.files(folder)) do now[folder .. "/" .. file.name] = file.stamp end
+  for _, file in ipairs(system.files(folder)) do now[file.name] = file.stamp end
   for _, result in ipairs(results) do
-    if not result.error and now[result.file] ~= by_path[result.file].stamp then
+    if not result.error and now[result.file] ~= by_name[result.file].stamp then
       count = count + 1
-      out.warn(result.file .. ": changed while it was sent: look at the image " .. result.image_public_uuid
-        .. ", and upload the file anew if that is not what you want")
+      out.warn(folder .. "/" .. result.file .. ": changed while it was sent: look at the image "
+        .. result.image_public_uuid .. ", and upload the file anew if that is not what you want")
     end
   end
   return count
 end
 
+-- The journal knows the files by their names: the folder may be called by another path the next time.
 local function upload(args, gallery, folder, set, plan, list)
-  local paths, sizes, by_path = {}, {}, {}
+  local items, sizes, by_name = {}, {}, {}
   for i, file in ipairs(plan.up) do
-    paths[i] = folder .. "/" .. file.name
-    sizes[paths[i]], by_path[paths[i]] = file.size, file
+    items[i] = { id = file.name, path = folder .. "/" .. file.name }
+    sizes[file.name], by_name[file.name] = file.size, file
   end
   local path = journal(folder, set, "uploads")
-  local results = files.run(args, #paths, sizes, path, function(result)
-    local file = by_path[result.file]
+  local results = files.run(args, #items, sizes, path, function(result)
+    local file = by_name[result.file]
     list:note { image = result.image_public_uuid, name = file.name, print = file.print, stamp = file.stamp }
-    return { result.image_public_uuid, result.status == "already" and "already there" or "sent", result.file }
+    return { result.image_public_uuid, result.status == "already" and "already there" or "sent",
+      folder .. "/" .. result.file }
   end, function(options)
     options.fields, options.resend_unknown = { set_public_uuid = set }, args.resend or false
-    return gallery.uploads:send_many(paths, options)
+    return gallery.uploads:send_many(items, options)
   end)
   files.conclude(results, path)
-  if count_changed(folder, results, by_path) > 0 then
+  if count_changed(folder, results, by_name) > 0 then
     failure.raise(failure.FAILED, "not all files stayed as they were while they were sent: see above")
   end
 end

@@ -66,7 +66,7 @@ end
 
 -- Sizes and stamps as ls tells them, to the nanosecond where it can.
 local function ls(path, what)
-  local command, stamps, sizes = "TZ=UTC LC_ALL=C ls -lnL", {}, {}
+  local command, stamps, sizes = "TZ=UTC LC_ALL=C QUOTING_STYLE=literal ls -lnL", {}, {}
   local said = M.read(("%s && %s --full-time %s 2>/dev/null"):format(enter(path), command, what))
   if said == "" then said = M.read(("%s && %s %s 2>/dev/null"):format(enter(path), command, what)) end
   for line in said:gmatch "[^\n]+" do
