@@ -761,16 +761,18 @@ TEST("forgets forms and answers in a child made by fork")
 {
     static const server_step script[] = {READ_HEAD, HOLD};
     dpg_sink sink = {.type = DPG_SINK_FILE};
-    dpg_part part;
+    dpg_part parts[2];
     dpg_request r;
     dpg_error err;
     pid_t child;
     int how;
 
     serve(script);
-    part = file_part(put_file("a", sizeof big), sizeof big);
+    REQUIRE(dpg_pipe_init(&fed, 1000));
+    parts[0] = file_part(put_file("a", sizeof big), sizeof big);
+    parts[1] = (dpg_part){.name = DPG_LIT("f"), .fed = true, .size = 1}; /* all else may go into the sockets' buffers */
     sink.path = dpg_cstr(files_at(folder, "out"));
-    r = form(&part, 1);
+    r = form(parts, 2);
     r.sink = &sink;
     CHECK_INT(start(7, &r, &err), DPG_OK);
     while (server_requests(srv) < 1) step(5);
