@@ -89,8 +89,8 @@ describe("an interrupted wait", function()
     assert.is_table(dpg.run(function() return dpg.assert(gallery:me()) end))
   end)
 
-  -- Under valgrind one answer was once left untaken until its engine closed: an interrupt that comes between the engine's
-  -- saying that a call has ended and Lua's knowing which would do that.
+  -- Under valgrind one answer was once left untaken until its engine closed: an interrupt that comes between the
+  -- engine's saying that a call has ended and Lua's knowing which would do that.
   it("in a step ends the loop's tasks, and it goes on with others #heavy", function()
     local loop = dpg.assert(dpg.loop())
     for count = 5, 900, 5 do
