@@ -4,7 +4,9 @@ local call = require "dpg.call"
 local client = require "support.client"
 local core = require "dpg.core"
 local dpg = require "dpg"
-local hub = require "dpg.hub"
+local hubs = require "dpg.hub"
+local socket = require "socket"
+local streams = require "dpg.stream"
 
 -- Raises an error inside the code that runs, some instructions from now, as lua's handler for SIGINT does.
 local function interrupt_after(count)
@@ -89,9 +91,46 @@ describe("an interrupted wait", function()
     assert.is_table(dpg.run(function() return dpg.assert(gallery:me()) end))
   end)
 
-  -- Under valgrind one answer was once left untaken until its engine closed: an interrupt that comes between the
-  -- engine's saying that a call has ended and Lua's knowing which would do that.
-  it("in a step ends the loop's tasks, and it goes on with others #heavy", function()
+  -- Whether anybody waits for it or not: one whose number nobody has learned, and one that is waited for later.
+  it("between the engine's telling and our hearing loses the end of no call", function()
+    local loop = dpg.assert(dpg.loop())
+    local hub = assert(gallery._connection:open())
+    for count = 1, 400 do
+      local known = streams.new(hub, assert(hub.engine:start { timer = 0 }), {})
+      assert(hub.engine:start { timer = 0 })
+      while hub.engine:counts().untaken < 2 do socket.sleep(0.0001) end
+      pcall(function()
+        interrupt_after(count)
+        loop:step(1)
+        debug.sethook()
+      end)
+      loop:step(1)
+      assert.equal("done", known:_pending(), count)
+      known:close()
+      assert.same({ 0, 0 }, { hub.engine:counts().calls, hub.engine:counts().untaken }, count)
+    end
+    loop:close()
+  end)
+
+  it("in a task between a call's start and its wait leaves nothing of it behind", function()
+    local loop = dpg.assert(dpg.loop())
+    local engine = assert(gallery._connection:open()).engine
+    for count = 1, 600 do
+      loop:spawn(function() call.sleep(gallery._connection, 0) end)
+      pcall(function()
+        interrupt_after(count)
+        loop:step(1)
+        debug.sethook()
+      end)
+      local ends_at = core.now() + 10
+      while pcall(loop.step, loop, 1) and engine:counts().calls + engine:counts().untaken > 0 do
+        assert(core.now() < ends_at, count)
+      end
+    end
+    loop:close()
+  end)
+
+  it("in a step ends the loop's tasks, and it goes on with others", function()
     local loop = dpg.assert(dpg.loop())
     for count = 5, 900, 5 do
       loop:spawn(function() gallery:me() end)
@@ -109,7 +148,7 @@ describe("an interrupted wait", function()
       assert(core.now() < ends_at, "its tasks do not go on")
     end
     -- those that were interrupted before anybody knew their number end by themselves, in a step
-    while hub.counts().calls > 0 or hub.counts().untaken > 0 do
+    while hubs.counts().calls > 0 or hubs.counts().untaken > 0 do
       loop:step()
       assert(core.now() < ends_at, "calls are left")
     end
@@ -121,7 +160,6 @@ describe("an interrupted wait", function()
     local note = os.tmpname()
     local pipe = client.child(string.format([[
       local dpg = require "dpg"
-local hub = require "dpg.hub"
       dpg.assert(dpg.service { token = %q, base_url = %q }:me { deadline = 60, timeout = 60 })
     ]], box.token, box.base_url), note)
     assert(box:wait_seen({ path = "/me" }, 1, 20))

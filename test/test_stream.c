@@ -361,6 +361,55 @@ TEST("times a reader out who stops pulling, and one who is slow it does not")
     finish();
 }
 
+/* A host that was broken off has heard of nothing that it was told: it is told again, and of what it has dealt with it is not. */
+static dpg_note_type heard(void)
+{
+    dpg_note note;
+
+    dpg_engine_next(engine, &note);
+    return note.type;
+}
+
+TEST("tells again what was told, until it has been dealt with")
+{
+    static const server_step script[] = {READ_HEAD, READ_BYTES(10),
+                                         SEND("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), HOLD};
+    dpg_part part = {.name = DPG_LIT("f"), .fed = true, .size = 10};
+    dpg_completion done;
+    dpg_spec spec;
+    dpg_id id;
+
+    begin_one(script);
+    spec = spec_of("POST", "/up");
+    spec.parts = &part;
+    spec.part_count = 1;
+    spec.sink.type = DPG_SINK_CHUNKS;
+    id = start(&spec);
+    turn_until(DPG_NOTE_WANT);
+    CHECK_INT(heard(), DPG_NOTE_NONE);
+    for (int i = 0; i < 2; i++) {
+        dpg_engine_tell_again(engine);
+        CHECK_INT(heard(), DPG_NOTE_WANT);
+        CHECK_INT(heard(), DPG_NOTE_NONE);
+    }
+    CHECK_INT(feed(id, 0, 10), 10);
+    turn_until(DPG_NOTE_DATA);
+    dpg_engine_tell_again(engine);
+    turn_until(DPG_NOTE_DATA);
+    while (dpg_engine_counts(engine).calls) turn();
+    while (heard() != DPG_NOTE_NONE) continue;
+    dpg_engine_tell_again(engine);
+    CHECK_INT(heard(), DPG_NOTE_DATA);
+    CHECK_INT(heard(), DPG_NOTE_DONE);
+    CHECK_INT(read_some(id, 10).bytes.len, 2);
+    CHECK_INT(read_some(id, 10).state, DPG_READ_END);
+    CHECK(dpg_engine_take(engine, id, &done, NULL) == DPG_OK);
+    dpg_completion_clear(&done);
+    dpg_engine_tell_again(engine);
+    CHECK_INT(heard(), DPG_NOTE_NONE);
+    finish();
+}
+
 TEST("times a form out that nobody feeds, and an answer that stands still")
 {
     static const server_step script[] = {READ_HEAD, SEND("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123"), HOLD};

@@ -132,6 +132,9 @@ function engine:wait(ms) end
 ---@return table? fields
 function engine:next() end
 
+---next() tells again of what was told and perhaps not heard: ends that were not taken, streams that were not moved since.
+function engine:tell_again() end
+
 ---The answer of a store that the host keeps. One that nobody waits for any more is dropped.
 ---@param ask integer
 ---@param outcome "done"|"busy"|"changed"|"failed"

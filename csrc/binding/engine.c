@@ -1,5 +1,5 @@
 /*
- * The engine as userdata: engine:start, wait, next, take, feed, read, head, progress, cancel, abandon, answer, is_holding,
+ * The engine as userdata: engine:start, wait, next, tell_again, take, feed, read, head, progress, cancel, abandon, answer, is_holding,
  * counts, thread, is_threaded, listen, finish, close, is_mine, now. A call is a number that the engine owns, so there is no
  * finaliser for each call. The Lua layer's own files alone use it.
  */
@@ -600,6 +600,15 @@ static int l_progress(lua_State *L)
     return 4;
 }
 
+/* engine:tell_again(): next() tells again of what was told and perhaps not heard (dpg.h) */
+static int l_tell_again(lua_State *L)
+{
+    dpg_engine_box *box = check_box(L);
+
+    if (box->engine) dpg_engine_tell_again(box->engine);
+    return 0;
+}
+
 /* --- ending, counting -------------------------------------------------------------------------------------------------- */
 
 static int l_cancel(lua_State *L)
@@ -720,6 +729,7 @@ static const luaL_Reg methods[] = {
     {"start", l_start},
     {"wait", l_wait},
     {"next", l_next},
+    {"tell_again", l_tell_again},
     {"take", l_take},
     {"feed", l_feed},
     {"read", l_read},

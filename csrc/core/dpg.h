@@ -335,6 +335,12 @@ typedef struct dpg_note {
 /* The next note; *note is always set. */
 void dpg_engine_next(dpg_engine *engine, dpg_note *note);
 
+/*
+ * For a host that may have been broken off (Ctrl-C) between a note and what it does about it: DONE, WANT and DATA are told
+ * again of each call that has ended and was not taken, and of each that has not been fed or read since it was told.
+ */
+void dpg_engine_tell_again(dpg_engine *engine);
+
 /* How a store of the host's answers. All is copied. */
 typedef struct dpg_store_answer {
     dpg_store_outcome outcome;

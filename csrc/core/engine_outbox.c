@@ -125,6 +125,21 @@ void dpg_engine_next(dpg_engine *e, dpg_note *note)
     dpg_engine_unlock(e);
 }
 
+void dpg_engine_tell_again(dpg_engine *e)
+{
+    if (!dpg_engine_is_mine(e)) return;
+    dpg_engine_lock(e);
+    for (size_t i = 0; i < e->ids.cap; i++) {
+        dpg_flow *f = e->ids.slots[i];
+
+        if (!f || f->abandoned) continue;
+        if (f->fed.bytes && !f->want_waits && !f->ended) dpg_out_put_locked(e, &f->want, DPG_NOTE_WANT, f);
+        if (f->chunks.bytes && (!f->data_waits || f->ended)) dpg_out_put_locked(e, &f->data, DPG_NOTE_DATA, f);
+        if (f->ended) dpg_out_put_locked(e, &f->out, DPG_NOTE_DONE, f);
+    }
+    dpg_engine_unlock(e);
+}
+
 /* --- calls that have ended ------------------------------------------------------------------------------------------------ */
 
 /* The host's from here on, with nothing of it left in the engine; NULL: it has not ended, or there is none. */

@@ -22,6 +22,7 @@ local GRACE_S = 5
 ---@field lost integer[]  calls of streams that were dropped and have been collected
 ---@field keeps table  its stores that are written in Lua (dpg.serve)
 ---@field listeners table<function, table<integer, boolean>>  the sessions' on_event, and whose credentials they hear of
+---@field is_pumping? boolean  or the last pump was broken off
 ---@field is_heard? boolean  somebody listens: the engine makes events
 local Hub = {}
 Hub.__index = Hub
@@ -182,14 +183,22 @@ local function finish(entry)
   if entry.waiter then entry.waiter:wake(entry) end
 end
 
+-- Does nobody wait for it any more: was a yield refused (5.1), or its coroutine ended before it waited (Ctrl-C)?
+local function is_left(entry)
+  if entry.waiter then return not entry.waiter:is_blocked_on(entry) end
+  return type(entry.who) == "thread" and coroutine.status(entry.who) == "dead"
+end
+
 function Hub:_done(id)
   local entry = self.entries[id]
   if not entry then
     local stream = self.streams[id]
     if stream then return stream:_note("done", id) end
     self.engine:abandon(id) -- nobody waits: interrupted between start and wait
-  elseif entry.waiter and not entry.waiter:is_blocked_on(entry) then
-    self:drop(entry) -- or a yield that 5.1 refused
+  elseif entry.done then -- told again: it has not been taken yet
+    return
+  elseif is_left(entry) then
+    self:drop(entry)
   else
     finish(entry)
   end
@@ -231,6 +240,9 @@ function Hub:pump(host, ends_at)
   local engine = self.engine
   -- taken out one by one: the collector may add to them at any moment
   while #self.lost > 0 do self:_let_go(table.remove(self.lost)) end
+  -- an interrupt (Ctrl-C) has come, perhaps before what was told was heard
+  if self.is_pumping then engine:tell_again() end
+  self.is_pumping = true
   while true do
     local kind, what, fields = engine:next()
     if kind == "done" then
@@ -241,10 +253,11 @@ function Hub:pump(host, ends_at)
       serve.perform(self, host, what)
     elseif kind then
       self:_moves(kind, what)
-    else
-      return true
     end
-    if ends_at and core.now() >= ends_at then return false end
+    if not kind or (ends_at and core.now() >= ends_at) then
+      self.is_pumping = false
+      return not kind
+    end
   end
 end
 
