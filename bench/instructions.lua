@@ -5,6 +5,10 @@
 --   bench/instructions.lua                 fails if a figure has grown by more than 3 % against those that are kept
 --   bench/instructions.lua --write         keeps what it counts (make instructions WRITE=1)
 --   bench/instructions.lua --profile WORK  by object and by function; beside hand-written C (make … PROFILE=me)
+package.path = "tools/?.lua;" .. package.path
+
+local made = require "made"
+
 local BUILD, LUA = os.getenv "BUILD" or "build", "lua5.4"
 local KEPT, MOST_GROWTH = "bench/instructions.kept", 0.03
 
@@ -16,14 +20,6 @@ end
 
 local VALGRIND = shell "command -v valgrind"
 local OURS = { "core.so", LUA }
-
-local function contents(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read "*a"
-  file:close()
-  return text
-end
 
 -- --- the answers ---------------------------------------------------------------------------------------------------
 
@@ -100,7 +96,7 @@ local function count(folder)
   valgrind(folder, shell("command -v " .. LUA) .. " script.lua")
   local works = {}
   for i = 1, math.huge do
-    local text = contents(("%s/counted.%d"):format(folder, i))
+    local text = made.read(("%s/counted.%d"):format(folder, i))
     if not text then return works end
     local name, calls = text:match "desc: Trigger: Client Request: (%S+) (%d+)\n"
     if name then works[#works + 1] = { name = name, calls = tonumber(calls), text = text } end
@@ -139,7 +135,7 @@ local function keep(figures)
 end
 
 local function kept()
-  local text = contents(KEPT) or ""
+  local text = made.read(KEPT) or ""
   local found = { conditions = text:match "\n# ([^\n]+)" }
   for work, object, figure in text:gmatch "\n(%S+) +(%S+) +(%d+)" do found[work .. " " .. object] = tonumber(figure) end
   return found
@@ -181,7 +177,7 @@ local function show_native(folder, way, at_once)
     os.execute(("rm -f %s/counted*"):format(folder))
     valgrind(folder, "bench/native " .. way .. " none",
       ("%d %d plain bare http://127.0.0.1:1/v1/me\n"):format(calls, at_once))
-    return (read(contents(folder .. "/counted")))
+    return (read(made.read(folder .. "/counted")))
   end
   local less, objects = run(96), run(192)
   for object, cost in pairs(objects) do objects[object] = cost - (less[object] or 0) end

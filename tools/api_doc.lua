@@ -3,6 +3,7 @@
 package.path = "tools/?.lua;" .. package.path
 
 local endpoints = require "endpoints"
+local made = require "made"
 
 local FILE = "doc/api.md"
 
@@ -50,12 +51,4 @@ local function page()
   return table.concat(parts)
 end
 
-local wanted = page()
-if arg[1] == "--write" then
-  local file = assert(io.open(FILE, "wb"))
-  file:write(wanted)
-  file:close()
-elseif endpoints.read(FILE) ~= wanted then
-  print(FILE .. " does not agree with the catalog and the doc comments: lua tools/api_doc.lua --write")
-  os.exit(1)
-end
+made.keep({ [FILE] = page() }, "the catalog and the doc comments")

@@ -1,17 +1,11 @@
 -- Makes share/man/man1/dpg.1 of the command line itself (argparse's parser, so of what --help says) and of the tables
 -- in doc/cli.md. For `make check` it says whether the page still agrees; `lua tools/cli_man.lua --write` writes it. Run
 -- from the top of the tree, with the module built and argparse there.
-package.path = "lua/?.lua;lua/?/init.lua;" .. package.path
+package.path = "tools/?.lua;lua/?.lua;lua/?/init.lua;" .. package.path
+
+local made = require "made"
 
 local FILE, GUIDE = "share/man/man1/dpg.1", "doc/cli.md"
-
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read "*a"
-  file:close()
-  return text
-end
 
 -- ---- roff ---------------------------------------------------------------------------------------------------------
 
@@ -93,7 +87,7 @@ end
 
 local function page()
   local main = require "dpg.cli.main"
-  local parser, guide, version = main.parser(), assert(read(GUIDE)), require "dpg"._VERSION
+  local parser, guide, version = main.parser(), assert(made.read(GUIDE)), require "dpg"._VERSION
   put '.\\" Made by tools/cli_man.lua of the command line itself and of doc/cli.md.'
   put('.TH DPG 1 "" "dpg ' .. version .. '" "Digital Photo Gallery"')
   put ".SH NAME"
@@ -118,11 +112,4 @@ local function page()
   return table.concat(lines, "\n") .. "\n"
 end
 
-local text = page()
-if arg[1] == "--write" then
-  local file = assert(io.open(FILE, "wb"))
-  assert(file:write(text) and file:close())
-elseif read(FILE) ~= text then
-  print(FILE .. " is not what the command line and " .. GUIDE .. " say: lua tools/cli_man.lua --write  puts it right")
-  os.exit(1)
-end
+made.keep({ [FILE] = page() }, "the command line with " .. GUIDE)

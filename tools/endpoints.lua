@@ -12,22 +12,14 @@ package.preload["cjson"] = function()
 end
 
 local catalog = require "dpg.catalog"
-
----@return string? bytes
-function M.read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read "*a"
-  file:close()
-  return text
-end
+local made = require "made"
 
 -- ---- what the sources say -----------------------------------------------------------------------------------------
 
 -- row ("images.list") -> the methods that send it, each with the first sentence of its doc comment
 local function methods_of(group)
   local found, comment, current = {}, {}, nil
-  for line in (M.read("lua/dpg/resources/" .. group .. ".lua") or ""):gmatch "[^\n]+" do
+  for line in (made.read("lua/dpg/resources/" .. group .. ".lua") or ""):gmatch "[^\n]+" do
     local said = line:match "^%-%-%-([^@].*)$"
     if said then comment[#comment + 1] = said end
     local name, args = line:match "^function %u%w*:([%w_]+)(%b())"

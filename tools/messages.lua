@@ -6,6 +6,10 @@
 -- `"a " .. x .. " b"` is one text, `a {x} b`. So none can be forgotten. What is no error is left out by name, below.
 -- Run from the top of the tree.
 
+package.path = "tools/?.lua;" .. package.path
+
+local made = require "made"
+
 local FILE = "spec/golden/messages.txt"
 
 -- Where texts are data, or speak of something else than errors.
@@ -20,14 +24,6 @@ local NO_ERROR = {}
 for name in ([[description help option flag argument command epilog mutex summary match gmatch gsub find
   eval say line print write check require include log trace head]]):gmatch "%S+" do
   NO_ERROR[name] = true
-end
-
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read "*a"
-  file:close()
-  return text
 end
 
 -- ---- tokens -----------------------------------------------------------------------------------------------------
@@ -276,7 +272,7 @@ end
 
 local function collect(path, sections)
   local is_c = path:find "%.[ch]$"
-  local tokens = (is_c and c_tokens or lua_tokens)(read(path))
+  local tokens = (is_c and c_tokens or lua_tokens)(made.read(path))
   local within, i = enclosing(tokens), 1
   while i <= #tokens do
     if tokens[i].kind == "string" then
@@ -310,25 +306,13 @@ local function page()
     if is_read then collect(path, sections) end
   end
   files:close()
-  local lines, count = {}, 0
+  local lines = {}
   for _, name in ipairs(sorted(sections)) do
     lines[#lines + 1] = "\n[" .. name .. "]"
-    for _, text in ipairs(sorted(sections[name])) do
-      lines[#lines + 1] = text
-      count = count + 1
-    end
+    for _, text in ipairs(sorted(sections[name])) do lines[#lines + 1] = text end
   end
   return "# Every text that an error can hold; made by tools/messages.lua --write, compared by make check.\n"
-    .. table.concat(lines, "\n") .. "\n", count
+    .. table.concat(lines, "\n") .. "\n"
 end
 
-local text, count = page()
-if (...) == "--write" then
-  local file = assert(io.open(FILE, "wb"))
-  file:write(text)
-  file:close()
-  print(FILE .. ": " .. count .. " texts")
-elseif read(FILE) ~= text then
-  print(FILE .. " differs from the sources: `lua tools/messages.lua --write`, then read what git diff shows")
-  os.exit(1)
-end
+made.keep({ [FILE] = page() }, "the sources")

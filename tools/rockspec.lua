@@ -6,6 +6,10 @@
 --
 -- Rockspecs of earlier releases stay as they are. Run from the top of the tree.
 
+package.path = "tools/?.lua;" .. package.path
+
+local made = require "made"
+
 -- Which rock a Lua file belongs to: the first whose pattern fits.
 local ROCKS = {
   { name = "dpg-sandbox", path = "rockspecs/dpg-sandbox-scm-1.rockspec", owns = "^lua/dpg/sandbox" },
@@ -20,14 +24,6 @@ source = {
   dir = "%s",
 }
 ]]
-
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read "*a"
-  file:close()
-  return text
-end
 
 local function lua_files()
   local list = {}
@@ -55,7 +51,7 @@ local function replaced(text, pattern, new, what)
   return text:sub(1, from - 1) .. head .. new .. tail .. text:sub(to + 1)
 end
 
-local version = assert(read "csrc/core/dpg.h"):match '#define DPG_VERSION "([^"]+)"'
+local version = assert(made.read "csrc/core/dpg.h"):match '#define DPG_VERSION "([^"]+)"'
 local wanted = {} -- path -> what the file should hold
 
 for _, path in ipairs(lua_files()) do
@@ -68,7 +64,7 @@ end
 table.insert(ROCKS[3].modules, '  ["dpg.types"] = "types/dpg.lua",\n')
 
 for _, rock in ipairs(ROCKS) do
-  local text = read(rock.path)
+  local text = made.read(rock.path)
   if rock.modules and not text then error(rock.path .. " is not there, but " .. rock.modules[1] .. " is", 0) end
   if text then
     text = replaced(text, "(\nlocal modules = {\n).-(}\n)", table.concat(rock.modules or {}), rock.path)
@@ -80,20 +76,4 @@ for _, rock in ipairs(ROCKS) do
   end
 end
 
-local wrong = {}
-for path, text in pairs(wanted) do
-  if read(path) ~= text then wrong[#wrong + 1] = path end
-end
-table.sort(wrong)
-for _, path in ipairs(wrong) do
-  if arg[1] == "--write" then
-    local file = assert(io.open(path, "wb"))
-    assert(file:write(wanted[path]) and file:close())
-  else
-    print(path .. " is not what the tree says")
-  end
-end
-if #wrong > 0 and arg[1] ~= "--write" then
-  print "lua tools/rockspec.lua --write  puts them right"
-  os.exit(1)
-end
+made.keep(wanted, "the tree")

@@ -9,11 +9,11 @@ package.path = "tools/?.lua;" .. package.path
 
 local check = require "site.check"
 local codes = require "site.codes"
-local endpoints = require "endpoints"
 local header = require "site.header"
 local html = require "site.html"
 local landing = require "site.landing"
 local layout = require "site.layout"
+local made = require "made"
 local man = require "site.man"
 local markdown = require "site.markdown"
 local pages = require "site.pages"
@@ -35,7 +35,7 @@ do
   local pipe = assert(io.popen("ls -A '" .. OUT:gsub("'", "'\\''") .. "' 2>/dev/null"))
   local there = pipe:read "*a"
   pipe:close()
-  if there ~= "" and not endpoints.read(OUT .. "/" .. MARK) then
+  if there ~= "" and not made.read(OUT .. "/" .. MARK) then
     io.stderr:write("dpg: ", OUT, " holds something else than a site; name another folder, or an empty one\n")
     os.exit(2)
   end
@@ -46,7 +46,7 @@ local function problem(where, what) problems[#problems + 1] = where .. ": " .. w
 
 -- ---- the tree -----------------------------------------------------------------------------------------------------
 
-local site = { read = endpoints.read, files = {}, sections = {} }
+local site = { read = made.read, files = {}, sections = {} }
 local is_file, is_folder = {}, {}
 
 do
@@ -233,9 +233,7 @@ local function write(address, text)
     folders[folder] = true
     os.execute("mkdir -p " .. quote(folder))
   end
-  local file = assert(io.open(path, "wb"))
-  assert(file:write(text))
-  assert(file:close())
+  made.write(path, text)
   size = size + #text
 end
 
