@@ -51,9 +51,13 @@ function M.prepare(spec, settings)
   return { spec = core.spec(apply(spec, settings)), on_event = settings.on_event }
 end
 
-local function start(hub, credential, prepared, request)
-  return hub.engine:start(prepared.spec, credential, request.url, request.body,
+local function start(connection, prepared, request)
+  local host, hub, credential = ready(connection, prepared.on_event)
+  if not host then return nil, hub end
+  local id, err = hub.engine:start(prepared.spec, credential, request.url, request.body,
     "Idempotency-Key", request.idempotency_key, "If-None-Match", request.etag)
+  if not id then return nil, err end
+  return id, host, hub
 end
 
 ---One HTTP call.
@@ -66,12 +70,9 @@ end
 ---@return table? info
 ---@return any value  what the body says, as `as` wants it; then there is no body
 function M.http(connection, prepared, request)
-  local on_event = prepared.on_event
-  local host, hub, credential = ready(connection, on_event)
-  if not host then return nil, hub end
-  local id, err = start(hub, credential, prepared, request)
-  if not id then return nil, err end
-  return finish(host, hub, id, on_event, request.as)
+  local id, host, hub = start(connection, prepared, request)
+  if not id then return nil, host end
+  return finish(host, hub, id, prepared.on_event, request.as)
 end
 
 ---The same, begun before anybody waits for it: stream:take(request.as) says what it came to.
@@ -81,12 +82,9 @@ end
 ---@return dpg.Stream? stream
 ---@return dpg.Error? err
 function M.begin(connection, prepared, request)
-  local on_event = prepared.on_event
-  local host, hub, credential = ready(connection, on_event)
-  if not host then return nil, hub end
-  local id, err = start(hub, credential, prepared, request)
-  if not id then return nil, err end
-  return stream.new(hub, id, { on_event = on_event })
+  local id, host, hub = start(connection, prepared, request)
+  if not id then return nil, host end
+  return stream.new(hub, id, { on_event = prepared.on_event })
 end
 
 ---Starts a call whose bytes pass through Lua, or whose progress is followed: the caller waits for it by stream:wait().
