@@ -1,7 +1,5 @@
 -- dpg upload, download, archive: files, at a terminal and in pipes, cut and gone on with.
-local boxes = require "support.box"
 local process = require "support.process"
-local sandbox = require "dpg.sandbox"
 local terminal = require "support.terminal"
 
 if process.name ~= "lua5.4" or (os.getenv "CHECKER" or "") ~= "" then return end -- Lua alone: one says it all
@@ -9,13 +7,7 @@ if process.name ~= "lua5.4" or (os.getenv "CHECKER" or "") ~= "" then return end
 describe("dpg", function()
   local box, environment, folder
 
-  before_each(function()
-    box = boxes.start { images = 6, operation_polls = 0 }
-    folder = process.folder()
-    environment = {
-      DPG_BASE_URL = box.base_url, XDG_STATE_HOME = process.folder(), DPG_TOKEN = box.token, PWD = folder,
-    }
-  end)
+  before_each(function() box, environment, folder = terminal.world() end)
   after_each(function() box:stop() end)
 
   local function at_terminal(words)
@@ -28,7 +20,7 @@ describe("dpg", function()
     for id in select(2, terminal.pipe(words, environment)):gmatch "([^\t\n]+)\t[^\n]*\n" do list[#list + 1] = id end
     return list
   end
-  local function write(name, bytes) process.write_file(folder .. "/" .. name, sandbox.blob_bytes(#name, 0, bytes)) end
+  local function write(name, bytes) terminal.put(environment, name, bytes) end
   local function journals()
     return process.shell("ls " .. environment.XDG_STATE_HOME .. "/dpg/.journals 2>/dev/null")
   end

@@ -1,8 +1,6 @@
 -- dpg sync: what each side is given, what is left, and that a dry run tells what a run then does.
-local boxes = require "support.box"
 local known = require "dpg.cli.known"
 local process = require "support.process"
-local sandbox = require "dpg.sandbox"
 local terminal = require "support.terminal"
 
 if process.name ~= "lua5.4" or (os.getenv "CHECKER" or "") ~= "" then return end -- Lua alone: one says it all
@@ -91,13 +89,7 @@ end)
 describe("dpg sync", function()
   local box, environment, folder
 
-  before_each(function()
-    box = boxes.start { images = 6, operation_polls = 0 }
-    folder = process.folder()
-    environment = {
-      DPG_BASE_URL = box.base_url, XDG_STATE_HOME = process.folder(), DPG_TOKEN = box.token, PWD = folder,
-    }
-  end)
+  before_each(function() box, environment, folder = terminal.world() end)
   after_each(function() box:stop() end)
 
   local function at_terminal(words)
@@ -105,7 +97,7 @@ describe("dpg sync", function()
     return terminal.start(words, environment)
   end
   local function pipe(...) return terminal.pipe({ ... }, environment) end
-  local function write(name, bytes) process.write_file(folder .. "/" .. name, sandbox.blob_bytes(#name, 0, bytes)) end
+  local function write(name, bytes) terminal.put(environment, name, bytes) end
   local function in_set()
     local _, count = select(2, pipe("set", "images", "Press kit", "--all")):gsub("\n", "")
     return count

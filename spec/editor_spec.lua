@@ -17,12 +17,6 @@ if not command then
   return
 end
 
-local function write(path, text)
-  local file = assert(io.open(path, "w"))
-  file:write(text)
-  file:close()
-end
-
 -- A program that calls what there is, by the running library's own word.
 local function program()
   local gallery = dpg.assert(dpg.service { token = "t" })
@@ -85,17 +79,17 @@ describe("an editor with lua-language-server " .. version:match "%S+", function(
     folder = process.folder()
     local copy = "mkdir -p D/lua && cp -r types examples D && cp -r lua/dpg D/lua && cd D/lua/dpg && rm -rf sandbox cli"
     os.execute((copy:gsub("D", folder)))
-    write(folder .. "/.luarc.json", json.encode {
+    process.write_file(folder .. "/.luarc.json", json.encode {
       ["runtime.path"] = { "lua/?.lua", "lua/?/init.lua" }, ["workspace.checkThirdParty"] = false,
       -- of a value and an error one is there, which it can't know; and each game here has a love.update of its own
       ["diagnostics.disable"] = { "need-check-nil", "duplicate-set-field" },
       ["diagnostics.globals"] = { "ngx", "love", "jit" },
     })
-    for _, page in ipairs(pages()) do write(folder .. "/" .. page.name, page.text) end
+    for _, page in ipairs(pages()) do process.write_file(folder .. "/" .. page.name, page.text) end
     local lines = program()
-    write(folder .. "/fine.lua", table.concat(lines, "\n") .. "\n")
+    process.write_file(folder .. "/fine.lua", table.concat(lines, "\n") .. "\n")
     for _, slip in ipairs(SLIPS) do lines[#lines + 1] = slip[1] end
-    write(folder .. "/slips.lua", table.concat(lines, "\n") .. "\n")
+    process.write_file(folder .. "/slips.lua", table.concat(lines, "\n") .. "\n")
     local check = command .. " --check D --checklevel=Warning --check_format=json --check_out_path=D/problems.json "
       .. "--logpath=D/log --metapath=D/meta >/dev/null 2>&1"
     os.execute((check:gsub("D", folder)))

@@ -1,6 +1,7 @@
 -- dpg.core with bodies that are large: forms out of values, files and fed bytes, answers into files and chunks. The
 -- other side is a LuaSocket server in this same process, a coroutine for each connection: it moves as the engine does.
 local core = require "dpg.core"
+local process = require "support.process"
 local socket = require "socket"
 
 -- The other side
@@ -82,20 +83,6 @@ local function bytes_of(n)
   return unit:rep(math.ceil(n / 256)):sub(1, n)
 end
 
-local function write_file(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-end
-
-local function read_file(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
 describe("dpg.core with large bodies", function()
   local engine, p, path
 
@@ -144,7 +131,7 @@ describe("dpg.core with large bodies", function()
       client.answer(201, "", "ok")
     end)
     local text = bytes_of(300000)
-    write_file(path, text)
+    process.write_file(path, text)
     local id = start {
       method = "POST", repeats = "unfinished",
       parts = {
@@ -200,7 +187,7 @@ describe("dpg.core with large bodies", function()
 
   it("refuses a file that has another length, before anything is sent", function()
     p = peer(function() end)
-    write_file(path, "12345")
+    process.write_file(path, "12345")
     local id = start { method = "POST", parts = { { name = "f", path = path, size = 6 } } }
     local status, err = finish(id)
     assert.is_nil(status)
@@ -215,7 +202,7 @@ describe("dpg.core with large bodies", function()
         client.body(not whole and 1000 or nil)
       end)
       local text = bytes_of(8000000)
-      write_file(path, text)
+      process.write_file(path, text)
       local id = start { method = "POST", repeats = "unfinished", base = 0.001,
         parts = { { name = "f", path = path, size = #text } } }
       local status, err = finish(id)
@@ -242,25 +229,25 @@ describe("dpg.core with large bodies", function()
     local status, err = finish(id)
     assert.is_nil(status)
     assert.same({ "network", "answer_cut", 200 }, { err.kind, err.code, err.status })
-    assert.is_nil(read_file(path .. ".whole"))
-    local had = #read_file(path)
+    assert.is_nil(process.read_file(path .. ".whole"))
+    local had = #process.read_file(path)
     assert.equal(400000, had)
     id = start { method = "GET", headers = { Range = "bytes=" .. had .. "-" },
       sink = { file = path, offset = had, expected = #text, rename = path .. ".whole" } }
     local ok, headers, body = finish(id)
     assert.same({ 206, "" }, { ok, body })
     assert.equal("bytes 400000-999999/1000000", headers["content-range"])
-    assert.is_true(read_file(path .. ".whole") == text)
-    assert.is_nil(read_file(path))
+    assert.is_true(process.read_file(path .. ".whole") == text)
+    assert.is_nil(process.read_file(path))
   end)
 
   it("takes no other part than the one that is missing", function()
     p = peer(function(_, client) client.answer(206, "Content-Range: bytes 5-9/10\r\n", "56789") end)
-    write_file(path, "0123")
+    process.write_file(path, "0123")
     local id = start { method = "GET", sink = { file = path, offset = 4, expected = 10 } }
     local _, err = finish(id)
     assert.same({ "protocol", "range_mismatch", 206 }, { err.kind, err.code, err.status })
-    assert.equal("0123", read_file(path))
+    assert.equal("0123", process.read_file(path))
   end)
 
   it("says that there is no place for a file", function()

@@ -1,6 +1,8 @@
 -- The command in a real pseudo-terminal, as `script` (bsdutils) makes one, and in pipes. What it shows is read from a
 -- file, so that a spec waits for a prompt before it types, as a person does.
+local boxes = require "support.box"
 local process = require "support.process"
+local sandbox = require "dpg.sandbox"
 local socket = require "socket"
 
 local M = {}
@@ -13,6 +15,22 @@ local quote = process.quote
 ---@return boolean
 function M.is_there()
   return process.shell "script -qec true /dev/null </dev/null >/dev/null && echo yes" == "yes"
+end
+
+---What the specs of files share: a box, and a folder in which the command runs, with a state folder of its own.
+---@return table box
+---@return table<string, string> environment
+---@return string folder
+function M.world()
+  local box, folder = boxes.start { images = 6, operation_polls = 0 }, process.folder()
+  return box, {
+    DPG_BASE_URL = box.base_url, XDG_STATE_HOME = process.folder(), DPG_TOKEN = box.token, PWD = folder,
+  }, folder
+end
+
+---A file of the person's own there: bytes that go by the length of its name.
+function M.put(environment, name, bytes)
+  process.write_file(environment.PWD .. "/" .. name, sandbox.blob_bytes(#name, 0, bytes))
 end
 
 -- The command line of bin/dpg: `environment` alone counts, not the variables of whoever runs the suite.
