@@ -113,7 +113,7 @@ end
 
 needs["One session on many machines"] = function()
   if redis.is_missing() then return redis.is_missing() end
-  if not pcall(require, "redis") then return "lua-redis is not installed for this Lua" end
+  if not redis.library() then return "lua-redis is not installed: ./dev test installs it" end
 end
 before["One session on many machines"] = function(box)
   local server = redis.start()

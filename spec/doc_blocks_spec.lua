@@ -110,7 +110,7 @@ local APART = { ["doc/cookbook.md"] = true }
 -- Which modules a block needs that this Lua may not have.
 local function missing(name)
   if not name then return nil end
-  if name == "redis" and redis.is_missing() then return redis.is_missing() end
+  if name == "redis" then return redis.is_missing() or not redis.library() and "lua-redis is not installed" end
   if not pcall(require, name) then return name .. " is not installed for this Lua: ./dev test installs it" end
 end
 

@@ -225,7 +225,7 @@ function run.json(_, block) require "dpg.json".decode(block.text) end
 
 -- Where this build has the core's objects; they are there once any Lua's module is.
 local function objects()
-  local build = os.getenv "BUILD" or M.absolute(package.cpath):match "^([^;]*)/[%w.]+/%?%.so"
+  local build = M.absolute(package.cpath):match "([^;]*)/lua[%w.]*/%?%.so"
   return build .. "/obj/csrc/core/*.o"
 end
 

@@ -10,6 +10,18 @@ local socket = require "socket"
 
 local M = {}
 
+---lua-redis. Debian has it for 5.1 to 5.3; its text runs on 5.4 as it is, and is found there from here on, also by the
+---programs that a spec starts.
+---@return table? library  nil: it is not installed
+function M.library()
+  local is_here, library = pcall(require, "redis")
+  if not is_here and loadfile "/usr/share/lua/5.3/redis.lua" then
+    package.path = package.path .. ";/usr/share/lua/5.3/?.lua"
+    is_here, library = pcall(require, "redis")
+  end
+  return is_here and library or nil
+end
+
 -- --- a client ------------------------------------------------------------------------------------------------------
 
 ---@param where { port?: integer, path?: string, password?: string, timeout?: number }
