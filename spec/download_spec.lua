@@ -659,6 +659,20 @@ describe("downloads", function()
       client.nothing_left()
     end)
 
+    it("end for a task that waits for them when they are closed by another task", function()
+      local uuid = blob(100000)
+      box:fault { server = "cdn", hold = true }
+      dpg.run(function()
+        local chunks = gallery.downloads:chunks(uuid)
+        local waits = dpg.spawn(function() return chunks:next() end)
+        repeat dpg.assert(gallery:me()) until box:count { server = "cdn" } == 1
+        chunks:close()
+        local bytes, err = waits:await()
+        assert.same({ nil, nil }, { bytes, err })
+      end)
+      client.nothing_left()
+    end)
+
     it("can be read while other calls are made", function()
       local uuid, bytes = blob(3000000)
       local parts = {}

@@ -165,6 +165,23 @@ describe("a walk over pages", function()
     end)
   end)
 
+  it("asks for nothing more when it is closed while somebody waits for what was asked for ahead", function()
+    box:fault { path = "/images", nth = 2, hold_work = true }
+    dpg.run(function()
+      local it = gallery.images:each { limit = 50 }
+      local waits = dpg.spawn(function()
+        take(it, 50)
+        return it:next()
+      end)
+      dpg.spawn(function()
+        repeat dpg.assert(gallery:me()) until box:count(LIST) == 2
+        it:close()
+      end)
+      assert.is_nil(waits:await())
+    end)
+    assert.equal(2, box:count(LIST))
+  end)
+
   it("leaves nothing behind when it is closed", function()
     box:fault { path = "/images", nth = 2, hold_work = true }
     local it = gallery.images:each { limit = 50 }

@@ -376,6 +376,7 @@ function Chunks:_pull()
   if state then
     repeat event, err = stream:wait() until event ~= "data" or state == "later"
   end
+  if self._closed then return nil end -- by another task, meanwhile
   if not event then
     self:_drop()
     return nil, err or errors.from_core(data, self._fetch:context())

@@ -51,9 +51,11 @@ end
 -- task that takes items of the same walk may have got it, too, or have closed the walk: then this one is of no use.
 local function turn_page(self)
   local offset, ahead, page, more = self._offset, self._ahead, nil, nil
-  self._ahead = nil
   if ahead then
+    self._ahead, self._awaited = nil, ahead
     page, more = ahead:take()
+    self._awaited = nil
+    if self._closed then return true end
     if not page and more then return nil, more end
   end
   if not page then page, more = self._fetch(offset) end
@@ -109,7 +111,7 @@ end
 
 ---Ends the walk: from now on there is no next item, and what was asked for ahead is cancelled. Twice is fine.
 function Iterator:close()
-  local ahead = self._ahead
+  local ahead = self._ahead or self._awaited -- never both
   self._closed, self._page, self._ahead = true, nil, nil
   if ahead then ahead:close() end
 end

@@ -45,6 +45,11 @@ function Stream:_note(kind, id)
     self._timer, kind = nil, "tick"
   end
   self._notes[kind] = true
+  self:_wake()
+end
+
+-- Whoever waits goes on.
+function Stream:_wake()
   local signal = self._signal
   if not signal then return end
   signal.done = true
@@ -180,10 +185,11 @@ function Stream:take(as)
   return status, headers, body, info, value
 end
 
----Cancels the call, if it has not been taken. Twice is fine.
+---Cancels the call, if it has not been taken; another task that waits for it goes on, with nothing. Twice is fine.
 function Stream:close()
   if self.is_closed then return end
   release(self)
+  self:_wake()
   local engine = self.hub.engine
   if engine:is_mine() then
     engine:cancel(self.id)
