@@ -168,22 +168,27 @@ describe("LÖVE", function()
 
     it("wakes up from a long sleep without a storm", function()
       box:set { access_token_life = 1 }
-      box:fault { path = "/images", hold = true, times = 16 }
+      box:fault { path = "/images", hold = true, times = 8 }
+      box:fault { path = "/sets", hold = true, times = 8 }
       local person = box.people.jane
       local game = bare { LOVE_DOES = "sleeps", LOGIN = person.login, PASSWORD = person.password }
       local pid = game:read():match "^pid (%d+)$"
-      assert(box:wait_seen({ path = "/images" }, 16))
+      assert(box:wait_seen({ path = "/images" }, 8))
       os.execute("kill -STOP " .. pid)
-      local before = { box:exchanges(), box:count {} }
       socket.sleep(1.5) -- the lid is shut: its calls' deadlines pass, and its access token runs out
+      box:set { access_token_life = 900 }
+      local exchanges = box:exchanges()
+      box:reset_seen()
       os.execute("kill -CONT " .. pid)
       game:expect "8 timed out"
       box:clear_faults()
       game:expect "8 went on"
       assert.equal(0, game:wait(), game:said())
-      -- those who go on ask who they are; one exchange serves them all
-      assert.same({ before[1] + 1, before[2] + 1 + 8 }, { box:exchanges(), box:count {} })
-      box:set { access_token_life = 900 }
+      -- Those who go on ask who they are, and one exchange serves them all: 9 requests. On a slow machine a second one
+      -- was under way when the lid shut, and what its token does not live long enough for is asked once more.
+      assert.equal(8, box:count { path = "/me", status = 200 })
+      assert.is_true(box:exchanges() - exchanges <= 2)
+      assert.is_true(box:count {} <= 2 + 8 + 8 + 8)
     end)
 
     -- restart: six Lua states, one after the other, in one process

@@ -131,9 +131,9 @@ end
 
 function does.sleeps()
   local loop, begun, ended = dpg.assert(dpg.loop()), 0, {}
-  local function call(session, deadline)
+  local function call(list, session, deadline)
     begun = begun + 1
-    local page, err = session.images:list { limit = 1, deadline = deadline }
+    local page, err = list:list { limit = 1, deadline = deadline }
     if page then page, err = session:me() end
     local how = page and "went on" or err.kind
     ended[how] = (ended[how] or 0) + 1
@@ -149,7 +149,10 @@ function does.sleeps()
     local session = dpg.assert(user:account(user.accounts[1].uuid))
     dpg.assert(session:me())
     is_asleep = true
-    for i = 1, 16 do dpg.spawn(call, session, i % 2 == 0 and 1 or nil) end
+    for _ = 1, 8 do
+      dpg.spawn(call, session.images, session)
+      dpg.spawn(call, session.sets, session, 1)
+    end
   end)
   step_until(loop, function() return is_asleep and begun == 16 end)
   print("pid " .. pid)
