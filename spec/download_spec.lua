@@ -316,6 +316,15 @@ describe("downloads", function()
       assert.equal(box:sha256(uuid), sha256(path))
     end)
 
+    it("after which the file has changed, and then a cut that brings nothing, starts over", function()
+      local uuid = blob(SIZE, "x.jpg")
+      box:fault { server = "cdn", cut = 1000000 }
+      box:fault { server = "cdn", nth = 2, change_file = true, cut = 0 }
+      local path = dpg.assert(gallery.downloads:save(uuid, folder))
+      assert.is_nil(box:seen({ server = "cdn" })[3].headers.range)
+      assert.equal(box:sha256(uuid), sha256(path))
+    end)
+
     it("after which the server knows no ranges starts over", function()
       local uuid, bytes = blob(SIZE, "x.jpg")
       box:fault { server = "cdn", cut = 1000000 }

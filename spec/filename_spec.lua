@@ -20,7 +20,7 @@ describe("dpg.filename.safe", function()
     { "C:x.jpg", "C_x.jpg" },
     { "photos/", "photos" },
     { "..", UUID }, { ".", UUID }, { "...", UUID }, { "/", UUID }, { "\\", UUID }, { "../", UUID }, { "", UUID },
-    { "   ", UUID }, { "_", UUID }, { "\0", UUID }, { "\127\1\2", UUID },
+    { "   ", UUID }, { "_", UUID }, { "\n \255._", UUID }, { "\0", UUID }, { "\127\1\2", UUID },
     -- what shells and systems read otherwise
     { ".bashrc", "_.bashrc" },
     { "~root", "_~root" },

@@ -577,6 +577,69 @@ TEST("keeps what has come of an answer that was cut, and gives it no name")
     }
 }
 
+TEST("starts a file over with the head of another whole, also when not a byte follows")
+{
+    static const server_step script[] = {READ, SEND("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"), END};
+
+    for (int had = 0; had < 2; had++) {
+        dpg_sink sink = {.type = DPG_SINK_FILE, .offset = had ? 100 : 0};
+        dpg_request r;
+
+        serve(script);
+        sink.path = dpg_cstr(had ? put_file("a", 100) : files_at(folder, "a"));
+        r = get_into(&sink);
+        run(&r);
+        check_failure(DPG_KIND_NETWORK, "answer_cut", DPG_SENT_MAYBE);
+        CHECK_INT(answer.used_up, had); /* the same request would ask for what was behind the bytes that were there */
+        CHECK(files_is(files_at(folder, "a"), "", 0));
+        done();
+    }
+}
+
+#define OLD "{\"dpg_part\":1,\"what\":\"of another time, and longer than the one that comes\",\"etag\":\"\\\"x\\\"\"}"
+
+TEST("says in a note beside the file what it is the beginning of, until it is whole")
+{
+    static const struct {
+        int offset;
+        const char *head, *note; /* NULL: none */
+    } cases[] = {
+        {0, "200 OK\r\nContent-Length: 20\r\nETag: \"v\\1\"\r\n",
+         "{\"dpg_part\":1,\"what\":\"image \\u0022a\\u0022\",\"etag\":\"\\u0022v\\u005c1\\u0022\",\"length\":20}\n"},
+        {0, "200 OK\r\nTransfer-Encoding: chunked\r\nETag: \"v2\"\r\n\r\n14",
+         "{\"dpg_part\":1,\"what\":\"image \\u0022a\\u0022\",\"etag\":\"\\u0022v2\\u0022\"}\n"},
+        {5, "206 Part\r\nContent-Length: 15\r\nContent-Range: bytes 5-19/20\r\nETag: \"v3\"\r\n", OLD},
+        {0, "206 Part\r\nContent-Length: 20\r\nContent-Range: bytes 0-19/20\r\nETag: \"v3\"\r\n", NULL},
+        {0, "200 OK\r\nContent-Length: 20\r\n", NULL},
+        {0, "200 OK\r\nContent-Length: 20\r\nETag: W/\"v4\"\r\n", NULL},
+        {0, "200 OK\r\nContent-Length: 20\r\nETag: v5\r\n", NULL},
+        {0, "200 OK\r\nContent-Length: 20\r\nETag: \"\"\r\n", NULL},
+        {0, "200 OK\r\nContent-Length: 20\r\nETag: \"v6\"\r\nETag: \"v7\"\r\n", NULL},
+        {0, "404 No\r\nContent-Length: 10\r\nETag: \"v8\"\r\n", OLD},
+        {0, "200 OK\r\nContent-Length: 10\r\nETag: \"v9\"\r\n", NULL}, /* whole */
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[400];
+        server_step script[] = {READ, {SERVER_SEND, text, 0, 1}, END};
+        dpg_sink sink = {.type = DPG_SINK_FILE, .offset = cases[i].offset, .note = DPG_LIT("image \"a\"")};
+        const char *note;
+        dpg_request r;
+
+        script[1].len = (size_t)snprintf(text, sizeof text, "HTTP/1.1 %s\r\n" TEN, cases[i].head);
+        serve(script);
+        REQUIRE(files_put(files_at(folder, "a.part.json"), OLD, strlen(OLD), 0600));
+        sink.path = dpg_cstr(put_file("a.part", (size_t)cases[i].offset));
+        sink.rename_to = dpg_cstr(files_at(folder, "a"));
+        r = get_into(&sink);
+        run(&r);
+        note = files_at(folder, "a.part.json");
+        if (cases[i].note) CHECK(files_is(note, cases[i].note, strlen(cases[i].note)));
+        else CHECK_INT(files_count(folder, "json"), 0);
+        done();
+    }
+}
+
 TEST("takes no answer that has another length than it must have")
 {
     static const server_step announced[] = {READ, SEND("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" TEN), HOLD};
@@ -641,6 +704,26 @@ TEST("says what is wrong with a place that can't be written to")
     }
     CHECK(files_is(files_at(folder, "real"), big, 3));
     CHECK(files_is(files_at(folder, "a"), TEN, 10)); /* whole, under the name that it had */
+    done();
+}
+
+TEST("takes no bytes beside a note of others that can't be removed")
+{
+    static const server_step script[] = {READ, SEND("HTTP/1.1 200 OK\r\nContent-Length: 10\r\nETag: \"v\"\r\n\r\n" TEN),
+                                         HOLD};
+    dpg_sink sink = {.type = DPG_SINK_FILE, .note = DPG_LIT("image a")};
+    dpg_request r;
+
+    serve(script);
+    put_file("real", 3);
+    CHECK_INT(symlink(files_at(folder, "real"), files_at(folder, "a.json")), 0);
+    sink.path = dpg_cstr(files_at(folder, "a"));
+    r = get_into(&sink);
+    run(&r);
+    check_failure(DPG_KIND_STORAGE, "file_denied", DPG_SENT_MAYBE);
+    CHECK(strstr(answer.error.message, "a.json can't be removed") != NULL);
+    CHECK(files_is(files_at(folder, "real"), big, 3));
+    CHECK(files_is(files_at(folder, "a"), "", 0));
     done();
 }
 

@@ -7,6 +7,19 @@
 
 #include <string.h>
 
+#define NOTE_MAX ((size_t)64 * 1024)
+
+static char *note_path(dpg_str path)
+{
+    static const char ending[] = ".json";
+    char *note = dpg_malloc(path.len + sizeof ending);
+
+    if (!note) return NULL;
+    memcpy(note, path.ptr, path.len);
+    memcpy(note + path.len, ending, sizeof ending);
+    return note;
+}
+
 dpg_status dpg_drain_init(dpg_drain *d, const dpg_sink *sink, dpg_pipe *chunks, dpg_error *err)
 {
     memset(d, 0, sizeof *d);
@@ -17,7 +30,8 @@ dpg_status dpg_drain_init(dpg_drain *d, const dpg_sink *sink, dpg_pipe *chunks, 
     d->to = sink && sink->type != DPG_SINK_MEMORY ? DPG_TO_EXCERPT : DPG_TO_MEMORY;
     if (!sink || sink->type != DPG_SINK_FILE) return DPG_OK;
     if (!(d->path = dpg_strndup(sink->path)) ||
-        (sink->rename_to.len && !(d->rename_to = dpg_strndup(sink->rename_to)))) {
+        (sink->rename_to.len && !(d->rename_to = dpg_strndup(sink->rename_to))) ||
+        (sink->note.len && !(d->note = note_path(sink->path)))) {
         dpg_drain_clear(d);
         return dpg_fail_nomem(err);
     }
@@ -31,12 +45,13 @@ void dpg_drain_clear(dpg_drain *d)
     dpg_os_file_close(&d->file, &fault); /* of one that ended early: what the disk says now changes nothing */
     dpg_free(d->path);
     dpg_free(d->rename_to);
-    d->path = d->rename_to = NULL;
+    dpg_free(d->note);
+    d->path = d->rename_to = d->note = NULL;
 }
 
 /* --- a disk that refuses ------------------------------------------------------------------------------------------------ */
 
-static dpg_status disk(const dpg_drain *d, const char *doing, const dpg_os_fault *fault, dpg_error *err)
+static dpg_status disk(const char *path, const char *doing, const dpg_os_fault *fault, dpg_error *err)
 {
     static const struct {
         const char *code, *advice;
@@ -54,7 +69,7 @@ static dpg_status disk(const dpg_drain *d, const char *doing, const dpg_os_fault
 
     if (fault->trouble == DPG_OS_NO_MEMORY) return dpg_fail_nomem(err);
     if (n >= sizeof words / sizeof *words || !words[n].code) n = DPG_OS_FAILED;
-    return dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_STORAGE, words[n].code, "%s can't be %s: %s (%s)", d->path, doing,
+    return dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_STORAGE, words[n].code, "%s can't be %s: %s (%s)", path, doing,
                     fault->text, words[n].advice);
 }
 
@@ -110,17 +125,80 @@ static dpg_status whole_head(dpg_drain *d, const dpg_header *headers, size_t cou
     return DPG_OK;
 }
 
-static dpg_status open_file(dpg_drain *d, dpg_error *err)
+/* --- the file, and the note beside it ------------------------------------------------------------------------------------ */
+
+/* Empty: there is none that vouches for bytes (RFC 9110 section 8.8.1). */
+static dpg_str strong_etag(const dpg_header *headers, size_t count)
+{
+    size_t times = 0;
+    const dpg_header *h = dpg_headers_find(headers, count, "etag", &times);
+    dpg_str none = {"", 0};
+
+    return h && times == 1 && h->value.len > 2 && h->value.ptr[0] == '"' && h->value.ptr[h->value.len - 1] == '"'
+               ? h->value
+               : none;
+}
+
+static bool write_note(const dpg_drain *d, dpg_str etag)
+{
+    dpg_os_file file = DPG_OS_FILE_NONE;
+    dpg_os_fault fault;
+    dpg_buf text;
+    int64_t size;
+    bool done;
+
+    dpg_buf_init(&text, NOTE_MAX);
+    dpg_buf_puts(&text, "{\"dpg_part\":1,\"what\":");
+    dpg_buf_put_json(&text, d->sink->note);
+    dpg_buf_puts(&text, ",\"etag\":");
+    dpg_buf_put_json(&text, etag);
+    if (d->length >= 0) dpg_buf_printf(&text, ",\"length\":%lld", (long long)d->length);
+    done = dpg_buf_puts(&text, "}\n") && dpg_os_file_make(d->note, &file, &size, &fault) == DPG_OS_FINE &&
+           dpg_os_file_cut(&file, 0, &fault) == DPG_OS_FINE &&
+           dpg_os_file_write(&file, text.ptr, text.len, 0, &fault) == DPG_OS_FINE;
+    if (dpg_os_file_close(&file, &fault) != DPG_OS_FINE) done = false;
+    dpg_buf_clear(&text);
+    return done;
+}
+
+/* A disk that takes none costs whoever comes next the bytes alone. One that keeps an older one would have them mixed. */
+static dpg_status put_note(const dpg_drain *d, dpg_str etag, dpg_error *err)
+{
+    dpg_os_fault fault;
+
+    if (etag.len && write_note(d, etag)) return DPG_OK;
+    switch (dpg_os_file_remove(d->note, &fault)) {
+    case DPG_OS_FINE:
+    case DPG_OS_MISSING: return DPG_OK;
+    default: return disk(d->note, "removed", &fault, err);
+    }
+}
+
+/*
+ * What is there is of another answer, or was never said to be there. It goes before the head is told, and the note after it:
+ * whoever knows this answer's ETag, by either, finds none but its bytes.
+ */
+static dpg_status start_over(dpg_drain *d, dpg_str etag, dpg_error *err)
+{
+    dpg_os_fault fault;
+
+    if (dpg_os_file_cut(&d->file, 0, &fault) != DPG_OS_FINE) return disk(d->path, "cut", &fault, err);
+    return d->note ? put_note(d, etag, err) : DPG_OK;
+}
+
+static dpg_status open_file(dpg_drain *d, dpg_str etag, dpg_error *err)
 {
     dpg_os_fault fault;
     int64_t size = 0;
 
-    if (dpg_os_file_make(d->path, &d->file, &size, &fault) != DPG_OS_FINE) return disk(d, "opened", &fault, err);
+    if (dpg_os_file_make(d->path, &d->file, &size, &fault) != DPG_OS_FINE) return disk(d->path, "opened", &fault, err);
     if (size < d->at) /* somebody cut it: what comes would stand behind a hole */
         return dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "file_changed",
                         "%s has %lld bytes, where %lld were said to be there already", d->path, (long long)size,
                         (long long)d->at);
-    return DPG_OK;
+    if (d->at) return DPG_OK;
+    d->begun = size > 0;
+    return start_over(d, etag, err);
 }
 
 dpg_status dpg_drain_head(dpg_drain *d, int status, const dpg_header *headers, size_t count, dpg_error *err)
@@ -131,18 +209,19 @@ dpg_status dpg_drain_head(dpg_drain *d, int status, const dpg_header *headers, s
     result = status == 206 ? part_head(d, headers, count, err) : whole_head(d, headers, count, err);
     if (result != DPG_OK) return result;
     d->to = d->sink->type == DPG_SINK_FILE ? DPG_TO_FILE : DPG_TO_CHUNKS;
-    return d->to == DPG_TO_FILE ? open_file(d, err) : DPG_OK;
+    if (d->to != DPG_TO_FILE) return DPG_OK;
+    return open_file(d, status == 200 ? strong_etag(headers, count) : (dpg_str){"", 0}, err);
 }
 
 /* --- the body ----------------------------------------------------------------------------------------------------------- */
 
-/* What lies behind the place where this body begins is of another answer, or was never said to be there. */
+/* What lies behind the place where this body begins was never said to be there. */
 static dpg_status begin(dpg_drain *d, dpg_error *err)
 {
     dpg_os_fault fault;
 
     d->begun = true;
-    if (dpg_os_file_cut(&d->file, d->at, &fault) != DPG_OS_FINE) return disk(d, "cut", &fault, err);
+    if (dpg_os_file_cut(&d->file, d->at, &fault) != DPG_OS_FINE) return disk(d->path, "cut", &fault, err);
     return DPG_OK;
 }
 
@@ -152,7 +231,7 @@ static dpg_drained put_file(dpg_drain *d, const char *bytes, size_t len, dpg_err
 
     if (!d->begun && begin(d, err) != DPG_OK) return DPG_DRAIN_FAILED;
     if (dpg_os_file_write(&d->file, bytes, len, d->at + d->received, &fault) != DPG_OS_FINE) {
-        disk(d, "written", &fault, err);
+        disk(d->path, "written", &fault, err);
         return DPG_DRAIN_FAILED;
     }
     d->received += (int64_t)len;
@@ -202,10 +281,11 @@ static dpg_status name_file(dpg_drain *d, dpg_error *err)
 {
     dpg_os_fault fault;
 
-    if (d->rename_to && dpg_os_file_sync(&d->file, &fault) != DPG_OS_FINE) return disk(d, "written", &fault, err);
-    if (dpg_os_file_close(&d->file, &fault) != DPG_OS_FINE) return disk(d, "written", &fault, err);
+    if (d->rename_to && dpg_os_file_sync(&d->file, &fault) != DPG_OS_FINE) return disk(d->path, "written", &fault, err);
+    if (dpg_os_file_close(&d->file, &fault) != DPG_OS_FINE) return disk(d->path, "written", &fault, err);
     if (d->rename_to && dpg_os_file_move(d->path, d->rename_to, &fault) != DPG_OS_FINE)
-        return disk(d, "given its name", &fault, err);
+        return disk(d->path, "given its name", &fault, err);
+    if (d->note) dpg_os_file_remove(d->note, &fault); /* one beside nothing is none */
     return DPG_OK;
 }
 

@@ -26,7 +26,7 @@ typedef struct dpg_drain {
     const dpg_sink *sink; /* borrowed */
     dpg_pipe *chunks;     /* borrowed */
     dpg_drain_to to;
-    char *path, *rename_to; /* with a NUL behind them */
+    char *path, *rename_to, *note; /* with a NUL behind them; NULL: none */
     dpg_os_file file;
     int64_t at;       /* FILE: where the body began, and so what is cut off before the first byte of it */
     int64_t length;   /* what the answer says that its body has; -1: nothing */

@@ -168,6 +168,8 @@ dpg_os_trouble dpg_os_file_close(dpg_os_file *file, dpg_os_fault *fault); /* som
 void dpg_os_io_path(const char *path, char *out, size_t room);
 bool dpg_os_is_folder(const char *path);
 
+dpg_os_trouble dpg_os_file_remove(const char *path, dpg_os_fault *fault); /* a regular file's name alone */
+
 /* Atomically: `to` is now what `from` was, and durably so. */
 dpg_os_trouble dpg_os_file_move(const char *from, const char *to, dpg_os_fault *fault);
 

@@ -126,6 +126,15 @@ bool dpg_os_is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+dpg_os_trouble dpg_os_file_remove(const char *path, dpg_os_fault *fault)
+{
+    struct stat st;
+
+    if (lstat(path, &st) < 0) return dpg_posix_fault(fault, errno);
+    if (!S_ISREG(st.st_mode)) return dpg_posix_fault_of(fault, DPG_OS_NOT_A_FILE, "it is not a regular file");
+    return unlink(path) < 0 ? dpg_posix_fault(fault, errno) : DPG_OS_FINE;
+}
+
 dpg_os_trouble dpg_os_file_move(const char *from, const char *to, dpg_os_fault *fault)
 {
     if (rename(from, to) < 0 || dpg_posix_sync_parent(to) < 0) return dpg_posix_fault(fault, errno);

@@ -123,6 +123,17 @@ bool dpg_os_is_folder(const char *path)
     return attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_DIRECTORY);
 }
 
+dpg_os_trouble dpg_os_file_remove(const char *path, dpg_os_fault *fault)
+{
+    wchar_t *wide = dpg_windows_path(path, fault);
+
+    if (!wide) return fault->trouble;
+    fault->trouble = DPG_OS_FINE;
+    dpg_windows_remove(wide, false, fault);
+    dpg_free(wide);
+    return fault->trouble;
+}
+
 dpg_os_trouble dpg_os_file_move(const char *from, const char *to, dpg_os_fault *fault)
 {
     wchar_t *source = dpg_windows_path(from, fault);

@@ -335,25 +335,31 @@ dpg_os_trouble dpg_os_replace(const dpg_os_folder *folder, const char *from, con
     return fault->trouble;
 }
 
-dpg_os_trouble dpg_os_remove(const dpg_os_folder *folder, const char *name, dpg_os_fault *fault)
+void dpg_windows_remove(const wchar_t *path, bool ours, dpg_os_fault *fault)
 {
-    wchar_t *path = dpg_windows_join(of(folder)->path, name, fault);
-    DWORD attributes;
+    DWORD attributes = GetFileAttributesW(path);
     int tries = 0;
 
-    if (!path) return fault->trouble;
-    fault->trouble = DPG_OS_FINE;
-    attributes = GetFileAttributesW(path);
     if (attributes == INVALID_FILE_ATTRIBUTES) dpg_windows_fault(fault, GetLastError());
     else if (attributes & (FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_REPARSE_POINT | FILE_ATTRIBUTE_DEVICE))
         dpg_windows_fault_of(fault, DPG_OS_NOT_A_FILE, "it is not a regular file");
-    else if (!dpg_windows_is_ours(path)) dpg_windows_fault_of(fault, DPG_OS_NOT_OURS, "it belongs to another user");
+    else if (ours && !dpg_windows_is_ours(path))
+        dpg_windows_fault_of(fault, DPG_OS_NOT_OURS, "it belongs to another user");
     else
         while (!DeleteFileW(path))
             if (!dpg_windows_again(GetLastError(), &tries)) {
                 dpg_windows_fault(fault, GetLastError());
                 break;
             }
+}
+
+dpg_os_trouble dpg_os_remove(const dpg_os_folder *folder, const char *name, dpg_os_fault *fault)
+{
+    wchar_t *path = dpg_windows_join(of(folder)->path, name, fault);
+
+    if (!path) return fault->trouble;
+    fault->trouble = DPG_OS_FINE;
+    dpg_windows_remove(path, true, fault);
     dpg_free(path);
     return fault->trouble;
 }

@@ -38,6 +38,9 @@ wchar_t *dpg_windows_final(HANDLE file, const wchar_t *path,
 /* Atomically, durably, and with patience. In os_windows_folder.c. */
 dpg_os_trouble dpg_windows_move(const wchar_t *from, const wchar_t *to, dpg_os_fault *fault);
 
+/* A regular file's name, with patience; with `ours` of this user's alone. Fills `fault` when it can't. There, too. */
+void dpg_windows_remove(const wchar_t *path, bool ours, dpg_os_fault *fault);
+
 /* Symbolic links and junctions; not what a file system does behind the scenes, like files that lie in the cloud. */
 bool dpg_windows_is_link(HANDLE file);
 

@@ -17,7 +17,6 @@ local M = {}
 local MAX_REFUSED = 2 -- new links in a row that bring nothing
 local READ_BYTES = 64 * 1024
 local WINDOW = 1024 * 1024
-local SIDECAR, NOTE_BYTES = 1, 1024
 
 -- --- a fetch: the link, and what a failure means -------------------------------------------------------------------
 
@@ -143,54 +142,35 @@ local function is_folder(path)
   return path:find "[/\\]$" ~= nil or disk.is_folder(path)
 end
 
--- What an earlier run has left of this very file.
+-- What an earlier run has left of this very file: the core's note beside the part says of what it is (dpg.h, dpg_sink).
 local function recall(fetch, part, what)
   local file = disk.open(part .. ".json", "rb")
   local text = file and file:read("*a")
   if file then file:close() end
   local kept = text and json.decode(text)
   local size = disk.size(part)
-  if type(kept) ~= "table" or kept.dpg_part ~= SIDECAR or kept.what ~= what or not size then return end
+  if type(kept) ~= "table" or kept.dpg_part ~= 1 or kept.what ~= what or not size then return end
   if type(kept.etag) ~= "string" or not kept.etag:match('^"[^%c]*"$') then return end
   if type(kept.length) ~= "number" then kept.length = nil end
   if kept.length and size > kept.length then return end
   fetch.offset, fetch.etag, fetch.length = size, kept.etag, kept.length
 end
 
-local function write_note(part, text)
-  local file = disk.open(part .. ".json", "r+b") or disk.open(part .. ".json", "wb")
-  if not file then return end
-  file:write(text .. (" "):rep(NOTE_BYTES - #text - 1) .. "\n")
-  file:close()
-end
-
--- Written as soon as the head is here, before much else is, over blanks that have kept its place: there it is, too,
--- when the disk turns out to be full. Without it the next run starts over.
-local function remember(fetch, part, what)
-  if not fetch.etag then return write_note(part, "") end
-  write_note(part, (json.encode { dpg_part = SIDECAR, what = what, etag = fetch.etag, length = fetch.length }))
-end
-
 -- How much of the part is of the file that we know.
 local function take_stock(fetch, part)
   fetch.offset = fetch.etag and disk.size(part) or 0
-  if fetch.offset == 0 then
-    fetch:forget()
-    write_note(part, "")
-  end
+  if fetch.offset == 0 then fetch:forget() end
   -- whole, but not under its name: the last byte again, since the core ends a file only behind an answer
   if fetch.length and fetch.offset >= fetch.length then fetch.offset = math.max(fetch.length - 1, 0) end
 end
 
-local function follow(stream, fetch, part, what, meter, ticks)
+local function follow(stream, fetch, meter)
   local known = false
   while true do
     local status, headers = stream:head()
     if status and not known then
       known = true
       fetch:note_head(status, headers)
-      remember(fetch, part, what)
-      stream:tick(ticks) -- so far, to see the head come
     end
     local _, _, received = stream:progress()
     if known and received then meter(fetch.offset + received, fetch.length) end
@@ -205,23 +185,17 @@ local function fetch_once(fetch, target, part, what, options, meter)
   take_stock(fetch, part)
   local begun = fetch.offset
   local stream, err = fetch:start({
-    file = part, offset = begun, expected = fetch.length, rename = target,
-  }, true)
+    file = part, offset = begun, expected = fetch.length, rename = target, note = what,
+  }, options.on_progress ~= nil)
   if not stream then return nil, err, false, true end
   local ok
-  ok, err = transfer.guarded(stream, follow, fetch, part, what, meter, options.on_progress ~= nil)
+  ok, err = transfer.guarded(stream, follow, fetch, meter)
   if not ok then return nil, err, false, true end
   local status, headers = stream:head() -- it may have come with the end
   if status then fetch:note_head(status, headers) end
   local info, head = fetch:outcome(stream)
   if info then return info, head end
-  if status then remember(fetch, part, what) end
   return nil, head, fetch.etag ~= nil and (disk.size(part) or 0) > begun
-end
-
--- A note beside nothing is none.
-local function tidy(part)
-  if not disk.size(part) then disk.remove(part .. ".json") end
 end
 
 local function exists(path)
@@ -236,7 +210,6 @@ local function fetch_all(fetch, path, part, what, options)
   while true do
     local info, head, has_moved, is_final = fetch_once(fetch, path, part, what, options, meter)
     if info then
-      disk.remove(part .. ".json")
       local length = fetch.length or disk.size(path)
       meter(length, length, true)
       return path, { status = 200, etag = head.etag, attempts = fetch.attempts, length = length,
@@ -244,10 +217,7 @@ local function fetch_all(fetch, path, part, what, options)
     end
     local ok, err = nil, head
     if not is_final then ok, err = fetch:failed(head, has_moved) end
-    if not ok then
-      tidy(part)
-      return nil, err
-    end
+    if not ok then return nil, err end
   end
 end
 

@@ -76,7 +76,7 @@ local function safe(name)
   if #name > 8 * MAX_BYTES then name = name:sub(1, 4 * MAX_BYTES) .. name:sub(-MAX_BYTES) end
   name = clean(name)
   name = name:gsub("^ +", ""):gsub("[. ]+$", "")
-  if name == "" or not name:find("[^._]") then return nil end
+  if not name:find("[^._ ]") then return nil end
   local stem, extension = split(name)
   name = cut(stem, MAX_BYTES - #extension):gsub("[. ]+$", "") .. extension
   -- hidden files, options of a command, a shell's home
