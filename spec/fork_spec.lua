@@ -1,5 +1,4 @@
--- A child made by fork: a session goes on there with handles of its own. LuaJIT forks by itself; the others need
--- luaposix, which Debian has for 5.1 to 5.3.
+-- A child made by fork: a session goes on there with handles of its own.
 local boxes = require "support.box"
 local client = require "support.client"
 local dpg = require "dpg"
@@ -27,11 +26,6 @@ local function in_child(fn)
 end
 
 describe("after fork", function()
-  if not fork then
-    pending "a session goes on in the child (this Lua has no luaposix)"
-    return
-  end
-
   local box, folder
   before_each(function()
     box = boxes.start()
