@@ -407,4 +407,21 @@ TEST("folders that are missing are made for their owner alone, whatever the umas
     files_remove(scratch);
 }
 
+TEST("of names, only a regular file's is removed")
+{
+    static const char *const names[] = {"folder", "link", "none"};
+    static const dpg_os_trouble troubles[] = {DPG_OS_NOT_A_FILE, DPG_OS_NOT_A_FILE, DPG_OS_MISSING};
+    char *scratch = files_scratch();
+    dpg_os_fault fault;
+
+    REQUIRE(files_put(files_at(scratch, "file"), "x", 1, 0400));
+    REQUIRE(mkdir(files_at(scratch, "folder"), 0700) == 0);
+    REQUIRE(symlink("file", files_at(scratch, "link")) == 0);
+    for (size_t i = 0; i < 3; i++) CHECK_INT(dpg_os_file_remove(files_at(scratch, names[i]), &fault), troubles[i]);
+    CHECK_INT(files_count(scratch, ""), 3);
+    CHECK_INT(dpg_os_file_remove(files_at(scratch, "file"), &fault), DPG_OS_FINE);
+    CHECK_INT(files_count(scratch, "file"), 0);
+    files_remove(scratch);
+}
+
 CHECK_MAIN()

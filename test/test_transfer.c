@@ -613,6 +613,7 @@ TEST("says in a note beside the file what it is the beginning of, until it is wh
         {0, "200 OK\r\nContent-Length: 20\r\n", NULL},
         {0, "200 OK\r\nContent-Length: 20\r\nETag: W/\"v4\"\r\n", NULL},
         {0, "200 OK\r\nContent-Length: 20\r\nETag: v5\r\n", NULL},
+        {0, "200 OK\r\nContent-Length: 20\r\nETag: \"v5\", \"v6\"\r\n", NULL},
         {0, "200 OK\r\nContent-Length: 20\r\nETag: \"\"\r\n", NULL},
         {0, "200 OK\r\nContent-Length: 20\r\nETag: \"v6\"\r\nETag: \"v7\"\r\n", NULL},
         {0, "404 No\r\nContent-Length: 10\r\nETag: \"v8\"\r\n", OLD},

@@ -132,11 +132,11 @@ static dpg_str strong_etag(const dpg_header *headers, size_t count)
 {
     size_t times = 0;
     const dpg_header *h = dpg_headers_find(headers, count, "etag", &times);
-    dpg_str none = {"", 0};
+    dpg_str none = {"", 0}, v;
 
-    return h && times == 1 && h->value.len > 2 && h->value.ptr[0] == '"' && h->value.ptr[h->value.len - 1] == '"'
-               ? h->value
-               : none;
+    if (!h || times != 1) return none;
+    v = h->value;
+    return v.len > 2 && v.ptr[0] == '"' && memchr(v.ptr + 1, '"', v.len - 1) == v.ptr + v.len - 1 ? v : none;
 }
 
 static bool write_note(const dpg_drain *d, dpg_str etag)
@@ -215,13 +215,13 @@ dpg_status dpg_drain_head(dpg_drain *d, int status, const dpg_header *headers, s
 
 /* --- the body ----------------------------------------------------------------------------------------------------------- */
 
-/* What lies behind the place where this body begins was never said to be there. */
+/* What lies behind the place where a part begins was never said to be there. A whole was cut with its head. */
 static dpg_status begin(dpg_drain *d, dpg_error *err)
 {
     dpg_os_fault fault;
 
     d->begun = true;
-    if (dpg_os_file_cut(&d->file, d->at, &fault) != DPG_OS_FINE) return disk(d->path, "cut", &fault, err);
+    if (d->at && dpg_os_file_cut(&d->file, d->at, &fault) != DPG_OS_FINE) return disk(d->path, "cut", &fault, err);
     return DPG_OK;
 }
 

@@ -28,7 +28,7 @@ typedef struct dpg_drain {
     dpg_drain_to to;
     char *path, *rename_to, *note; /* with a NUL behind them; NULL: none */
     dpg_os_file file;
-    int64_t at;       /* FILE: where the body began, and so what is cut off before the first byte of it */
+    int64_t at;       /* FILE: where the body begins; what lies behind it is cut off before the first byte */
     int64_t length;   /* what the answer says that its body has; -1: nothing */
     int64_t received; /* body bytes that are in their place */
     bool begun;       /* something was written, cut off or put in the chunks */
@@ -45,7 +45,7 @@ typedef enum dpg_drained {
 dpg_status dpg_drain_init(dpg_drain *d, const dpg_sink *sink, dpg_pipe *chunks, dpg_error *err);
 void dpg_drain_clear(dpg_drain *d); /* twice is fine */
 
-/* The head is here, whole. Opens the file of a good answer; fails when that is not what the sink expects. */
+/* The head is here, whole. Opens the file of a good answer, which a 200 starts over. Fails when it is not what the sink expects. */
 dpg_status dpg_drain_head(dpg_drain *d, int status, const dpg_header *headers, size_t count, dpg_error *err);
 
 /*

@@ -13,12 +13,6 @@ function M.open(path, mode)
   return io.open(core.io_path(path), mode)
 end
 
----os.remove
----@param path string
-function M.remove(path)
-  return os.remove(core.io_path(path))
-end
-
 ---@param path string
 ---@return integer? size  nil: it isn't there, or can't be read
 function M.size(path)

@@ -17,6 +17,7 @@ local M = {}
 local MAX_REFUSED = 2 -- new links in a row that bring nothing
 local READ_BYTES = 64 * 1024
 local WINDOW = 1024 * 1024
+local STRONG = '^"[^"%c]+"$' -- an ETag that vouches for bytes (RFC 9110 section 8.8.1)
 
 -- --- a fetch: the link, and what a failure means -------------------------------------------------------------------
 
@@ -91,12 +92,12 @@ function Fetch:start(sink, ticks, most)
   return stream, err
 end
 
--- A head: what file this is. A weak ETag vouches for no bytes (RFC 9110 section 8.8.1).
+-- A head: what file this is.
 function Fetch:note_head(status, headers)
   local etag = headers.etag
   if status == 200 then
     self.offset = 0
-    self.etag = etag and etag:match('^".*"$') and etag or nil
+    self.etag = etag and etag:match(STRONG)
     self.length = wire.number(headers["content-length"])
   else
     self.length = wire.number((headers["content-range"] or ""):match("/(%d+)%s*$")) or self.length
@@ -150,7 +151,7 @@ local function recall(fetch, part, what)
   local kept = text and json.decode(text)
   local size = disk.size(part)
   if type(kept) ~= "table" or kept.dpg_part ~= 1 or kept.what ~= what or not size then return end
-  if type(kept.etag) ~= "string" or not kept.etag:match('^"[^%c]*"$') then return end
+  if type(kept.etag) ~= "string" or not kept.etag:match(STRONG) then return end
   if type(kept.length) ~= "number" then kept.length = nil end
   if kept.length and size > kept.length then return end
   fetch.offset, fetch.etag, fetch.length = size, kept.etag, kept.length

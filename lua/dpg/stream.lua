@@ -105,12 +105,6 @@ function Stream:wait()
   end
 end
 
----From now on wait() returns on ticks, too, or no longer.
----@param ticks boolean
-function Stream:tick(ticks)
-  self._ticks = ticks
-end
-
 -- A transfer that is faster than the program never waits; nobody else must starve by that.
 function Stream:_pause(n)
   self._moved = self._moved + n
