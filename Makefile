@@ -31,7 +31,7 @@ TORTURES  := $(patsubst test/torture/%.c,%,$(wildcard test/torture/*.c))
 TORTURE_L := $(patsubst test/torture/%.lua,%,$(wildcard test/torture/*.lua))
 FUZZERS   := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 SPECS     := $(shell test -d spec && find spec -name '*_spec.lua')
-C_FILES   := $(wildcard csrc/core/*.[ch] csrc/binding/*.[ch] test/*.[ch] test/*/*.[ch] examples/*/*.[ch] bench/*.[ch])
+C_FILES   := $(wildcard csrc/*/*.[ch] test/*.[ch] test/*/*.[ch] spec/*/*.[ch] examples/*/*.[ch] bench/*.[ch])
 
 # `make test LUA=lua5.2` asks for one; without LUA it is all of them, and the runner names those that are missing.
 asked = $(filter-out file,$(origin LUA))
