@@ -407,6 +407,37 @@ describe("engine:take", function()
   end)
 end)
 
+describe("credential:info, and store:load", function()
+  -- `ask`, again and again, and in finalisers that run meanwhile.
+  local function crowded(ask)
+    local inner = 0
+    local pause, mul = collectgarbage("setpause", 0), collectgarbage("setstepmul", 10000)
+    local ok, problem = pcall(function()
+      for _ = 1, 2000 do
+        compat.on_collect(function() inner = inner + (ask() and 1 or 0) end)
+        assert(ask())
+      end
+    end)
+    collectgarbage("setpause", pause)
+    collectgarbage("setstepmul", mul)
+    assert(ok, problem)
+    collectgarbage()
+    assert.equal(2000, inner)
+  end
+
+  it("say all of it while a finaliser asks, too", function()
+    local box = boxes.start()
+    local user = assert(client.sign_in(box, "jane"))
+    local credential = user._connection._credential
+    crowded(function() return #(credential:info().accounts or {}) == #user.accounts end)
+    box:stop()
+    local store, bytes = assert(core.memory_store()), ("x"):rep(1000)
+    assert(store:lock("me", 5))
+    assert(store:save(bytes, nil, false))
+    crowded(function() return store:load() == bytes end)
+  end)
+end)
+
 describe("the end of a Lua state", function()
   it("with calls and sessions in every state is quiet, in any order of finalisers", function()
     local box = boxes.start()

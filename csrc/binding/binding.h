@@ -34,13 +34,11 @@ typedef struct dpg_engine_box {
 typedef struct dpg_credential_box {
     dpg_engine_box *engine;     /* a counted reference; NULL: nothing here */
     dpg_credential *credential; /* alive as long as engine->engine is */
-    dpg_credential_info info;   /* what info() is pushing: here, so that an error while pushing leaks nothing */
 } dpg_credential_box;
 
 typedef struct dpg_store_box {
     dpg_store *store; /* NULL: it was never made */
     char *owner;      /* who has locked it through its methods; NULL: nobody */
-    dpg_buf loaded;   /* what load() is pushing */
 } dpg_store_box;
 
 dpg_engine_box *dpg_engine_box_ref(dpg_engine_box *box);
@@ -66,6 +64,13 @@ void dpg_make_class(lua_State *L, const char *name, const luaL_Reg *methods, lua
 
 /* The first argument of a method, which must be one of these; several times cheaper than luaL_checkudata(). */
 void *dpg_check_self(lua_State *L, const char *name);
+
+/*
+ * A block of zeros on the stack for what is about to be pushed; `clear` ends it. An error while pushing leaks nothing, and a
+ * finaliser that runs meanwhile and does the same has another. It may also close what the block is filled from, while the
+ * block is made: look after it.
+ */
+void *dpg_push_held(lua_State *L, size_t size, void (*clear)(void *block));
 
 dpg_wake *dpg_opt_wake(lua_State *L, int index);          /* borrowed; NULL: nil. Raises at a closed one */
 dpg_str dpg_check_str(lua_State *L, int index);           /* borrows Lua's string */

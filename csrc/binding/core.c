@@ -8,6 +8,7 @@
 #include "json.h"
 #include "os.h"
 
+#include <stddef.h>
 #include <string.h>
 
 /* --- shared by the binding's files ------------------------------------------------------------------------------------ */
@@ -41,6 +42,34 @@ void *dpg_check_self(lua_State *L, const char *name)
     if (!is_one) return luaL_checkudata(L, 1, name); /* says what is wrong */
     lua_pop(L, 1);
     return ud;
+}
+
+#define HELD "dpg.held"
+typedef struct held {
+    void (*clear)(void *block);
+    max_align_t block[];
+} held;
+
+static int l_held_clear(lua_State *L)
+{
+    held *h = lua_touserdata(L, 1);
+
+    h->clear(h->block);
+    return 0;
+}
+
+void *dpg_push_held(lua_State *L, size_t size, void (*clear)(void *block))
+{
+    held *h = lua_newuserdata(L, sizeof *h + size);
+
+    memset(h, 0, sizeof *h + size);
+    h->clear = clear;
+    if (luaL_newmetatable(L, HELD)) {
+        lua_pushcfunction(L, l_held_clear);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    return h->block;
 }
 
 dpg_str dpg_check_str(lua_State *L, int index)

@@ -51,6 +51,7 @@ int dpg_l_service(lua_State *L)
 
     if (!engine) return push_closed(L);
     box = new_box(L, engine);
+    if (!engine->engine) return push_closed(L); /* by a finaliser; so below */
     if (dpg_credential_service(engine->engine, base_url, token, &box->credential, &err) != DPG_OK)
         return dpg_push_failure(L, &err);
     return 1;
@@ -77,6 +78,7 @@ int dpg_l_person(lua_State *L)
     if (!engine) return push_closed(L);
     if (!store->store) return luaL_argerror(L, 3, "the store was never made");
     box = new_box(L, engine);
+    if (!engine->engine) return push_closed(L);
     if (dpg_credential_person(engine->engine, base_url, store->store, &options, &box->credential, &err) != DPG_OK)
         return dpg_push_failure(L, &err);
     return 1;
@@ -90,7 +92,6 @@ static int l_gc(lua_State *L)
 
     box->engine = NULL;
     box->credential = NULL;
-    dpg_credential_info_clear(&box->info);
     if (engine && engine->engine) dpg_credential_free(credential);
     dpg_engine_box_unref(engine, DPG_CLOSE_GRACE_MS);
     return 0;
@@ -149,6 +150,7 @@ static int l_sign_in(lua_State *L)
     lua_settop(L, 2);
     if (!box) return push_closed(L);
     dpg_read_spec(L, 2, box->engine, &spec);
+    if (!check_open(L)) return push_closed(L);
     status = dpg_credential_sign_in(box->credential, &spec, &id, &err);
     return dpg_push_id(L, status, id, &err);
 }
@@ -177,15 +179,18 @@ static void set_json(lua_State *L, const char *key, const char *text)
     else lua_pop(L, pushed);
 }
 
+static void clear_info(void *info)
+{
+    dpg_credential_info_clear(info);
+}
+
 /* credential:info() -> { number, person, state, reason, generation, rotations, accounts, user } | nil when closed */
 static int l_info(lua_State *L)
 {
+    dpg_credential_info *info = dpg_push_held(L, sizeof *info, clear_info);
     dpg_credential_box *box = check_open(L);
-    dpg_credential_info *info;
 
     if (!box) return 0;
-    info = &box->info;
-    dpg_credential_info_clear(info); /* of one whose pushing ran out of memory */
     *info = dpg_credential_get_info(box->credential);
     lua_createtable(L, 0, 8);
     dpg_set_whole(L, "number", (int64_t)info->number);

@@ -258,6 +258,7 @@ static int l_start(lua_State *L)
     } else {
         dpg_read_prepared(L, 2, box, &spec);
     }
+    if (!box->engine) return push_closed(L); /* by a finaliser, while it was read */
     status = dpg_engine_start(box->engine, &spec, &id, &err);
     return dpg_push_id(L, status, id, &err);
 }

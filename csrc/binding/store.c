@@ -59,7 +59,6 @@ static dpg_store_box *check_own(lua_State *L)
     dpg_store_box *box = luaL_checkudata(L, 1, DPG_STORE);
 
     luaL_argcheck(L, box->store && !box->store->hosted, 1, "a store that is kept in C expected");
-    dpg_buf_clear(&box->loaded); /* of a load whose pushing ran out of memory */
     return box;
 }
 
@@ -110,25 +109,25 @@ static int l_lock(lua_State *L)
     return 3;
 }
 
+static void clear_bytes(void *bytes)
+{
+    dpg_buf_clear(bytes);
+}
+
 /* store:load() -> bytes | nil | nil, err */
 static int l_load(lua_State *L)
 {
     dpg_store_box *box = check_own(L);
     dpg_store_request request = {.op = DPG_STORE_LOAD};
     dpg_store_reply reply;
-    dpg_str bytes;
+    dpg_buf *loaded = dpg_push_held(L, sizeof *loaded, clear_bytes);
 
     ask(box, &request, &reply);
     if (reply.outcome == DPG_STORE_FAILED) return dpg_push_failure(L, &reply.error);
-    if (!reply.found) {
-        dpg_buf_clear(&reply.bytes);
-        lua_pushnil(L);
-        return 1;
-    }
-    box->loaded = reply.bytes;
-    bytes = dpg_buf_str(&box->loaded);
-    lua_pushlstring(L, bytes.ptr, bytes.len);
-    dpg_buf_clear(&box->loaded);
+    *loaded = reply.bytes;
+    if (reply.found) lua_pushlstring(L, dpg_buf_str(loaded).ptr, loaded->len);
+    else lua_pushnil(L);
+    dpg_buf_clear(loaded);
     return 1;
 }
 
@@ -177,7 +176,6 @@ static int l_gc(lua_State *L)
     box->store = NULL;
     dpg_free(box->owner);
     box->owner = NULL;
-    dpg_buf_clear(&box->loaded);
     dpg_store_free(store);
     return 0;
 }
