@@ -511,10 +511,24 @@ describe("downloads", function()
 
     it("that stops sending is given up after a while, and asked for the rest", function()
       local uuid, bytes = blob(4000000, "x.jpg")
-      box:fault { server = "cdn", send_rate = 1 }
-      local path = dpg.assert(gallery.downloads:save(uuid, folder, { timeout = 0.3 }))
+      box:fault { server = "cdn", cut = 1000000, stall = true }
+      local path = dpg.assert(gallery.downloads:save(uuid, folder, { timeout = 1 }))
       assert.is_true(bytes() == process.read_file(path))
       assert.equal(2, gets())
+      assert.is_string(box:seen({ server = "cdn" })[2].headers.range)
+    end)
+
+    it("that stops sending another file than before is asked for the rest of that", function()
+      local uuid = blob(4000000, "x.jpg")
+      box:fault { server = "cdn", cut = 1000000 }
+      box:fault { server = "cdn", nth = 2, change_file = true, cut = 1000000, stall = true }
+      local path = dpg.assert(gallery.downloads:save(uuid, folder, { timeout = 1 }))
+      local seen = box:seen { server = "cdn" }
+      assert.equal(3, #seen)
+      assert.is_string(seen[2].headers["if-range"])
+      assert.is_string(seen[3].headers["if-range"])
+      assert.are_not.equal(seen[2].headers["if-range"], seen[3].headers["if-range"])
+      assert.equal(box:sha256(uuid), sha256(path))
     end)
 
     it("that takes longer than the deadline is not waited for", function()

@@ -428,13 +428,26 @@ TEST("times a form out that nobody feeds, and an answer that stands still")
     spec.part_count = 1;
     spec.attempts = 1;
     id = start(&spec);
+    turn_until(DPG_NOTE_WANT);
     done = end_of(id, 100);
     CHECK_STR(done.error.code, "stalled");
     CHECK(strstr(done.error.message, "not fed") != NULL);
     dpg_completion_clear(&done);
-    spec = spec_of("GET", "/file");
-    spec.sink = (dpg_sink){.type = DPG_SINK_FILE, .path = dpg_cstr(files_at(folder, "a"))};
-    expect(start(&spec), 100, 0, "stalled", 1);
+    for (int chunks = 0; chunks < 2; chunks++) {
+        dpg_progress progress;
+
+        spec = spec_of("GET", "/file");
+        spec.sink = (dpg_sink){.type = chunks ? DPG_SINK_CHUNKS : DPG_SINK_FILE, .path = dpg_cstr(files_at(folder, "a"))};
+        id = start(&spec);
+        do {
+            turn();
+            CHECK_INT(dpg_engine_progress(engine, id, &progress), DPG_OK);
+        } while (progress.received < 4);
+        for (; dpg_engine_counts(engine).calls; now_ms += 100) turn();
+        CHECK_INT(read_some(id, 0).status, 200); /* of which answer they are is known to whoever looks only now */
+        if (chunks) CHECK_INT(read_some(id, 10).bytes.len, 4);
+        expect(id, 0, 0, "stalled", 1);
+    }
     CHECK(files_is(files_at(folder, "a"), "0123", 4));
     finish();
 }

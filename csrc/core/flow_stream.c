@@ -17,15 +17,6 @@ bool dpg_flow_look(dpg_flow *f, dpg_glance *out)
     return true;
 }
 
-dpg_sent dpg_flow_abort(dpg_flow *f, bool *used_up)
-{
-    const dpg_transport *t = &f->engine->drivers.transport;
-    dpg_glance glance;
-
-    *used_up = dpg_flow_look(f, &glance) && glance.used_up;
-    return t->abort(t->self, f->id);
-}
-
 bool dpg_flow_is_stalled(dpg_flow *f, const char **why)
 {
     dpg_glance glance = {0};
@@ -89,28 +80,39 @@ void dpg_flow_lose_head(dpg_flow *f)
     f->head_made = false;
 }
 
-/* How far it is. Without memory for its head it is looked at again soon. */
-static void look_and_show(dpg_flow *f)
+/* How far it is; false: it is not under way. Without memory for its head it is looked at again soon. */
+static bool look_and_show(dpg_flow *f, dpg_glance *glance)
 {
-    dpg_glance glance;
     dpg_head *head;
 
-    if (!dpg_flow_look(f, &glance)) return;
-    if (glance.status && !f->head_made) {
-        if ((head = make_head(&glance)) != NULL) show_head(f, head);
+    if (!dpg_flow_look(f, glance)) return false;
+    if (glance->status && !f->head_made) {
+        if ((head = make_head(glance)) != NULL) show_head(f, head);
         f->head_made = head != NULL;
         f->engine->again |= !head;
     }
     dpg_engine_lock(f->engine);
     f->shown = f->progress;
     dpg_engine_unlock(f->engine);
+    return true;
+}
+
+/* Its head is shown first: what its file or its chunks hold by now is of that answer. */
+dpg_sent dpg_flow_abort(dpg_flow *f, bool *used_up)
+{
+    const dpg_transport *t = &f->engine->drivers.transport;
+    dpg_glance glance;
+
+    *used_up = look_and_show(f, &glance) && glance.used_up;
+    return t->abort(t->self, f->id);
 }
 
 void dpg_flow_tell(dpg_flow *f)
 {
     dpg_engine *e = f->engine;
+    dpg_glance glance;
 
-    look_and_show(f);
+    look_and_show(f, &glance);
     if (!f->fed.bytes && !f->chunks.bytes) return;
     dpg_engine_lock(e);
     /* half of it empty: there is time to bring more before it runs dry; but not before its connection asks for any */
@@ -142,6 +144,7 @@ static dpg_status unknown(dpg_error *err, const char *what)
 static dpg_flow *find(dpg_engine *e, dpg_id id, bool *ended)
 {
     dpg_flow *f = NULL;
+    dpg_glance glance;
 
     if (!dpg_engine_is_mine(e)) return NULL;
     dpg_engine_lock(e);
@@ -149,7 +152,7 @@ static dpg_flow *find(dpg_engine *e, dpg_id id, bool *ended)
     if (f && f->abandoned) f = NULL;
     *ended = f && f->ended;
     dpg_engine_unlock(e);
-    if (f && !*ended && !e->threaded) look_and_show(f);
+    if (f && !*ended && !e->threaded) look_and_show(f, &glance);
     return f;
 }
 
@@ -186,10 +189,10 @@ dpg_status dpg_engine_feed(dpg_engine *e, dpg_id id, dpg_str bytes, size_t *take
     return DPG_OK;
 }
 
-/* What is to be shown of its head. */
+/* What is to be shown of its head. An attempt that was broken off, by a limit of time say, has left no answer but this. */
 static void put_head(dpg_flow *f, bool ended, dpg_chunk *out)
 {
-    if (ended) {
+    if (ended && f->response.status) {
         if (f->response.status != 200 && f->response.status != 206) return;
         out->status = f->response.status;
         out->headers = f->response.headers;
@@ -222,10 +225,10 @@ static void look_in(dpg_engine *e, dpg_flow *f, bool ended, dpg_chunk *out)
     dpg_head *before = NULL;
 
     dpg_engine_lock(e);
-    if (!ended) before = take_head_locked(f);
+    before = take_head_locked(f);
     put_head(f, ended, out);
     out->bytes = dpg_pipe_front(&f->chunks);
-    if (!out->status && !ended) out->bytes.len = 0;
+    if (!out->status) out->bytes.len = 0;
     if (!out->bytes.len) f->data_waits = true;
     dpg_engine_unlock(e);
     dpg_head_free(before);

@@ -194,8 +194,11 @@ local function fetch_once(fetch, target, part, what, options, meter)
   if not ok then return nil, err, false, true end
   local status, headers = stream:head() -- it may have come with the end
   if status then fetch:note_head(status, headers) end
+  local _, _, received = stream:progress()
   local info, head = fetch:outcome(stream)
   if info then return info, head end
+  -- no memory for the head, and so nothing to say whose the bytes are
+  if not status and not head.status and (received or 0) > 0 then fetch:forget() end
   return nil, head, fetch.etag ~= nil and (disk.size(part) or 0) > begun
 end
 

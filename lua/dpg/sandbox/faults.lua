@@ -45,6 +45,7 @@ local fields = { -- name -> check
   reset = is "boolean", -- RST instead of an answer
   close_reused = is "boolean", -- on a connection that has been used before: closes it without the work or an answer
   cut = is_size, -- closes when so many bytes of the answer's body have been sent; with `reset` by an RST
+  stall = is "boolean", -- with `cut`: falls silent there until release, and closes then
   send_rate = is_rate, -- sends the answer's body at so many bytes a second
   close_idle = is "boolean", -- answers as usual with keep-alive, then closes
   truncate = is "boolean", -- tells a longer Content-Length than it sends, then closes
@@ -253,6 +254,7 @@ function Faults:act(connection, fault, entry, work, now)
     if fault[ending[1]] then
       entry.fault = ending[1]
       ending[2](connection, response, fault, now())
+      pause(self, connection, nil, fault.stall)
       return nil
     end
   end
