@@ -47,6 +47,7 @@ local modules = {
   ["dpg"] = "lua/dpg/init.lua",
   ["dpg.journal"] = "lua/dpg/journal.lua",
   ["dpg.json"] = "lua/dpg/json.lua",
+  ["dpg.listeners"] = "lua/dpg/listeners.lua",
   ["dpg.many"] = "lua/dpg/many.lua",
   ["dpg.methods"] = "lua/dpg/methods.lua",
   ["dpg.objects"] = "lua/dpg/objects.lua",

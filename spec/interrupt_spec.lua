@@ -60,6 +60,20 @@ describe("an interrupted wait", function()
     dpg.assert(gallery:me())
   end)
 
+  it("at whatever instruction beside an on_event lets the next call go on", function()
+    local watched = client.service(box, { on_event = function() end })
+    dpg.assert(watched:me())
+    for count = 15, 1500, 3 do
+      pcall(function()
+        interrupt_after(count)
+        watched:me()
+        debug.sethook()
+      end)
+      debug.sethook()
+      dpg.assert(watched:me())
+    end
+  end)
+
   it("at whatever instruction leaves no call behind, and the next call works", function()
     dpg.assert(gallery:me())
     for count = 15, 1500, 5 do

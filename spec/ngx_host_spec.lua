@@ -9,7 +9,8 @@ if process.name ~= "luajit" then return end -- nginx's Lua is the same, whicheve
 local init = [[
   dpg = require "dpg"
   hub = require "dpg.hub"
-  gallery = dpg.assert(dpg.service { token = %q, base_url = %q })
+  gallery_token, gallery_url = %q, %q
+  gallery = dpg.assert(dpg.service { token = gallery_token, base_url = gallery_url })
   function left() -- what the engines of this worker have in hand
     local counts = hub.counts()
     return counts.engines == 0 and 0
@@ -108,6 +109,18 @@ describe("the host of nginx", function()
           local ok, again = pcall(task.await, task)
           ngx.print(problem, tostring(ok), again)
         } }
+        location /slow_event { content_by_lua_block {
+          is_slow = true
+          local slow = dpg.assert(dpg.service { token = gallery_token, base_url = gallery_url, on_event = function()
+            while is_slow do ngx.sleep(0.01) end
+          end })
+          ngx.print(dpg.assert(slow:me()).account.name)
+        } }
+        location /beside { content_by_lua_block {
+          local task = dpg.spawn(gallery.me, gallery)
+          is_slow = false
+          ngx.print(dpg.assert(task:await()).account.name)
+        } }
         location /left { content_by_lua_block { ngx.print(left()) } }
         location /collect { content_by_lua_block { collectgarbage() collectgarbage() gallery:me() } }
         location /aborted {
@@ -147,6 +160,13 @@ describe("the host of nginx", function()
       box:release()
       assert.truthy(client:receive "*a":find("Northlight Festival$"))
       client:close()
+    end)
+
+    it("lets others make calls while an on_event function waits", function()
+      local slow = server:ask "/slow_event"
+      box:wait_seen { path = "/me" }
+      assert.equal("Northlight Festival", (select(2, server:get "/beside")), server:log())
+      assert.equal("Northlight Festival", (select(2, nginx.read(slow))), server:log())
     end)
 
     it("lets a task be spawned and awaited in a request, and a for wait", function()

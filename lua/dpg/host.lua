@@ -23,7 +23,7 @@
 -- Who pumps a hub (hub:pump, hub:turn) passes itself, since what a store in Lua is asked is served by its start().
 local blocking = require "dpg.host.blocking"
 local errors = require "dpg.errors"
-local hubs = require "dpg.hub"
+local listeners = require "dpg.listeners"
 local scheduler = require "dpg.scheduler"
 -- nginx's Lua module has loaded a module of this name
 local nginx = package.loaded.ngx and require "dpg.host.ngx"
@@ -40,7 +40,7 @@ end
 ---@return table? host
 ---@return dpg.Error? err
 function M.prepare()
-  if hubs.is_emitting then
+  if listeners.is_telling() then
     return nil, errors.usage("inside_on_event",
       "a call can't be made inside on_event: note what is to be done, do it later")
   end

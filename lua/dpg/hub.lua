@@ -6,6 +6,7 @@ local blocking = require "dpg.host.blocking"
 local config = require "dpg.config"
 local core = require "dpg.core"
 local errors = require "dpg.errors"
+local listeners = require "dpg.listeners"
 local serve = require "dpg.serve"
 
 local M = {}
@@ -139,24 +140,6 @@ function M.counts()
   return sums
 end
 
----Is an on_event function being called right now?
-M.is_emitting = false
-
--- An on_event that raises never breaks a call: said once for each function, on stderr. Ctrl-C, which `lua` and `luajit`
--- raise as an error wherever the program is, goes on to the program.
-local reported = setmetatable({}, { __mode = "k" })
-local function tell(on_event, name, fields)
-  local was_emitting = M.is_emitting -- it may close a walk, which turns the engine
-  M.is_emitting = true
-  local ok, problem = pcall(on_event, name, fields)
-  M.is_emitting = was_emitting
-  if not ok and type(problem) == "string" and problem:find "interrupted!$" then error(problem, 0) end
-  if ok or reported[on_event] then return end
-  reported[on_event] = true
-  local stderr = io and io.stderr
-  if stderr then stderr:write("dpg: on_event raised (said once): ", tostring(problem), "\n") end
-end
-
 local function copy(fields)
   local t = {}
   for name, value in pairs(fields) do t[name] = value end
@@ -168,13 +151,13 @@ function Hub:_event(name, fields)
   if entry then
     -- the path of a signed link may be its secret
     if entry.host then fields.path, fields.host = nil, entry.host end
-    if entry.on_event then tell(entry.on_event, name, fields) end
+    if entry.on_event then listeners.tell(entry.on_event, name, fields) end
   elseif not fields.id then
     local all = {}
     for on_event, credentials in pairs(self.listeners) do
       if credentials[fields.credential] then all[#all + 1] = on_event end
     end
-    for _, on_event in ipairs(all) do tell(on_event, name, copy(fields)) end
+    for _, on_event in ipairs(all) do listeners.tell(on_event, name, copy(fields)) end
   end
 end
 
@@ -285,7 +268,11 @@ end
 
 ---What was started leaves at once, though nobody waits yet: a stepped engine moves only when it is turned.
 function Hub:nudge()
-  if self.engine:is_mine() and not self.engine:is_threaded() then self:turn(0, blocking) end
+  if not self.engine:is_mine() or self.engine:is_threaded() then return end
+  local ok, problem = pcall(self.turn, self, 0, blocking)
+  if ok then return end
+  listeners.interrupted()
+  error(problem, 0)
 end
 
 local function settle(hub, host)

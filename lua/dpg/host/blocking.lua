@@ -2,6 +2,7 @@
 -- go on meanwhile. dpg.host asks for it where no other host is.
 local compat = require "dpg.compat"
 local errors = require "dpg.errors"
+local listeners = require "dpg.listeners"
 local scheduler = require "dpg.scheduler"
 
 local M = {}
@@ -87,6 +88,7 @@ function M.wait(_, signal)
   local ok, problem = pcall(wait, signal)
   if not ok then
     scheduler.interrupted()
+    listeners.interrupted()
     tasks:stop_all()
     if signal.hub then signal.hub:drop(signal) end
     error(problem, 0)

@@ -6,6 +6,7 @@ local config = require "dpg.config"
 local core = require "dpg.core"
 local errors = require "dpg.errors"
 local hubs = require "dpg.hub"
+local listeners = require "dpg.listeners"
 local methods = require "dpg.methods"
 local scheduler = require "dpg.scheduler"
 local task = require "dpg.task"
@@ -99,12 +100,13 @@ function Loop:step(budget)
   local tasks = self._tasks
   if tasks.is_closed then return 0 end
   check(self, "loop:step")
-  if scheduler.current() or hubs.is_emitting then
+  if scheduler.current() or listeners.is_telling() then
     errors.raise("loop:step can't be called within a task, nor by on_event: call it in the program's own loop")
   end
   local ok, is_drained = pcall(work, self, ends_at)
   if not ok then -- Ctrl-C, between two instructions of ours: as in dpg.run the tasks end
     scheduler.interrupted()
+    listeners.interrupted()
     tasks:stop_all()
     error(is_drained, 0)
   end
