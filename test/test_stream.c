@@ -437,7 +437,8 @@ TEST("times a form out that nobody feeds, and an answer that stands still")
         dpg_progress progress;
 
         spec = spec_of("GET", "/file");
-        spec.sink = (dpg_sink){.type = chunks ? DPG_SINK_CHUNKS : DPG_SINK_FILE, .path = dpg_cstr(files_at(folder, "a"))};
+        spec.sink =
+            (dpg_sink){.type = chunks ? DPG_SINK_CHUNKS : DPG_SINK_FILE, .path = dpg_cstr(files_at(folder, "a"))};
         id = start(&spec);
         do {
             turn();

@@ -2,23 +2,20 @@
 -- meanwhile. dpg.hub tells; the hosts ask, and say when an interrupt has come.
 local M = {}
 
--- Who is telling. In nginx an on_event function may wait (ngx.sleep, a cosocket), and the others go on meanwhile.
-local nginx = package.loaded.ngx
-local telling = setmetatable({}, { __mode = "k" })
-
-local function who()
-  return nginx and coroutine.running() or M
-end
+local telling = false
+-- In nginx an on_event function may wait (ngx.sleep, a cosocket), and the others go on meanwhile: who is telling there.
+local tellers = package.loaded.ngx and setmetatable({}, { __mode = "k" })
 
 ---Is an on_event function being called right now?
 ---@return boolean
 function M.is_telling()
-  return telling[who()] ~= nil
+  if tellers then return tellers[coroutine.running()] ~= nil end
+  return telling
 end
 
 ---An interrupt (Ctrl-C) came between two instructions of ours: nobody is being told any more.
 function M.interrupted()
-  telling[M] = nil
+  telling = false
 end
 
 local reported = setmetatable({}, { __mode = "k" })
@@ -29,11 +26,11 @@ local reported = setmetatable({}, { __mode = "k" })
 ---@param name string
 ---@param fields table
 function M.tell(on_event, name, fields)
-  local me = who()
-  local before = telling[me] -- it may close a walk, which turns the engine
-  telling[me] = true
+  local me = tellers and coroutine.running()
+  local before = telling -- it may close a walk, which turns the engine
+  if me then before, tellers[me] = tellers[me], true else telling = true end
   local ok, problem = pcall(on_event, name, fields)
-  telling[me] = before
+  if me then tellers[me] = before else telling = before end
   if not ok and type(problem) == "string" and problem:find "interrupted!$" then error(problem, 0) end
   if ok or reported[on_event] then return end
   reported[on_event] = true
