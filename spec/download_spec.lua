@@ -518,6 +518,34 @@ describe("downloads", function()
       assert.is_string(box:seen({ server = "cdn" })[2].headers.range)
     end)
 
+    it("that answers with a web page has sent no file, wherever that was to go", function()
+      local page = { server = "cdn", times = "always", headers = { ["Content-Type"] = "text/html; charset=utf-8" } }
+      local uuid, bytes = blob(1000, "x.jpg")
+      for _, get in ipairs {
+        function() return gallery.downloads:save(uuid, folder) end,
+        function() return gallery.downloads:read(uuid) end,
+        function()
+          local chunks = gallery.downloads:chunks(uuid)
+          local got, err = chunks:next()
+          chunks:close()
+          return got, err
+        end,
+      } do
+        box:fault(page)
+        local none, err = get()
+        assert.is_nil(none)
+        assert.same({ "protocol", "unreadable" }, { err.kind, err.code })
+        box:clear_faults()
+        page.times = 1 -- from now on it comes to its senses
+        box:fault(page)
+        local got = dpg.assert(get())
+        assert.is_true(bytes() == (process.read_file(got) or got))
+        os.remove(folder .. "/x.jpg")
+        page.times = "always"
+      end
+      assert.equal("", process.shell("ls " .. folder))
+    end)
+
     it("that stops sending another file than before is asked for the rest of that", function()
       local uuid = blob(4000000, "x.jpg")
       box:fault { server = "cdn", cut = 1000000 }

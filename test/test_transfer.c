@@ -641,6 +641,23 @@ TEST("says in a note beside the file what it is the beginning of, until it is wh
     }
 }
 
+TEST("takes no web page for a file")
+{
+    static const server_step script[] = {
+        READ, SEND("HTTP/1.1 200 OK\r\nContent-Length: 10\r\ncontent-type: Text/HTML; charset=utf-8\r\n\r\n" TEN),
+        HOLD};
+    dpg_sink sink = {.type = DPG_SINK_FILE, .offset = 5};
+    dpg_request r;
+
+    serve(script);
+    sink.path = dpg_cstr(put_file("a", 5));
+    r = get_into(&sink);
+    run(&r);
+    check_failure(DPG_KIND_PROTOCOL, "unreadable", DPG_SENT_MAYBE);
+    CHECK(files_is(files_at(folder, "a"), big, 5));
+    done();
+}
+
 TEST("takes no answer that has another length than it must have")
 {
     static const server_step announced[] = {READ, SEND("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" TEN), HOLD};

@@ -4,6 +4,7 @@
  */
 #include "drain.h"
 #include "headers.h"
+#include "wire.h"
 
 #include <string.h>
 
@@ -206,6 +207,9 @@ dpg_status dpg_drain_head(dpg_drain *d, int status, const dpg_header *headers, s
     dpg_status result;
 
     if (d->to != DPG_TO_EXCERPT || (status != 200 && status != 206)) return DPG_OK;
+    if (dpg_wire_is_page(headers, count))
+        return dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_PROTOCOL, "unreadable",
+                        "a web page came where a file is expected: does a proxy answer, or a portal?");
     result = status == 206 ? part_head(d, headers, count, err) : whole_head(d, headers, count, err);
     if (result != DPG_OK) return result;
     d->to = d->sink->type == DPG_SINK_FILE ? DPG_TO_FILE : DPG_TO_CHUNKS;

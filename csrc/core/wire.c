@@ -225,6 +225,16 @@ dpg_status dpg_wire_read_exchange(int status, const dpg_header *headers, size_t 
     return DPG_OK;
 }
 
+/* --- files -------------------------------------------------------------------------------------------------------------- */
+
+bool dpg_wire_is_page(const dpg_header *headers, size_t header_count)
+{
+    const dpg_str page = DPG_LIT("text/html"); /* A: none of DPG's files is one */
+    const dpg_header *h = dpg_headers_find(headers, header_count, "content-type", NULL);
+
+    return h && h->value.len >= page.len && dpg_str_eq_nocase(dpg_str_of(h->value.ptr, page.len), page);
+}
+
 /* --- sign-in ------------------------------------------------------------------------------------------------------------ */
 
 void dpg_signed_in_clear(dpg_signed_in *s)

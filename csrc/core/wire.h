@@ -63,6 +63,9 @@ dpg_sign_in_answer dpg_wire_read_sign_in(dpg_str body, dpg_signed_in *out);
  */
 dpg_status dpg_wire_read_error(dpg_str body, dpg_error *err);
 
+/* Is it a web page? Then a proxy or a portal answers, whatever the status. */
+bool dpg_wire_is_page(const dpg_header *headers, size_t header_count);
+
 #if defined(__GNUC__)
 #pragma GCC visibility pop
 #endif

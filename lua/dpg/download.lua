@@ -131,7 +131,11 @@ function Fetch:outcome(stream)
     head.attempts = nil -- it knows of the last one alone
     return nil, errors.from_core(head, context)
   end
-  if status == 200 or status == 206 then return info, head, status, body end
+  if status == 200 or status == 206 then
+    if not wire.is_page(head) then return info, head, status, body end
+    return nil, errors.new { kind = "protocol", code = "unreadable", method = "GET", host = context.host,
+      message = "a web page came where a file is expected: does a proxy answer, or a portal?" }
+  end
   context.retry_after, context.request_id = info.retry_after, wire.request_id(head)
   if status < 300 then context.problem = "a file is expected" end
   return nil, transfer.refusal(status, body, context)

@@ -27,6 +27,13 @@ M.ANSWER_HEADERS = { etag = "etag", date = "date", [M.REQUEST_ID_HEADER] = "requ
 M.PAGE_HEADERS = { "x-has-more", "x-next-offset" }
 M.RAW_HEADERS = { "content-type" }
 
+-- A: none of DPG's files is a web page: a proxy or a portal answers then. The core says so of files and chunks.
+---@param headers table<string, string>
+---@return boolean
+function M.is_page(headers)
+  return (headers["content-type"] or ""):lower():find "^text/html" ~= nil
+end
+
 -- A: codes that mean that the mfa_token itself is gone, not that the code was wrong.
 M.MFA_TOKEN_GONE = {
   mfa_token_expired = true, mfa_token_invalid = true, invalid_mfa_token = true, token_expired = true,
