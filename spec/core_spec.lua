@@ -3,6 +3,7 @@ local boxes = require "support.box"
 local client = require "support.client"
 local compat = require "dpg.compat"
 local core = require "dpg.core"
+local process = require "support.process"
 
 local URL = "http://127.0.0.1:1/v1"
 
@@ -435,6 +436,29 @@ describe("credential:info, and store:load", function()
     assert(store:lock("me", 5))
     assert(store:save(bytes, nil, false))
     crowded(function() return store:load() == bytes end)
+  end)
+end)
+
+describe("a call", function()
+  it("is heard of whatever finalisers do while it is started and waited for", function()
+    local box = boxes.start()
+    -- one that hears of nothing would wait for good
+    local child = process.start_through("timeout 300", [[
+      local compat = require "dpg.compat"
+      local dpg = require "dpg"
+      local gallery = dpg.assert(dpg.service { base_url = arg[1], token = arg[2] })
+      local function ask() dpg.assert(gallery:me()) end
+      for i = 1, os.getenv "CHECKER" and 200 or 2000 do
+        compat.on_collect(ask)
+        local _ = {}
+        for j = 1, i * 37 % 101 do _[j] = {} end -- so that the collector's turn comes everywhere
+        ask()
+      end
+      print "fine"
+    ]], box.base_url, box.token)
+    local status, lines = child:wait()
+    assert.same({ 0, { "fine" } }, { status, lines }, child:stderr())
+    box:stop()
   end)
 end)
 

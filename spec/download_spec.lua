@@ -724,6 +724,28 @@ describe("downloads", function()
       client.nothing_left()
     end)
 
+    it("are taken by one task at a time", function()
+      local uuid, bytes = blob(100000)
+      box:fault { server = "cdn", hold = true }
+      dpg.run(function()
+        local chunks = gallery.downloads:chunks(uuid)
+        local parts = {}
+        local waits = dpg.spawn(function()
+          local part = chunks:next()
+          while part do
+            parts[#parts + 1] = part
+            part = chunks:next()
+          end
+        end)
+        repeat dpg.assert(gallery:me()) until box:count { server = "cdn" } == 1
+        local _, err = chunks:next()
+        assert.same({ "usage", "busy" }, { err.kind, err.code })
+        box:release()
+        waits:await()
+        assert.is_true(bytes() == table.concat(parts))
+      end)
+    end)
+
     it("can be read while other calls are made", function()
       local uuid, bytes = blob(3000000)
       local parts = {}

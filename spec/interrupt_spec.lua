@@ -110,7 +110,7 @@ describe("an interrupted wait", function()
     local loop = dpg.assert(dpg.loop())
     local hub = assert(gallery._connection:open())
     for count = 1, 400 do
-      local known = streams.new(hub, assert(hub.engine:start { timer = 0 }), {})
+      local known = streams.new(hub, {}):begun(assert(hub.engine:start { timer = 0 }))
       assert(hub.engine:start { timer = 0 })
       while hub.engine:counts().untaken < 2 do socket.sleep(0.0001) end
       pcall(function()

@@ -18,9 +18,8 @@ local function ready(connection, on_event)
   return host, hub, credential
 end
 
--- Waits for the call `id` and takes what it came to.
-local function finish(host, hub, id, on_event, as)
-  local entry = hub:expect(id, on_event)
+-- Waits for the call of this entry and takes what it came to.
+local function finish(host, hub, entry, as)
   local ok, err = host:wait(entry)
   if not ok then
     hub:drop(entry)
@@ -51,13 +50,9 @@ function M.prepare(spec, settings)
   return { spec = core.spec(apply(spec, settings)), on_event = settings.on_event }
 end
 
-local function start(connection, prepared, request)
-  local host, hub, credential = ready(connection, prepared.on_event)
-  if not host then return nil, hub end
-  local id, err = hub.engine:start(prepared.spec, credential, request.url, request.body,
+local function start(hub, credential, prepared, request)
+  return hub.engine:start(prepared.spec, credential, request.url, request.body,
     "Idempotency-Key", request.idempotency_key, "If-None-Match", request.etag)
-  if not id then return nil, err end
-  return id, host, hub
 end
 
 ---One HTTP call.
@@ -70,9 +65,13 @@ end
 ---@return table? info
 ---@return any value  what the body says, as `as` wants it; then there is no body
 function M.http(connection, prepared, request)
-  local id, host, hub = start(connection, prepared, request)
-  if not id then return nil, host end
-  return finish(host, hub, id, prepared.on_event, request.as)
+  local host, hub, credential = ready(connection, prepared.on_event)
+  if not host then return nil, hub end
+  local entry = hub:expect(prepared.on_event)
+  local id, err = start(hub, credential, prepared, request)
+  if not id then return nil, err end
+  hub:begun(entry, id)
+  return finish(host, hub, entry, request.as)
 end
 
 ---The same, begun before anybody waits for it: stream:take(request.as) says what it came to.
@@ -82,9 +81,12 @@ end
 ---@return dpg.Stream? stream
 ---@return dpg.Error? err
 function M.begin(connection, prepared, request)
-  local id, host, hub = start(connection, prepared, request)
-  if not id then return nil, host end
-  return stream.new(hub, id, { on_event = prepared.on_event })
+  local host, hub, credential = ready(connection, prepared.on_event)
+  if not host then return nil, hub end
+  local one = stream.new(hub, { on_event = prepared.on_event })
+  local id, err = start(hub, credential, prepared, request)
+  if not id then return nil, err end
+  return one:begun(id)
 end
 
 ---Starts a call whose bytes pass through Lua, or whose progress is followed: the caller waits for it by stream:wait().
@@ -98,9 +100,10 @@ function M.stream(connection, spec, settings, more)
   local host, hub, credential = ready(connection, settings.on_event)
   if not host then return nil, hub end
   if not more.host then spec.credential = credential end
+  local one = stream.new(hub, { on_event = settings.on_event, host = more.host, ticks = more.ticks })
   local id, err = hub.engine:start(apply(spec, settings))
   if not id then return nil, err end
-  return stream.new(hub, id, { on_event = settings.on_event, host = more.host, ticks = more.ticks })
+  return one:begun(id)
 end
 
 ---One call that a person's credential makes itself.
@@ -116,9 +119,11 @@ function M.credential(connection, what, spec, settings)
   local host, hub, credential = ready(connection, settings.on_event)
   if not host then return nil, hub end
   if spec then spec = apply(spec, settings) else spec = settings.deadline end
+  local entry = hub:expect(settings.on_event)
   local id, err = credential[what](credential, spec)
   if not id then return nil, err end
-  return finish(host, hub, id, settings.on_event)
+  hub:begun(entry, id)
+  return finish(host, hub, entry)
 end
 
 ---Waits, as calls do: other tasks go on.
@@ -129,10 +134,12 @@ end
 function M.sleep(connection, seconds)
   local host, hub = ready(connection)
   if not host then return nil, hub end
+  local entry = hub:expect()
   local id, err = hub.engine:start { timer = seconds }
   if not id then return nil, errors.from_core(err) end
+  hub:begun(entry, id)
   local status
-  status, err = finish(host, hub, id)
+  status, err = finish(host, hub, entry)
   if not status then return nil, errors.from_core(err) end
   return true
 end

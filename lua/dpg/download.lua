@@ -367,10 +367,7 @@ function Chunks:_pull()
   return nil
 end
 
----The next bytes; nil at the end. After an error, asking again goes on behind the last bytes that came.
----@return string? bytes
----@return dpg.Error? err
-function Chunks:next()
+local function take(self)
   while not self._closed do
     if not self._stream then
       local err
@@ -392,6 +389,26 @@ function Chunks:next()
     if bytes == nil then return nil, err end
   end
   return nil
+end
+
+-- Does another coroutine wait for its bytes? One that was interrupted there does not any more.
+local function is_taken(taker, me)
+  return taker ~= nil and taker ~= me and (type(taker) ~= "thread" or coroutine.status(taker) ~= "dead")
+end
+
+---The next bytes; nil at the end. After an error, asking again goes on behind the last bytes that came.
+---@return string? bytes
+---@return dpg.Error? err
+function Chunks:next()
+  local me = coroutine.running() or "main"
+  if is_taken(self._taker, me) then
+    return nil, errors.usage("busy", "another task waits for these bytes: they are taken by one at a time, in order")
+  end
+  self._taker = me
+  local ok, bytes, err = compat.try(take, self)
+  self._taker = nil
+  if not ok then error(bytes, 0) end
+  return bytes, err
 end
 
 -- Until it has ended, telling of progress.

@@ -293,18 +293,23 @@ function Hub:_hold(host)
   error(problem, 0)
 end
 
----Starts to wait for a call: the entry is `done` when it has ended.
----@param id integer
+---Makes ready to wait for a call, before it is started: the collector may run a finaliser meanwhile that turns the
+---engine. hub:begun(entry, id) follows, with nothing in between.
 ---@param on_event? function
----@return table entry
-function Hub:expect(id, on_event)
+---@return table entry  `done` when the call has ended
+function Hub:expect(on_event)
   local who = coroutine.running() or "main"
   local orphan = self.waiting[who] -- an interrupt (Ctrl-C) came between its end and its taking
-  if orphan then self:drop(orphan) end
-  local entry = { id = id, hub = self, who = who, done = false, on_event = on_event }
-  self.waiting[who] = entry
+  if orphan and not orphan.is_blocking then self:drop(orphan) end
+  return { id = 0, hub = self, who = who, done = false, on_event = on_event }
+end
+
+---@param entry table
+---@param id integer
+function Hub:begun(entry, id)
+  self.waiting[entry.who] = entry -- first, so that an interrupt in here leaves something for expect() to find
+  entry.id = id
   self.entries[id] = entry
-  return entry
 end
 
 ---The call has ended, and whoever waited goes on: what it came to is handed out, once.

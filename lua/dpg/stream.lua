@@ -22,16 +22,24 @@ local Stream = {}
 Stream.__index = Stream
 Stream.__name = "dpg.Stream"
 
+---Made before its call is started, since the collector may run a finaliser meanwhile that turns the engine: then
+---stream:begun(id) follows, with nothing in between.
 ---@param hub dpg.Hub
----@param id integer
 ---@param more { on_event?: function, host?: string, ticks?: boolean }
 ---@return dpg.Stream
-function M.new(hub, id, more)
+function M.new(hub, more)
   local self = setmetatable({
-    hub = hub, id = id, on_event = more.on_event, host = more.host, is_closed = false,
+    hub = hub, on_event = more.on_event, host = more.host, is_closed = false,
     _ticks = more.ticks, _notes = {}, _moved = 0,
   }, Stream)
-  hub.streams[id] = self
+  return self
+end
+
+---@param id integer
+---@return dpg.Stream
+function Stream:begun(id)
+  local hub = self.hub
+  self.id, hub.streams[id] = id, self
   self._guard = compat.on_collect(function() hub.lost[#hub.lost + 1] = id end)
   return self
 end

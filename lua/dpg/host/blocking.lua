@@ -85,7 +85,9 @@ function M.wait(_, signal)
       "a task can be waited for in a task only: within dpg.run(function() … end), or a task of the same loop")
   end
   -- no yield in here, so pcall is fine: an interrupt (Ctrl-C raises an error) must leave neither call nor tasks behind
+  signal.is_blocking = true -- a finaliser may make a call meanwhile, in this same coroutine
   local ok, problem = pcall(wait, signal)
+  signal.is_blocking = nil
   if not ok then
     scheduler.interrupted()
     listeners.interrupted()
