@@ -3,6 +3,7 @@ local boxes = require "support.box"
 local client = require "support.client"
 local compat = require "dpg.compat"
 local core = require "dpg.core"
+local dpg = require "dpg"
 local process = require "support.process"
 
 local URL = "http://127.0.0.1:1/v1"
@@ -458,6 +459,37 @@ describe("a call", function()
     ]], box.base_url, box.token)
     local status, lines = child:wait()
     assert.same({ 0, { "fine" } }, { status, lines }, child:stderr())
+    box:stop()
+  end)
+end)
+
+describe("engine:head and engine:read", function()
+  it("push what there is while a finaliser ends the call", function()
+    local box = boxes.start()
+    local gallery = client.service(box)
+    local uuid = box:add_blob({ size = 200000, seed = 1, filename = "x.jpg" }).public_uuid
+    local pause, mul = collectgarbage("setpause", 100), collectgarbage("setstepmul", 400)
+    for i = 1, 60 do
+      local chunks = gallery.downloads:chunks(uuid, { window = 65536 })
+      dpg.assert(chunks:next())
+      local engine, id = chunks._stream.hub.engine, chunks._stream.id
+      collectgarbage()
+      collectgarbage "stop"
+      compat.on_collect(function() chunks:close() end)
+      collectgarbage "restart"
+      for _ = 1, i do local _ = {} end -- so that it comes everywhere
+      for _ = 1, 3000 do
+        local status, headers = engine:head(id)
+        if not status then break end
+        assert.equal("200000", headers["content-length"])
+        local state, bytes = engine:read(id, 7)
+        assert.is_true(state ~= "bytes" or #bytes == 7)
+      end
+      chunks:close()
+    end
+    collectgarbage("setpause", pause)
+    collectgarbage("setstepmul", mul)
+    client.close()
     box:stop()
   end)
 end)

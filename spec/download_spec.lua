@@ -685,6 +685,42 @@ describe("downloads", function()
       assert.is_nil(gallery.downloads:chunks((blob(0))):next())
     end)
 
+    it("are not gone on with when nothing vouches that the rest is of the same file", function()
+      local uuid = blob(3000000)
+      box:fault { server = "cdn", cut = 1000000, headers = { ETag = false } }
+      local chunks = gallery.downloads:chunks(uuid)
+      local bytes, err
+      repeat bytes, err = chunks:next() until not bytes
+      assert.equal("answer_cut", err.code)
+      bytes, err = chunks:next()
+      assert.is_nil(bytes)
+      assert.equal("file_changed", err.code)
+      assert.equal(1, gets())
+      chunks:close()
+    end)
+
+    it("leave nothing out where an interrupt comes while they are handed over", function()
+      local uuid, bytes = blob(3000000)
+      local chunks, n = gallery.downloads:chunks(uuid), 0
+      local parts = { dpg.assert(chunks:next()) }
+      local stream = getmetatable(chunks._stream).__index
+      local read = stream.read
+      finally(function() stream.read = read end)
+      function stream.read(...)
+        n = n + 1
+        local state, data = read(...)
+        if n % 5 == 0 and state == "bytes" then error("interrupted!", 0) end
+        return state, data
+      end
+      local ok, part
+      repeat
+        ok, part = pcall(chunks.next, chunks)
+        if ok then parts[#parts + 1] = part end
+      until ok and not part
+      assert.is_true(bytes() == table.concat(parts))
+      assert.is_true(gets() > 2)
+    end)
+
     it("fetch no more than is used", function()
       local uuid = blob(64 * 1024 * 1024)
       local chunks = gallery.downloads:chunks(uuid, { window = 65536 })

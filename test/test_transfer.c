@@ -517,12 +517,13 @@ TEST("takes no part but the one that is missing, and then leaves the file alone"
                                          "Content-Range: bytes 100-108/110\r\n",
                                          "Content-Range: bytes 100-99999999999999999999/110\r\n",
                                          "Content-Range: bytes 100-109/110\r\nContent-Range: bytes 100-109/110\r\n",
+                                         "Content-Range: bytes 100-109/110\r\nETag: \"another\"\r\n",
                                          ""};
 
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
         char text[400];
         server_step script[] = {READ, {SERVER_SEND, text, 0, 1}, HOLD};
-        dpg_sink sink = {.type = DPG_SINK_FILE, .offset = 100, .expected = 110};
+        dpg_sink sink = {.type = DPG_SINK_FILE, .offset = 100, .expected = 110, .etag = DPG_LIT("\"this\"")};
         dpg_request r;
 
         script[1].len =

@@ -108,6 +108,7 @@ local engine = {}
 ---@field offset? integer  how much of it is there already
 ---@field expected? integer  the whole length
 ---@field rename? string  its name once it is whole and durable
+---@field etag? string  the strong ETag of what is there
 ---@field note? string  what it is: for the note beside it, `file`.json, from the head of a 200 until it is whole
 ---@field chunks? integer  the window: so many bytes wait at most to be read
 

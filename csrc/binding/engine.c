@@ -97,13 +97,14 @@ static void set_text(lua_State *L, int name, const char *text)
 }
 
 /*
- * What take() or next() is pushing: a userdata's, so that an error while pushing leaks nothing. A finaliser may run
+ * What take(), next() or read() is pushing: a userdata's, so that an error while pushing leaks nothing. A finaliser may run
  * meanwhile, and take another call, turn the engine, or close it: what is held here is not touched by that.
  */
 #define HOLD "dpg.engine.hold"
 typedef struct hold {
     dpg_completion taking;
     dpg_store_asked *asking; /* wiped when it is freed */
+    dpg_buf reading;         /* its room is kept */
 } hold;
 
 static int l_hold_clear(lua_State *L)
@@ -112,6 +113,7 @@ static int l_hold_clear(lua_State *L)
 
     dpg_completion_clear(&h->taking);
     dpg_store_asked_free(h->asking);
+    dpg_buf_clear(&h->reading);
     h->asking = NULL;
     return 0;
 }
@@ -121,6 +123,7 @@ static hold *push_hold(lua_State *L)
     hold *h = lua_newuserdata(L, sizeof *h);
 
     memset(h, 0, sizeof *h);
+    dpg_buf_init(&h->reading, SIZE_MAX / 2);
     luaL_setmetatable(L, HOLD);
     return h;
 }
@@ -130,7 +133,7 @@ static hold *use_hold(lua_State *L)
 {
     hold *h = lua_touserdata(L, KEPT_HOLD);
 
-    if (h->taking.owner || h->asking) {
+    if (h->taking.owner || h->asking || h->reading.len) {
         h = push_hold(L);
         lua_pushvalue(L, -1);
         lua_replace(L, KEPT_HOLD);
@@ -544,6 +547,17 @@ static int l_feed(lua_State *L)
     return 1;
 }
 
+/* `n` of a chunk's bytes. Up to 5.2 the collector's turn comes before the copy is made: so there is one before that. */
+static void push_chunk(lua_State *L, hold *h, const char *bytes, size_t n)
+{
+#if LUA_VERSION_NUM < 503
+    if (!dpg_buf_put(&h->reading, bytes, n)) luaL_error(L, "not enough memory");
+    bytes = h->reading.ptr;
+#endif
+    lua_pushlstring(L, bytes, n);
+    h->reading.len = 0;
+}
+
 /* engine:read(id, most) -> "bytes", data | "later" | "end" | nil, err */
 static int l_read(lua_State *L)
 {
@@ -552,9 +566,12 @@ static int l_read(lua_State *L)
     double most = (double)luaL_optnumber(L, 3, 65536);
     dpg_error err = DPG_ERROR_INIT;
     dpg_chunk chunk;
+    hold *h;
     size_t n;
 
     luaL_argcheck(L, most >= 1, 3, "at least 1 expected");
+    h = use_hold(L);
+    lua_pushliteral(L, "bytes");
     if (!box->engine) return push_closed(L);
     if (dpg_engine_read(box->engine, id, 0, &chunk, &err) != DPG_OK) return dpg_push_failure(L, &err);
     if (chunk.state != DPG_READ_BYTES) {
@@ -562,10 +579,28 @@ static int l_read(lua_State *L)
         return 1;
     }
     n = most < (double)chunk.bytes.len ? (size_t)most : chunk.bytes.len;
-    lua_pushliteral(L, "bytes");
-    lua_pushlstring(L, chunk.bytes.ptr, n); /* first, since it may raise: then they are still there to be read */
+    push_chunk(L, h, chunk.bytes.ptr, n); /* first, since it may raise: then they are still there to be read */
+    if (!box->engine) return push_closed(L);
     if (dpg_engine_read(box->engine, id, n, &chunk, &err) != DPG_OK) return dpg_push_failure(L, &err);
     return 2;
+}
+
+/* How much room a copy of the head takes. */
+static size_t head_size(const dpg_chunk *chunk)
+{
+    size_t size = chunk->header_count * sizeof *chunk->headers;
+
+    for (size_t i = 0; i < chunk->header_count; i++) size += chunk->headers[i].name.len + chunk->headers[i].value.len;
+    return size;
+}
+
+static dpg_str copy_to(char **at, dpg_str s)
+{
+    dpg_str copied = dpg_str_of(*at, s.len);
+
+    if (s.len) memcpy(*at, s.ptr, s.len);
+    *at += s.len;
+    return copied;
 }
 
 /* engine:head(id) -> status, headers, once a good answer to a file or chunks has begun | nil, err (err: no such call) */
@@ -574,13 +609,28 @@ static int l_head(lua_State *L)
     dpg_engine_box *box = check_box(L);
     dpg_id id = check_id(L, 2);
     dpg_error err = DPG_ERROR_INIT;
+    dpg_header *copy = NULL;
+    size_t room = 0;
     dpg_chunk chunk;
+    char *at;
 
-    if (!box->engine) return push_closed(L);
-    if (dpg_engine_read(box->engine, id, 0, &chunk, &err) != DPG_OK) return dpg_push_failure(L, &err);
-    if (!chunk.status) return 0;
+    for (
+        ;
+        ;) { /* what is pushed is a copy, since a finaliser may end the call meanwhile; so it may while there is made room */
+        if (!box->engine) return push_closed(L);
+        if (dpg_engine_read(box->engine, id, 0, &chunk, &err) != DPG_OK) return dpg_push_failure(L, &err);
+        if (!chunk.status) return 0;
+        if (copy && head_size(&chunk) <= room) break;
+        room = head_size(&chunk);
+        copy = lua_newuserdata(L, room + 1);
+    }
+    at = (char *)(copy + chunk.header_count);
+    for (size_t i = 0; i < chunk.header_count; i++) {
+        copy[i].name = copy_to(&at, chunk.headers[i].name);
+        copy[i].value = copy_to(&at, chunk.headers[i].value);
+    }
     dpg_lua_pushint(L, chunk.status);
-    push_headers(L, chunk.headers, chunk.header_count);
+    push_headers(L, copy, chunk.header_count);
     return 2;
 }
 

@@ -70,13 +70,10 @@ static const field part_fields[] = {
 };
 
 static const field sink_fields[] = {
-    {"file", F_FILE, offsetof(dpg_sink, path)},
-    {"offset", F_INT64, offsetof(dpg_sink, offset)},
-    {"expected", F_INT64, offsetof(dpg_sink, expected)},
-    {"rename", F_STR, offsetof(dpg_sink, rename_to)},
-    {"note", F_STR, offsetof(dpg_sink, note)},
-    {"chunks", F_WINDOW, offsetof(dpg_sink, window)},
-    {NULL, F_STR, 0},
+    {"file", F_FILE, offsetof(dpg_sink, path)},          {"offset", F_INT64, offsetof(dpg_sink, offset)},
+    {"expected", F_INT64, offsetof(dpg_sink, expected)}, {"rename", F_STR, offsetof(dpg_sink, rename_to)},
+    {"etag", F_STR, offsetof(dpg_sink, etag)},           {"note", F_STR, offsetof(dpg_sink, note)},
+    {"chunks", F_WINDOW, offsetof(dpg_sink, window)},    {NULL, F_STR, 0},
 };
 
 static const field engine_fields[] = {

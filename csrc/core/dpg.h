@@ -232,12 +232,12 @@ typedef enum dpg_sink_type {
 /*
  * Where the body of a good answer goes. Of any answer but a 200 or a 206 it goes to memory (64 KiB of it), and a file is
  * left alone; so is it by a web page (text/html), which is a protocol error, code "unreadable". A 206 is good only when its
- * Content-Range begins at `offset` (and, with `expected`, names that length): else it is a protocol error, code
- * "range_mismatch". A 200 starts the file over, before its first byte; without an offset, and with `expected`, it must be of
- * that length ("length_mismatch"). Bytes of a file or of chunks are never decoded (Accept-Encoding: identity), and the
- * answer must be as long as it says ("answer_cut"). A disk that refuses ends the call with kind "storage"; what the file
- * holds is the beginning of the right answer, whatever happens. Once some of it is there, the core attempts no more: the
- * caller goes on from where it ended.
+ * Content-Range begins at `offset` (and, with `expected`, names that length; and, with `etag`, no other): else it is a
+ * protocol error, code "range_mismatch". A 200 starts the file over, before its first byte; without an offset, and with
+ * `expected`, it must be of that length ("length_mismatch"). Bytes of a file or of chunks are never decoded
+ * (Accept-Encoding: identity), and the answer must be as long as it says ("answer_cut"). A disk that refuses ends the call
+ * with kind "storage"; what the file holds is the beginning of the right answer, whatever happens. Once some of it is there,
+ * the core attempts no more: the caller goes on from where it ended.
  *
  * For whoever goes on in another process: with a note, `path`.json says from a 200's head on what file it is of which `path`
  * holds the beginning, {"dpg_part":1,"what":note,"etag":"…","length":n}; the length where it was said. It is gone once the
@@ -249,6 +249,7 @@ typedef struct dpg_sink {
     int64_t offset;    /* FILE: how much is there already */
     int64_t expected;  /* the whole length; 0: not known */
     dpg_str rename_to; /* FILE: once whole: fsync, rename to this, fsync the folder; empty: neither */
+    dpg_str etag;      /* FILE, CHUNKS: the strong ETag of what is there, if it is known */
     dpg_str note;      /* FILE: what it is, in UTF-8, for a note beside it; empty: no note. See above */
     size_t window;     /* CHUNKS; 0: 1 MiB */
 } dpg_sink;

@@ -92,6 +92,18 @@ static dpg_status mismatch(dpg_error *err, const char *code, const char *what, i
                     (long long)got, (long long)wanted);
 }
 
+/* Empty: there is none that vouches for bytes (RFC 9110 section 8.8.1). */
+static dpg_str strong_etag(const dpg_header *headers, size_t count)
+{
+    size_t times = 0;
+    const dpg_header *h = dpg_headers_find(headers, count, "etag", &times);
+    dpg_str none = {"", 0}, v;
+
+    if (!h || times != 1) return none;
+    v = h->value;
+    return v.len > 2 && v.ptr[0] == '"' && memchr(v.ptr + 1, '"', v.len - 1) == v.ptr + v.len - 1 ? v : none;
+}
+
 /* A part of the whole: just the one that is missing? */
 static dpg_status part_head(dpg_drain *d, const dpg_header *headers, size_t count, dpg_error *err)
 {
@@ -99,11 +111,16 @@ static dpg_status part_head(dpg_drain *d, const dpg_header *headers, size_t coun
     size_t times = 0;
     const dpg_header *h = dpg_headers_find(headers, count, "content-range", &times);
     int64_t first, last, whole;
+    dpg_str etag;
 
     if (!h || times != 1 || !dpg_header_range(h->value, &first, &last, &whole))
         return dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_PROTOCOL, "range_mismatch",
                         "a part was sent (206) that does not say, or not in one way, which part it is");
     if (first != sink->offset) return mismatch(err, "range_mismatch", "first byte", first, sink->offset);
+    etag = strong_etag(headers, count);
+    if (sink->etag.len && etag.len && !dpg_str_eq(etag, sink->etag))
+        return dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_PROTOCOL, "range_mismatch",
+                        "a part of another version of the file was sent (206)");
     if (sink->expected && whole != sink->expected)
         return mismatch(err, "range_mismatch", "whole length", whole, sink->expected);
     if (d->rename_to && whole >= 0 && last + 1 != whole) /* it would be given its name without its end */
@@ -127,18 +144,6 @@ static dpg_status whole_head(dpg_drain *d, const dpg_header *headers, size_t cou
 }
 
 /* --- the file, and the note beside it ------------------------------------------------------------------------------------ */
-
-/* Empty: there is none that vouches for bytes (RFC 9110 section 8.8.1). */
-static dpg_str strong_etag(const dpg_header *headers, size_t count)
-{
-    size_t times = 0;
-    const dpg_header *h = dpg_headers_find(headers, count, "etag", &times);
-    dpg_str none = {"", 0}, v;
-
-    if (!h || times != 1) return none;
-    v = h->value;
-    return v.len > 2 && v.ptr[0] == '"' && memchr(v.ptr + 1, '"', v.len - 1) == v.ptr + v.len - 1 ? v : none;
-}
 
 static bool write_note(const dpg_drain *d, dpg_str etag)
 {

@@ -171,7 +171,7 @@ static dpg_str keep(dpg_flow *f, dpg_str s)
 static size_t size_of(const dpg_spec *spec, dpg_str origin)
 {
     size_t size = origin.len + 1 + spec->method.len + spec->url.len + spec->body.len + spec->account.len +
-                  spec->sink.path.len + spec->sink.rename_to.len + spec->sink.note.len + 7;
+                  spec->sink.path.len + spec->sink.rename_to.len + spec->sink.etag.len + spec->sink.note.len + 8;
 
     for (size_t i = 0; i < spec->header_count; i++) size += spec->headers[i].name.len + spec->headers[i].value.len + 2;
     for (size_t i = 0; i < spec->part_count; i++) {
@@ -234,6 +234,7 @@ static bool copy_spec(dpg_flow *f, const dpg_spec *spec, dpg_str origin)
     f->sink = spec->sink;
     f->sink.path = keep(f, spec->sink.path);
     f->sink.rename_to = keep(f, spec->sink.rename_to);
+    f->sink.etag = keep(f, spec->sink.etag);
     f->sink.note = keep(f, spec->sink.note);
     for (size_t i = 0; i < spec->header_count; i++) {
         f->headers[i].name = keep(f, spec->headers[i].name);

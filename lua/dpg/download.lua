@@ -190,7 +190,7 @@ local function fetch_once(fetch, target, part, what, options, meter)
   take_stock(fetch, part)
   local begun = fetch.offset
   local stream, err = fetch:start({
-    file = part, offset = begun, expected = fetch.length, rename = target, note = what,
+    file = part, offset = begun, expected = fetch.length, etag = fetch.etag, rename = target, note = what,
   }, options.on_progress ~= nil)
   if not stream then return nil, err, false, true end
   local ok
@@ -287,6 +287,13 @@ local function changed(fetch)
     message = "the file has changed on the server since its first bytes were handed out: begin anew" }
 end
 
+local function unvouched(fetch)
+  local context = fetch:context()
+  return errors.new { kind = "protocol", code = "file_changed", method = "GET", host = context.host,
+    message = "the file may have changed on the server since its first bytes were handed out, as it has no strong ETag "
+      .. "that would say: begin anew" }
+end
+
 -- Looks at the head, once: nil, err when what follows does not continue what is here.
 function Chunks:_check_head()
   if self._has_head then return true end
@@ -345,11 +352,11 @@ function Chunks:_pull()
     self:_drop()
     return nil, err
   end
+  self._is_reading = true
   local state, data = stream:read(READ_BYTES)
-  if state == "bytes" then
-    self._received = self._received + #data
-    return data
-  end
+  if state == "bytes" then self._received = self._received + #data end
+  self._is_reading = false
+  if state == "bytes" then return data end
   local event
   if state then
     repeat event, err = stream:wait() until event ~= "data" or state == "later"
@@ -368,12 +375,19 @@ function Chunks:_pull()
 end
 
 local function take(self)
+  local fetch = self._fetch
   while not self._closed do
+    -- an interrupt (Ctrl-C) came while bytes were handed over, or in a wait, which has ended the call
+    if self._is_reading or (self._stream and self._stream.is_closed) then
+      self:_drop()
+      self._is_reading = false
+    end
     if not self._stream then
+      if self._received > 0 and not fetch.etag and not self:_take_back() then return nil, unvouched(fetch) end
       local err
-      self._fetch.offset, self._has_head = self._received, false
-      self._stream, err = self._fetch:start({
-        chunks = self._options.window or WINDOW, offset = self._received, expected = self._fetch.length,
+      fetch.offset, self._has_head = self._received, false
+      self._stream, err = fetch:start({
+        chunks = self._options.window or WINDOW, offset = self._received, expected = fetch.length, etag = fetch.etag,
       }, false)
       if not self._stream then return nil, err end
     end
@@ -381,7 +395,7 @@ local function take(self)
     if bytes and bytes ~= "" then
       local on_progress = self._options.on_progress
       if on_progress then
-        self._meter = self._meter or transfer.meter(on_progress, self._fetch.plan)
+        self._meter = self._meter or transfer.meter(on_progress, fetch.plan)
         self._meter(self._received, self.length)
       end
       return bytes

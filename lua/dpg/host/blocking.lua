@@ -75,6 +75,13 @@ local function wait(signal)
   end
 end
 
+-- A finaliser may make a call meanwhile, in this same coroutine: that is none which nobody waits for any more.
+local function block(signal)
+  signal.is_blocking = true
+  wait(signal)
+  signal.is_blocking = nil
+end
+
 ---Waits until the signal is done.
 ---@param signal table
 ---@return boolean? ok
@@ -85,9 +92,7 @@ function M.wait(_, signal)
       "a task can be waited for in a task only: within dpg.run(function() … end), or a task of the same loop")
   end
   -- no yield in here, so pcall is fine: an interrupt (Ctrl-C raises an error) must leave neither call nor tasks behind
-  signal.is_blocking = true -- a finaliser may make a call meanwhile, in this same coroutine
-  local ok, problem = pcall(wait, signal)
-  signal.is_blocking = nil
+  local ok, problem = pcall(block, signal)
   if not ok then
     scheduler.interrupted()
     listeners.interrupted()
