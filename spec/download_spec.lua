@@ -83,21 +83,27 @@ describe("downloads", function()
     end)
 
     it("tells of progress", function()
-      local uuid = blob(1000000)
-      box:fault { server = "cdn", send_rate = 4e6 }
-      local told, begun = {}, core.now()
-      dpg.assert(gallery.downloads:save(uuid, folder, { on_progress = function(received, total)
-        told[#told + 1] = received
-        assert.equal(1000000, total)
-      end }))
-      assert.is_true(#told >= 3 and #told <= (core.now() - begun) * 20 + 2, tostring(#told))
-      for i = 2, #told do assert.is_true(told[i] > told[i - 1]) end
-      assert.equal(1000000, told[#told])
+      local most = 0
+      for _ = 1, 5 do -- who gets no turn while the bytes come is told of all at once
+        local uuid = blob(1000000)
+        box:fault { server = "cdn", send_rate = 4e6 }
+        local told, begun = {}, core.now()
+        dpg.assert(gallery.downloads:save(uuid, folder, { on_progress = function(received, total)
+          told[#told + 1] = received
+          assert.equal(1000000, total)
+        end }))
+        assert.is_true(#told <= (core.now() - begun) * 20 + 2, tostring(#told))
+        for i = 2, #told do assert.is_true(told[i] > told[i - 1]) end
+        assert.equal(1000000, told[#told])
+        most = math.max(most, #told)
+        if most >= 3 then break end
+      end
+      assert.is_true(most >= 3, tostring(most))
     end)
 
     it("raises what on_progress raises, and keeps what has come", function()
-      local uuid, bytes = blob(1000000, "x.jpg")
-      box:fault { server = "cdn", send_rate = 4e6 }
+      local uuid, bytes = blob(8000000, "x.jpg") -- more than sockets take: never whole before it is told
+      box:fault { server = "cdn", send_rate = 1e6 }
       local ok, problem = pcall(gallery.downloads.save, gallery.downloads, uuid, folder, {
         on_progress = function(received) if received > 300000 then error("stop", 0) end end,
       })
@@ -125,10 +131,17 @@ describe("downloads", function()
 
     it("lets nobody else write to the same file meanwhile", function()
       local uuid, bytes = blob(300000, "x.jpg")
-      box:fault { server = "cdn", send_rate = 2e6 }
+      box:fault { server = "cdn", hold = true, times = "always" }
       dpg.run(function()
-        local first = dpg.spawn(function() return gallery.downloads:save(uuid, folder) end)
-        local second = dpg.spawn(function() return gallery.downloads:save(uuid, folder) end)
+        local ended = 0
+        local function save()
+          local path, err = gallery.downloads:save(uuid, folder)
+          ended = ended + 1
+          return path, err
+        end
+        local first, second = dpg.spawn(save), dpg.spawn(save)
+        repeat dpg.assert(gallery:me()) until ended == 1 and gets() == 1
+        box:clear_faults()
         local one, err = first:await()
         local two, other = second:await()
         assert.equal(folder .. "/x.jpg", one or two)
@@ -405,7 +418,10 @@ describe("downloads", function()
         local dpg = require "dpg"
         local gallery = dpg.assert(dpg.service { base_url = arg[1], token = arg[2] })
         gallery.downloads:save(arg[3], arg[4], { on_progress = function(received)
-          if received > 1500000 then print "enough" end
+          if received > 1500000 then
+            print "enough"
+            while true do require "socket".sleep(1) end -- until the kill, however late it comes
+          end
         end })
       ]], box.base_url, box.token, uuid, folder)
       child:expect "enough"

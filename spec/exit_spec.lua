@@ -73,7 +73,7 @@ describe("a program that ends", function()
   it("by Ctrl-C during an exchange hears it when the successor is on disk, not before", function()
     local path = sign_in "session"
     local old_id = record_of(path).id
-    sandbox:fault { path = "/auth/token", delay = 0.4 } -- longer than the engine's usual turns
+    sandbox:fault { path = "/auth/token", hold = true }
     -- what stands on disk at the very moment that the interrupt is heard
     local child = process.start(resume .. [[
       print(select(2, pcall(session.me, session)))
@@ -83,6 +83,8 @@ describe("a program that ends", function()
     assert(sandbox:wait_seen { path = "/auth/token" })
     assert.is_true(record_of(path).marked)
     child:signal "INT"
+    socket.sleep(0.4) -- longer than the engine's usual turns: it has had time to hear it too early
+    sandbox:release()
     local status, lines = child:wait()
     assert.equal(0, status, child:stderr())
     assert.truthy(lines[1]:find("interrupted!", 1, true))

@@ -26,6 +26,7 @@ local server_config = [[
     end
     local me
     me, err = account:me()
+    if not me and tostring(err):find("the token has expired", 1, true) then return ngx.exit(403) end -- on its way
     if not me then ngx.log(ngx.ERR, "me: ", tostring(err)) return ngx.exit(500) end
     ngx.header["Content-Length"] = 2
     ngx.print "ok"

@@ -62,7 +62,8 @@ describe("a write", function()
       fault.path, fault.times = "/images/.*", "always"
       box:fault(fault)
       local session = client.service(box, { retry = false })
-      local _, err = session.images:set_rating(uuid, 1, { timeout = 0.2, idempotency_key = "mine" })
+      local timeout = kind == "timeout" and 0.2 or nil -- the others have an answer, however long it takes
+      local _, err = session.images:set_rating(uuid, 1, { timeout = timeout, idempotency_key = "mine" })
       assert.same({ kind, "mine" }, { err.kind, err.idempotency_key })
       box:clear_faults()
       client.close()

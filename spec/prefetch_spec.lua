@@ -127,12 +127,12 @@ describe("a walk over pages", function()
   end)
 
   it("asks again, when the page is wanted, where a Retry-After is over by then", function()
-    box:fault { path = "/images", nth = 2, retry_after = "1" }
-    local it = gallery.images:each { limit = 50, deadline = 0.9 }
+    box:fault { path = "/images", nth = 2, retry_after = "3" }
+    local it = gallery.images:each { limit = 50, deadline = 2.9 }
     take(it, 2)
     assert.equal(2, box:wait_seen(LIST, 2))
     dpg.assert(gallery:me())
-    dpg.assert(gallery:me()) -- which waits at the gate for that second
+    dpg.assert(gallery:me()) -- which waits at the gate for those seconds
     assert.equal(118, #rest(it))
   end)
 

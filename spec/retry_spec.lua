@@ -65,11 +65,11 @@ describe("a 429", function()
     it("that passes the deadline is an error at once, with retry_after: " .. value, function()
       box:fault { path = "/me", retry_after = value }
       local begun = box:now()
-      local none, err = gallery:me { deadline = 5 }
+      local none, err = gallery:me { deadline = 50 }
       assert.is_nil(none)
       assert.same({ "api", "rate_limited", 429 }, { err.kind, err.code, err.status })
       assert.is_true(err.retry_after >= 60)
-      assert.is_true(box:now() - begun < 2)
+      assert.is_true(box:now() - begun < 20)
       assert.equal(1, box:count { path = "/me" })
     end)
   end
@@ -77,9 +77,9 @@ describe("a 429", function()
   it("of one customer does not stop another", function()
     local other = client.service(box, { token = box.tokens.other_account })
     box:fault { path = "/me", retry_after = "30" }
-    local _, err = gallery:me { deadline = 1 }
+    local _, err = gallery:me { deadline = 10 }
     assert.equal("rate_limited", err.code)
-    dpg.assert(other:me { deadline = 1 })
+    dpg.assert(other:me { deadline = 10 })
   end)
 
   it("holds the credential's other calls back too", function()

@@ -155,8 +155,8 @@ describe("dpg.sandbox", function()
 
     it("takes the authenticator's code of the moment, and no old one", function()
       local secret = totp.from_base32(box.people.omar.totp_secret)
-      local code = totp.code(secret, box:now())
-      assert.equal(box:code "omar", code)
+      local before, code, after = box:now(), box:code "omar", box:now() -- a new one may begin meanwhile
+      assert.is_true(code == totp.code(secret, before) or code == totp.code(secret, after), code)
       assert.equal(200, mfa(sign_in(box, "omar").json.mfa_token, code).status)
       box:advance(120)
       assert.equal(401, mfa(sign_in(box, "omar").json.mfa_token, code).status)
@@ -170,11 +170,12 @@ describe("dpg.sandbox", function()
 
     it("is limited by login, and says how long to wait", function()
       box:set { sign_in_limit = { 2, 30 } }
+      local begun = box:now()
       assert.same({ 200, 200 }, { sign_in(box, "jane").status, sign_in(box, "jane").status })
       local response = sign_in(box, "jane")
       assert.same({ 429, "rate_limited" }, { response.status, response.json.error.code })
       local wait = tonumber(response.headers["retry-after"])
-      assert.is_true(wait >= 29 and wait <= 30)
+      assert.is_true(wait >= 29 - math.ceil(box:now() - begun) and wait <= 30)
       assert.equal(200, sign_in(box, "solo").status)
       box:advance(wait)
       assert.equal(200, sign_in(box, "jane").status)
@@ -229,16 +230,16 @@ describe("dpg.sandbox", function()
     end)
 
     it("answer the same successor within the grace, and revoke after it", function()
-      box:set { rotation = "grace", grace = 30 }
+      box:set { rotation = "grace", grace = 300 }
       local spent = refresh_token_of(box, "jane")
       local first = exchange(box, spent, account).json
-      box:advance(29)
+      box:advance(270) -- the rest is for a slow machine
       local rotations = box:exchanges()
       local again = exchange(box, spent, account).json
       assert.equal(first.refresh_token, again.refresh_token)
       assert.equal(rotations, box:exchanges())
       assert.equal(200, call(box, "GET", "/me", { token = again.access_token }).status)
-      box:advance(2)
+      box:advance(30)
       assert.equal(401, exchange(box, spent, account).status)
       assert.equal(401, exchange(box, first.refresh_token, account).status)
     end)

@@ -58,9 +58,9 @@ describe("dpg.sign_in", function()
   it("tells a rate limit with its retry_after when the deadline does not allow the wait", function()
     box:set { sign_in_limit = { 1, 300 } }
     client.sign_in(box, "jane")
-    local _, err = client.sign_in(box, "jane", { deadline = 2 })
+    local _, err = client.sign_in(box, "jane", { deadline = 60 })
     assert.same({ "api", "rate_limited", 429 }, { err.kind, err.code, err.status })
-    assert.is_true(err.retry_after > 2)
+    assert.is_true(err.retry_after > 60)
   end)
 
   it("waits a short rate limit out", function()
@@ -246,7 +246,7 @@ describe("dpg.resume", function()
     local err
     dpg.run(function()
       local exchange = dpg.spawn(function() return work:me() end)
-      dpg.assert(gallery:me()) -- meanwhile the other task has its lock, and its exchange is out
+      repeat dpg.assert(gallery:me()) until box:count { path = "/auth/token" } == 1 -- it has its lock, and is out
       local _
       _, err = dpg.resume(client.options(box, {
         store = dpg.store.file(path), deadline = 0.3, user_agent = "a sibling", -- an engine of its own
@@ -303,7 +303,8 @@ describe("a person's session", function()
     local session = client.person(box, "jane")
     local deadline = 0
     while box:exchanges() < 5 do
-      dpg.assert(session.images:list { limit = 1 })
+      local page, err = session.images:list { limit = 1 }
+      assert.is_true(page ~= nil or err.status == 401, tostring(err)) -- too old when it arrived, twice: a slow machine
       deadline = deadline + 1
       assert.is_true(deadline < 500)
     end

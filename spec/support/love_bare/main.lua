@@ -2,7 +2,7 @@
 --   "rounds"  makes everything anew and closes it, LOVE_TIMES times; then tells what has come to stay
 --   "quits"   begins eight downloads, and ends in their middle by what LOVE_ENDING says: quit, exit, error; or restart,
 --             five times, counted in LOVE_FILE: each time it is another Lua state in the same process
---   "rotates" goes on from the store LOVE_STORE, and ends likewise once LOVE_FILE is there
+--   "rotates" goes on from the store LOVE_STORE, says so once LOVE_FILE is there, and ends likewise
 --   "sleeps"  signs in, and has calls waiting when it is stopped; then tells how they have ended
 local dpg = require "dpg"
 local hubs = require "dpg.hub"
@@ -126,6 +126,7 @@ function does.rotates()
     if file then file:close() end
     return file ~= nil
   end)
+  print "leaving in the middle"
   endings[os.getenv "LOVE_ENDING"]()
 end
 
