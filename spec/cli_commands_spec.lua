@@ -361,13 +361,23 @@ describe("dpg doctor", function()
     bad "line          "
   end)
 
-  it("names the scopes that a token lacks, and hides a proxy's password", function()
+  it("names the scopes that a token lacks", function()
     environment.DPG_TOKEN = box:mint { scopes = { "api.images.read" } }
-    environment.https_proxy = "http://me:hidden-word@proxy.example:3128"
     local _, said = doctor()
     assert.truthy(said:find("api.upload", 1, true), said)
-    assert.truthy(said:find("proxy.example", 1, true))
-    assert.is_nil(said:find("hidden-word", 1, true))
+  end)
+
+  it("hides a proxy's password, however it is written", function()
+    for _, proxy in ipairs {
+      "http://me:hidden-word@proxy.example:3128", "me:hidden-word@proxy.example:3128",
+      "http://me:a/hidden-word@proxy.example:3128", "http://me:a@hidden-word@proxy.example:3128",
+      "socks5h://me:a://hidden-word@proxy.example:3128",
+    } do
+      environment.https_proxy = proxy
+      local _, said, talk = doctor()
+      assert.truthy(said:find("…@proxy.example:3128", 1, true), said)
+      assert.is_nil((said .. talk):find("hidden-word", 1, true), said)
+    end
   end)
 end)
 

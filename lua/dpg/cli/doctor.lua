@@ -27,8 +27,10 @@ end
 
 -- --- here ----------------------------------------------------------------------------------------------------------
 
+-- curl takes a proxy without a scheme as well, and reads the name and the password up to the last @.
 local function without_password(text)
-  return (text:gsub("//[^/@]*@", "//…@"))
+  local scheme = text:match "^%a[%w+.-]*://" or ""
+  return scheme .. text:sub(#scheme + 1):gsub("^.*@", "…@")
 end
 
 local SCHEMES = { http = true, https = true, socks4 = true, socks4a = true, socks5 = true, socks5h = true }
