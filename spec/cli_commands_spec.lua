@@ -66,11 +66,13 @@ describe("dpg", function()
       assert.equal("", (fine("search", "nothing-is-called-so")))
     end)
 
-    it("let a broken pipe end them", function()
-      local said = process.shell("env " .. "DPG_BASE_URL='" .. box.base_url .. "' DPG_TOKEN='" .. box.token
-        .. "' LUA_PATH='" .. package.path .. "' LUA_CPATH='" .. package.cpath .. "' " .. process.lua
-        .. " bin/dpg ls --all | head -n 1 | wc -l")
-      assert.equal("1", said:match "%d+$")
+    it("let a broken pipe end them, and say nothing", function()
+      for _, trap in ipairs { "", "trap '' PIPE; " } do -- by the signal, and where it is ignored by what write() says
+        local said = process.shell("(" .. trap .. "env DPG_BASE_URL='" .. box.base_url .. "' DPG_TOKEN='" .. box.token
+          .. "' LUA_PATH='" .. package.path .. "' LUA_CPATH='" .. package.cpath .. "' " .. process.lua
+          .. " bin/dpg ls --all --json) | head -n 1 | wc -l")
+        assert.equal("1", said)
+      end
     end)
 
     it("show what the server sent without letting it steer the terminal", function()
@@ -232,6 +234,22 @@ describe("dpg", function()
       status = terminal.pipe({ "whoami" }, { DPG_BASE_URL = box.base_url, DPG_TOKEN = "wrong",
         XDG_STATE_HOME = environment.XDG_STATE_HOME })
       assert.equal(3, status)
+    end)
+
+    it("says that its output finds no room, and fails", function()
+      local room = io.open("/dev/full", "w")
+      if not room then return pending "there is no /dev/full" end
+      room:close()
+      for _, words in ipairs {
+        "show " .. id, "ls --all --json", "show --json " .. id, "api GET /me", "--version", "--help", "set add -h",
+        "help", "help ls", "completion bash",
+      } do
+        local said = process.shell("env DPG_BASE_URL='" .. box.base_url .. "' DPG_TOKEN='" .. box.token
+          .. "' LUA_PATH='" .. package.path .. "' LUA_CPATH='" .. package.cpath .. "' " .. process.lua .. " bin/dpg "
+          .. words .. " 2>&1 >/dev/full; echo status $?")
+        assert.equal("dpg: the output can't be written (No space left on device): make room for it, or send it "
+          .. "elsewhere\nstatus 1", said, words)
+      end
     end)
 
     it("says what it sends with --verbose, and no secret; nothing with --quiet", function()

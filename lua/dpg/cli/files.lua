@@ -47,7 +47,7 @@ function M.run(args, count, sizes, journal, row, move)
         local words = {}
         for i, word in ipairs(row(result)) do words[i] = out.plain(word) end
         out.line(table.concat(words, "\t"))
-        io.stdout:flush()
+        out.flush()
       end
       bar:draw()
     end,

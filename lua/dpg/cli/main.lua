@@ -49,14 +49,12 @@ function M.parser()
       .. "3 sign in, 4 network or timeout, 130 interrupted. dpg COMMAND --help tells a command's options, man dpg all.")
     :help_max_width(100)
     :require_command(true)
+  takes.help(parser)
   parser:option "-p --profile":argname "NAME":description "whose session (DPG_PROFILE, else default)"
   parser:option "--account":argname "NAME":description "which of the person's accounts (DPG_ACCOUNT)"
   parser:flag "-q --quiet":description "no talk, errors alone"
   parser:flag "-v --verbose":description "tell each request, without secrets"
-  parser:flag "--version":description "print the version":action(function()
-    out.line("dpg " .. dpg._VERSION)
-    os.exit(failure.OK, true)
-  end)
+  parser:flag "--version":description "print the version":action(function() out.last("dpg " .. dpg._VERSION) end)
   for _, part in ipairs(PARTS) do part.add(parser) end
   add_completion(parser)
   parser:add_help_command()
@@ -88,13 +86,14 @@ local function run(words)
   refuse_secrets(words)
   local parser = M.parser()
   parser.error = refuse
-  if words[1] == "help" and words[2] then -- argparse's own knows commands alone, and not those below them
+  if words[1] == "help" then -- argparse's own knows commands alone, and not those below them
     words = { compat.unpack(words, 2) }
     words[#words + 1] = "--help"
   end
   local args = parser:parse(words)
   out.set_quiet(args.quiet)
   args.run(args)
+  out.flush()
 end
 
 ---Runs a command line; the status that the process is to end with.
@@ -102,8 +101,8 @@ end
 ---@return integer status
 function M.main(words)
   local ok, err = pcall(run, words)
-  io.stdout:flush()
   if ok then return failure.OK end
+  io.stdout:flush()
   local status, message = failure.describe(err)
   out.warn(message)
   return status

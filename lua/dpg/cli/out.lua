@@ -45,10 +45,30 @@ function M.bold(text) return paint(text, "1", 1) end
 function M.green(text) return paint(text, "32", 1) end
 function M.red(text) return paint(text, "31", 1) end
 
--- Whoever reads us may have gone (`| head`): there is nobody left to say it to.
+local EPIPE = 32 -- on every system that has it
+
+-- Whoever reads us may have gone (`| head`): there is nobody left to say it to. All else, a full disk say, is a loss.
+local function check(written, problem, number)
+  if written then return end
+  if number ~= EPIPE then
+    M.warn("the output can't be written (" .. tostring(problem) .. "): make room for it, or send it elsewhere")
+  end
+  os.exit(1, true)
+end
+
 local function write(text)
   make_way()
-  if not io.stdout:write(text) then os.exit(1, true) end
+  check(io.stdout:write(text))
+end
+
+---Brings out the data that is still held back, which may be the first that finds no room.
+function M.flush() check(io.stdout:flush()) end
+
+---Data after which nothing comes: the program ends well.
+function M.last(text)
+  M.line(text)
+  M.flush()
+  os.exit(0, true)
 end
 
 ---A line of data.

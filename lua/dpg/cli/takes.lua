@@ -1,7 +1,15 @@
 -- The words of a command line that many commands take, each said once: in the usage, the help and the man page alike.
+local out = require "dpg.cli.out"
+
 local M = {}
 
 local ALL_TAKE = "Every command also takes -p, --account, -q and -v: see dpg --help."
+
+---argparse's own does not look whether what it prints arrives.
+---@param parser table  argparse's, of a command or of all
+function M.help(parser)
+  parser:add_help { action = function() out.last(parser:get_help()) end }
+end
 
 ---A command.
 ---@param parent table  argparse's
@@ -14,8 +22,10 @@ function M.command(parent, name, summary, more, examples)
   local lines = {}
   for i, example in ipairs(examples or {}) do lines[i] = "   " .. example end
   local shown = #lines > 0 and "Examples:\n" .. table.concat(lines, "\n") .. "\n\n" or ""
-  return parent:command(name):summary(summary):description(summary .. "." .. (more and " " .. more or ""))
+  local command = parent:command(name):summary(summary):description(summary .. "." .. (more and " " .. more or ""))
     :epilog(shown .. ALL_TAKE)
+  M.help(command)
+  return command
 end
 
 ---An argument, shown by its name.
