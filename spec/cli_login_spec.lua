@@ -66,6 +66,20 @@ describe("dpg login", function()
     assert.equal(0, (terminal.pipe({ "whoami" }, environment)))
   end)
 
+  it("keeps the account that was said once for all, as long as it is the person's", function()
+    local jane, omar = box.people.jane, box.people.omar
+    local function login(...) return (terminal.pipe({ "login", "--again" }, environment, lines(...))) end
+    local account = environment.XDG_STATE_HOME .. "/dpg/default.account"
+    assert.equal(0, (terminal.pipe({ "login", "--account", "harbourstreet" }, environment,
+      lines(jane.login, jane.password))))
+    assert.equal(0, (terminal.pipe({ "login" }, environment)))
+    assert.equal(0, (terminal.pipe({ "whoami" }, environment)))
+    assert.equal(0, login(jane.login, jane.password))
+    assert.equal(0, (terminal.pipe({ "whoami" }, environment)))
+    assert.equal(0, login(omar.login, omar.password, omar.code)) -- who has another one
+    assert.is_nil(process.read_file(account))
+  end)
+
   it("keeps profiles apart, and forgets the one that logs out", function()
     local jane, omar = box.people.solo, box.people.omar
     assert.equal(0, (terminal.pipe({ "login", "-p", "one" }, environment, lines(jane.login, jane.password))))

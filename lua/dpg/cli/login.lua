@@ -41,10 +41,16 @@ local function sign_in(args, settings)
   dpg.assert(nil, err)
 end
 
--- The account that later commands are for, where there is a choice.
+-- The account that later commands are for, where there is a choice. It is said once for all, and goes with its person.
 local function remember_account(args, user)
   local path = session.path(args) .. ".account"
-  if not args.account then return os.remove(path) end
+  if not args.account then
+    local kept = system.read_file(path)
+    for _, account in ipairs(user.accounts) do
+      if account.uuid == kept then return end
+    end
+    return os.remove(path)
+  end
   local account = session.account(user, args)
   local written, problem = system.write_file(path, account.uuid)
   if not written then failure.raise(failure.FAILED, "the account can't be noted: " .. tostring(problem)) end
