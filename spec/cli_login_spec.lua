@@ -80,6 +80,21 @@ describe("dpg login", function()
     assert.is_nil(process.read_file(account))
   end)
 
+  it("does not go on as one person for another", function()
+    local jane, omar = box.people.jane, box.people.omar
+    assert.equal(0, (terminal.pipe({ "login" }, environment, lines(jane.login, jane.password))))
+    assert.equal(0, (terminal.pipe({ "login", jane.login:upper() }, environment)))
+    box:fault { path = "/me", status = 403, body = '{"error":{"code":"api_not_enabled","message":"Off."}}' }
+    assert.equal(0, (terminal.pipe({ "login", jane.login }, environment)))
+    local status, said, talk = terminal.pipe({ "login", omar.login }, environment)
+    assert.equal(3, status)
+    assert.equal("", said)
+    assert.equal("dpg: jane@example.com is signed in here: --again signs omar@example.com in instead, --profile NAME "
+      .. "keeps both\n", talk)
+    assert.equal(0, (terminal.pipe({ "login", "--again", omar.login }, environment, lines(omar.password, omar.code))))
+    assert.truthy(select(2, terminal.pipe({ "whoami" }, environment)):find("Omar Haddad", 1, true))
+  end)
+
   it("keeps profiles apart, and forgets the one that logs out", function()
     local jane, omar = box.people.solo, box.people.omar
     assert.equal(0, (terminal.pipe({ "login", "-p", "one" }, environment, lines(jane.login, jane.password))))

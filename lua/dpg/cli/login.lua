@@ -56,6 +56,22 @@ local function remember_account(args, user)
   if not written then failure.raise(failure.FAILED, "the account can't be noted: " .. tostring(problem)) end
 end
 
+-- The person of a session that is kept, unless another one is asked for: whoever signs in as somebody would go on as
+-- somebody else.
+local function whom_it_is_of(user, args)
+  local first = user.accounts[1]
+  if not args.login or not first then return user end
+  local me, err = dpg.assert(user:account(first.uuid)):me()
+  if not me and err.kind == "api" then return user end -- the account tells nobody, as where its API access is off
+  if not me then return nil, err end
+  local who = type(me.user) == "table" and me.user or {}
+  if type(who.login) == "string" and who.login:lower() ~= args.login:lower() then
+    failure.raise(failure.AUTH, ("%s is signed in here: --again signs %s in instead, --profile NAME keeps both"):format(
+      who.login, args.login))
+  end
+  return user
+end
+
 local function login(args)
   session.profile(args)
   if not system.make_private_folder(session.folder()) then
@@ -65,6 +81,7 @@ local function login(args)
   local settings = session.settings(args)
   settings.store = session.store(args)
   local user, err = dpg.resume(settings)
+  if user and not args.again then user, err = whom_it_is_of(user, args) end
   if user and not args.again then
     out.say("signed in already; --again signs in anew")
   elseif user or err.code == "sign_in_required" then
