@@ -95,6 +95,18 @@ describe("dpg login", function()
     assert.truthy(select(2, terminal.pipe({ "whoami" }, environment)):find("Omar Haddad", 1, true))
   end)
 
+  it("says that DPG_TOKEN goes before the session, and how to come to it", function()
+    local jane = box.people.solo
+    environment.DPG_TOKEN = box.token
+    local status, _, talk = terminal.pipe({ "login" }, environment, lines(jane.login, jane.password))
+    assert.equal(0, status)
+    assert.truthy(talk:find("DPG_TOKEN is set, and goes before this session: unset it, or say --profile default\n", 1,
+      true), talk)
+    assert.truthy(select(2, terminal.pipe({ "whoami", "--profile", "default" }, environment)):find("person\t", 1, true))
+    _, _, talk = terminal.pipe({ "login", "--profile", "default" }, environment)
+    assert.is_nil(talk:find("DPG_TOKEN", 1, true))
+  end)
+
   it("keeps profiles apart, and forgets the one that logs out", function()
     local jane, omar = box.people.solo, box.people.omar
     assert.equal(0, (terminal.pipe({ "login", "-p", "one" }, environment, lines(jane.login, jane.password))))

@@ -73,7 +73,7 @@ local function whom_it_is_of(user, args)
 end
 
 local function login(args)
-  session.profile(args)
+  local profile = session.profile(args)
   if not system.make_private_folder(session.folder()) then
     failure.raise(failure.FAILED, "the folder " .. session.folder() .. " can't be made: look at the modes of "
       .. "those above it")
@@ -91,6 +91,9 @@ local function login(args)
     dpg.assert(nil, err)
   end
   remember_account(args, user)
+  if session.has_token(args) then
+    out.say("DPG_TOKEN is set, and goes before this session: unset it, or say --profile " .. profile)
+  end
   local rows = {}
   for i, account in ipairs(user.accounts) do rows[i] = { account.unique_id, account.name } end
   out.table({ "ACCOUNT", "NAME" }, rows)
