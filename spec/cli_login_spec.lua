@@ -107,6 +107,30 @@ describe("dpg login", function()
     assert.is_nil(talk:find("DPG_TOKEN", 1, true))
   end)
 
+  it("says how to get on where a session of another server is kept, and takes its place", function()
+    local jane, there = box.people.solo, boxes.start { images = 1 }
+    finally(function() there:stop() end)
+    assert.equal(0, (terminal.pipe({ "login" }, environment, lines(jane.login, jane.password))))
+    local elsewhere = { DPG_BASE_URL = there.base_url, XDG_STATE_HOME = environment.XDG_STATE_HOME }
+    for _, words in ipairs { { "ls" }, { "login" } } do
+      local status, _, talk = terminal.pipe(words, elsewhere)
+      assert.equal(2, status)
+      assert.truthy(talk:find("is DPG_BASE_URL right? --profile NAME keeps another session beside it, dpg login "
+        .. "--again replaces it, dpg logout forgets it", 1, true), talk)
+    end
+    assert.equal(3, (terminal.pipe({ "login", "--again" }, elsewhere, lines(jane.login, "not-her-word"))))
+    assert.equal(0, (terminal.pipe({ "whoami" }, environment))) -- the old one is there still
+    local omar = there.people.omar
+    local answers = lines(omar.login, omar.password, omar.code)
+    local status, _, talk = terminal.pipe({ "login", "--again" }, elsewhere, answers)
+    assert.equal(0, status, talk)
+    assert.truthy(talk:find("signing in replaces it\n", 1, true), talk)
+    assert.truthy(select(2, terminal.pipe({ "whoami" }, elsewhere)):find("Omar Haddad", 1, true))
+    assert.equal("default\ndefault.lock", process.shell("ls -A " .. environment.XDG_STATE_HOME .. "/dpg"))
+    assert.equal(0, (terminal.pipe({ "logout" }, environment)))
+    assert.equal(3, (terminal.pipe({ "whoami" }, environment)))
+  end)
+
   it("keeps profiles apart, and forgets the one that logs out", function()
     local jane, omar = box.people.solo, box.people.omar
     assert.equal(0, (terminal.pipe({ "login", "-p", "one" }, environment, lines(jane.login, jane.password))))

@@ -41,6 +41,22 @@ local function sign_in(args, settings)
   dpg.assert(nil, err)
 end
 
+-- Where a session of another server is kept: that one goes once the person is signed in, and stays where they are not.
+local function sign_in_instead(args, settings)
+  local path = session.path(args)
+  local new = path .. ".new"
+  local function sweep() os.execute("rm -f " .. system.quote(new) .. " " .. system.quote(new) .. ".*") end
+  sweep()
+  settings.store = dpg.store.file(new)
+  local ok, user = pcall(sign_in, args, settings)
+  local moved, problem
+  if ok then moved, problem = os.rename(new, path) end
+  sweep()
+  if not ok then error(user, 0) end
+  if not moved then failure.raise(failure.FAILED, "the session can't be kept: " .. tostring(problem)) end
+  return user
+end
+
 -- The account that later commands are for, where there is a choice. It is said once for all, and goes with its person.
 local function remember_account(args, user)
   local path = session.path(args) .. ".account"
@@ -87,6 +103,10 @@ local function login(args)
   elseif user or err.code == "sign_in_required" then
     user = sign_in(args, settings)
     out.say "signed in"
+  elseif err.code == "store_other_origin" and args.again then
+    out.say(err.message .. ": signing in replaces it")
+    user = sign_in_instead(args, settings)
+    out.say "signed in"
   else
     dpg.assert(nil, err)
   end
@@ -100,7 +120,16 @@ local function login(args)
 end
 
 local function logout(args)
-  dpg.assert(session.user(args):sign_out())
+  local settings = session.settings(args)
+  settings.store = session.store(args)
+  local user, err = dpg.resume(settings)
+  if user then
+    dpg.assert(user:sign_out())
+  elseif err.code == "store_other_origin" then
+    os.remove(session.path(args)) -- another server's; to forget it needs nobody's leave
+  else
+    dpg.assert(nil, err)
+  end
   os.remove(session.path(args) .. ".account")
   out.say "signed out"
 end
