@@ -214,13 +214,27 @@ describe("dpg", function()
 
   describe("the command line", function()
     it("refuses what looks like a token or a password, and never repeats it", function()
-      for _, word in ipairs { box.token, "--token=abc", "--token", "--password", "Bearer abcdef", "x=" .. box.token } do
+      for _, word in ipairs {
+        box.token, "--token=abc", "--token", "--password", "x=" .. box.token,
+        "Authorization: Bearer abc/56789+12345.678~0", "dpg_rt_" .. ("abc0"):rep(12),
+        "eyJhbGciOiJub25lIn0.eyJhYmMiOjF9.",
+      } do
         local status, said, talk = pipe("api", "GET", "/me", word)
         assert.equal(2, status)
         assert.equal("", said)
         assert.truthy(talk:find("others can read it", 1, true))
         assert.is_nil(talk:find("abc", 1, true))
         assert.is_nil(talk:find(box.token, 1, true))
+      end
+    end)
+
+    it("takes captions and names of files that a token only begins like", function()
+      local title = "Flag bearer leads the team in, dpg_api_live_demo on her shirt, dpg_at_20250614"
+      fine("caption", id, "--title", title)
+      assert.equal(title, image().title)
+      for _, name in ipairs { "dpg_press_kit_20250614.jpg", "dpg_photo_3f2504e04f8941d39a0c0305e82c3301.jpg" } do
+        process.write_file(environment.XDG_STATE_HOME .. "/" .. name, "bytes")
+        assert.truthy(fine("upload", environment.XDG_STATE_HOME .. "/" .. name):find("\tsent\t", 1, true))
       end
     end)
 

@@ -62,7 +62,13 @@ function M.parser()
 end
 
 -- What others on the machine could read in the list of processes, and a shell keeps in its history. It is not repeated.
-local SECRETS = { "dpg_%a[%a_]*_%w%w%w%w%w%w%w%w", "[Bb]earer%s+%S", "eyJ[%w_-]+%.eyJ[%w_-]+%." }
+-- Each is longer than what captions and names of files have in these places: a word, a day, a number.
+local SECRETS = {
+  "dpg_api_%l+_" .. ("[%w_-]"):rep(16), -- a service token (contract section 2)
+  "dpg_[ar]t_" .. ("%x"):rep(40), -- what the sandbox gives a person
+  "[Bb]earer%s+" .. ("[%w._~+/-]"):rep(20),
+  "eyJ[%w_-]+%.eyJ[%w_-]+%.", -- a JSON web token
+}
 
 local function refuse_secrets(words)
   for _, word in ipairs(words) do
