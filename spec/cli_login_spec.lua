@@ -14,9 +14,9 @@ describe("dpg login", function()
     environment = { DPG_BASE_URL = box.base_url, XDG_STATE_HOME = process.folder() }
   end)
 
-  local function at_terminal(words)
+  local function at_terminal(words, is_stopped)
     if not terminal.is_there() then pending "there is no `script` (bsdutils) to make a terminal" end
-    return terminal.start(words, environment)
+    return terminal.start(words, environment, is_stopped)
   end
 
   local function lines(...) return table.concat({ ... }, "\n") .. "\n" end
@@ -53,6 +53,21 @@ describe("dpg login", function()
     assert.equal(130, status)
     assert.truthy(shown:find("dpg: interrupted", 1, true))
     assert.is_nil(shown:find("secr", 1, true))
+    assert.is_nil(shown:find("THE ECHO IS OFF", 1, true))
+  end)
+
+  it("asks again after Ctrl-Z and fg, and shows the password then neither", function()
+    local jane = box.people.solo
+    local screen = at_terminal({ "login", jane.login }, true)
+    screen:expect "Password: "
+    screen:type "secr\26"
+    screen:expect "STOPPED"
+    screen:expect "Password: "
+    screen:type(jane.password .. "\n")
+    local status, shown = screen:wait()
+    assert.equal(0, status, shown)
+    assert.is_nil(shown:find("secr", 1, true))
+    assert.is_nil(shown:find(jane.password, 1, true))
     assert.is_nil(shown:find("THE ECHO IS OFF", 1, true))
   end)
 

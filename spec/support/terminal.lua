@@ -68,13 +68,18 @@ end
 local Terminal = {}
 Terminal.__index = Terminal
 
+-- As a person does it whom Ctrl-Z has brought back to their shell: it has put the echo back, and they say fg.
+local COME_BACK = "stty echo\necho STOPPED\nfg\nstatus=$?\n"
+
 ---Starts it in a terminal of its own.
 ---@param words string[]
 ---@param environment table<string, string>
+---@param is_stopped? boolean  by Ctrl-Z, once; it shows STOPPED, and goes on
 ---@return spec.Terminal
-function M.start(words, environment)
+function M.start(words, environment, is_stopped)
   local folder = process.folder()
-  process.write_file(folder .. "/command", "trap : INT\n" .. command_line(words, environment) .. "\nstatus=$?\n"
+  process.write_file(folder .. "/command", "trap : INT\n" .. (is_stopped and "set -m\n" or "")
+    .. command_line(words, environment) .. "\nstatus=$?\n" .. (is_stopped and COME_BACK or "")
     .. "stty -a | grep -qw -e -echo && echo 'THE ECHO IS OFF'\nexit $status\n")
   process.write_file(folder .. "/shown", "")
   process.shell("mkfifo " .. quote(folder .. "/typed"))

@@ -6,19 +6,26 @@ local system = require "dpg.cli.system"
 
 local M = {}
 
--- $1 is the question; the answer goes through the pipe, so no process list shows it.
+-- $1 is the question; the answer goes through the pipe, so no process list shows it. A person who comes back (fg) after
+-- Ctrl-Z is asked again, as their shell has put the echo back, and the terminal has dropped what was typed. Some shells
+-- then end the read, others go on with it.
 local ASK = [[exec 3</dev/tty || exit 1
 old=$(stty -g <&3) || exit 1
+ask() { %s printf '%%s: ' "$1" >/dev/tty; }
 trap 'stty "$old" <&3' EXIT
 trap 'exit 130' INT TERM HUP
-%s
-printf '%%s: ' "$1" >/dev/tty
-IFS= read -r answer <&3 || exit 1
+again=
+trap 'again=yes; ask "$1"' CONT
+ask "$1"
+until IFS= read -r answer <&3; do
+  [ "$again" ] || exit 1
+  again=
+done
 printf '%%s' "$answer"
 printf x]]
 
 local function from_terminal(question, is_secret)
-  local script = ASK:format(is_secret and "stty -echo <&3" or "")
+  local script = ASK:format(is_secret and "stty -echo <&3;" or "")
   local answer = system.read("sh -c " .. system.quote(script) .. " sh " .. system.quote(out.plain(question)))
   if is_secret then io.stderr:write "\n" end
   return answer:match "^(.*)x$"
