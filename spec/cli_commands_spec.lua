@@ -238,6 +238,27 @@ describe("dpg", function()
       end
     end)
 
+    it("says in its own words what can't be read or sent", function()
+      local unread = "dpg: the standard input can't be read: "
+      local rating = "/images/" .. id .. "/rating"
+      for _, case in ipairs {
+        { unread .. "give UUIDs, or pipe them in", "rate 3 - <&-" },
+        { unread .. "give UUIDs, or pipe them in", "show - </" },
+        { unread .. "pipe the body in, or name its file", "api PUT " .. rating .. " --input - <&-" },
+        { "dpg: / can't be read: is it there, and a file?", "api PUT " .. rating .. " --input /" },
+        { "dpg: /no/such can't be read: is it there, and a file?", "api PUT " .. rating .. " --input /no/such" },
+        { "dpg: the path can't hold a query: say -f NAME=TEXT for each field", "api GET '/images?limit=1'" },
+        { "dpg: query field 'a' can't be a table", "api GET /images -f 'a:=[{\"b\":1}]'" },
+        { "dpg: body: JSON can't hold the number inf", "api PUT " .. rating .. " -f rating:=1e999" },
+      } do
+        local said = process.shell("env DPG_BASE_URL='" .. box.base_url .. "' DPG_TOKEN='" .. box.token
+          .. "' LUA_PATH='" .. package.path .. "' LUA_CPATH='" .. package.cpath .. "' " .. process.lua .. " bin/dpg "
+          .. case[2] .. " 2>&1; echo status $?")
+        assert.equal(case[1] .. "\nstatus 2", said, case[2])
+      end
+      fine("set", "embargo", "Press kit", "2066335200", (fine("set", "images", "Press kit"):match "^%S+"))
+    end)
+
     it("has documented statuses", function()
       assert.equal(2, (pipe "nonsense"))
       assert.equal(2, (pipe()))

@@ -34,15 +34,13 @@ local function read_fields(words)
 end
 
 local function read_input(path)
-  local text
-  if path == "-" then
-    text = io.read "*a"
-  else
-    local file = io.open(path, "rb")
-    if not file then failure.usage("%s can't be read: is it there?", out.plain(path)) end
-    text = file:read "*a"
-    file:close()
+  local file = path == "-" and io.stdin or io.open(path, "rb")
+  local text = file and file:read "*a" -- nil of a folder, and of an input that is closed
+  if not text then
+    failure.usage(path == "-" and "the standard input can't be read: pipe the body in, or name its file"
+      or out.plain(path) .. " can't be read: is it there, and a file?")
   end
+  file:close()
   local value, problem = json.decode(text)
   if value == nil then failure.usage("the body is no JSON: %s", out.plain(problem)) end
   return text
@@ -51,6 +49,7 @@ end
 local function api(args)
   local method = args.method:upper()
   if not METHODS[method] then failure.usage "the method is GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS" end
+  if args.path:find("?", 1, true) then failure.usage "the path can't hold a query: say -f NAME=TEXT for each field" end
   local has_body = method ~= "GET" and method ~= "HEAD" and method ~= "OPTIONS"
   local fields, options = #args.field > 0 and read_fields(args.field) or nil, {}
   if args.input then

@@ -101,6 +101,8 @@ function M.describe(err, is_doctor)
   if getmetatable(err) == Failure then return err.status, err.message end
   if M.is_library_error(err) then return STATUS[err.kind] or M.FAILED, M.text(err, is_doctor) end
   if tostring(err):find("interrupted!", 1, true) then return M.INTERRUPTED, "interrupted" end
+  local slip = tostring(err):match ": dpg: ([%a_]+[:.][%a_]+: .*)$" -- what the library does not take at all
+  if slip then return M.USAGE, in_our_words(slip) end
   return M.FAILED, tostring(err)
 end
 

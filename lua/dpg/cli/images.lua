@@ -29,7 +29,9 @@ function M.ids(words)
   end
   for _, word in ipairs(words) do
     if word == "-" then
-      for line in io.lines() do
+      local text = io.stdin:read "*a"
+      if not text then failure.usage "the standard input can't be read: give UUIDs, or pipe them in" end
+      for line in text:gmatch "[^\n]+" do
         local id = line:match "^%s*([^%s]+)"
         if id then add(id) end
       end

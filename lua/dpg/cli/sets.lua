@@ -110,7 +110,7 @@ end
 local function embargo(gallery, set, args)
   local ids = chosen(gallery, set, args)
   edit.done(gallery.sets:set_visibility(set, {
-    image_public_uuids = ids, hidden = true, activation_time = args.moment,
+    image_public_uuids = ids, hidden = true, activation_time = args.moment:match "^%d+$" and tonumber(args.moment) or args.moment,
   }))
   counted("hidden until " .. args.moment, ids)
 end
@@ -165,7 +165,7 @@ function M.add(parser)
     command = takes.command(set, verb[1], verb[2])
     takes.set(command)
     if verb[1] == "embargo" then
-      takes.argument(command, "moment", "MOMENT", "ISO 8601 with a zone: 2030-07-01T18:00:00+02:00")
+      takes.argument(command, "moment", "MOMENT", "ISO 8601 with a zone: 2030-07-01T18:00:00+02:00, or Unix seconds")
     elseif verb[1] == "rename" then
       takes.argument(command, "name", "NAME", "the new name")
     elseif verb[1] == "restore" then
