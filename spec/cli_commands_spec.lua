@@ -376,7 +376,9 @@ describe("dpg doctor", function()
     bad "API access    "
     box:set { api_enabled = true }
     box:fault { path = "/me", headers = { Date = "Sun, 06 Nov 1994 08:49:37 GMT" } }
-    bad "clock         "
+    bad "clock         %d+ s ahead of the server's: "
+    box:fault { path = "/me", headers = { Date = "Sun, 06 Nov 2094 08:49:37 GMT" } }
+    bad "clock         %d+ s behind the server's: "
     environment.DPG_CA_FILE = "/nowhere.pem"
     bad "certificates  "
     environment.DPG_CA_FILE = environment.XDG_STATE_HOME .. "/no.pem"

@@ -140,7 +140,7 @@ local function look_at_clock(add, date)
   local off = os.time() - there
   if math.abs(off) <= CLOCK_OFF_S then return add("clock", "ok", "as the server's") end
   add("clock", "bad", ("%d s %s the server's: turn on time synchronisation (timedatectl set-ntp true)"):format(
-    math.abs(off), off > 0 and "before" or "behind"))
+    math.abs(off), off > 0 and "ahead of" or "behind"))
 end
 
 local function look_at_scopes(add, me)
