@@ -259,6 +259,30 @@ describe("dpg", function()
       fine("set", "embargo", "Press kit", "2066335200", (fine("set", "images", "Press kit"):match "^%S+"))
     end)
 
+    it("says once that it waits, and only where it does", function()
+      local function limit(path, seconds)
+        box:fault { path = path, status = 429, headers = { ["Retry-After"] = seconds } }
+      end
+      limit("/me", "2")
+      local _, talk = fine "whoami"
+      assert.equal("waiting 2 s, as the server asks\n", talk)
+      limit("/me", "300")
+      local status
+      status, _, talk = pipe "whoami"
+      assert.equal(1, status)
+      assert.truthy(talk:find("^dpg: [^\n]+: try again in 300 s\n$"), talk)
+    end)
+
+    it("says that it waits for a person's token", function()
+      local person = { DPG_BASE_URL = box.base_url, XDG_STATE_HOME = environment.XDG_STATE_HOME }
+      local solo = box.people.solo
+      assert.equal(0, (terminal.pipe({ "login" }, person, solo.login .. "\n" .. solo.password .. "\n")))
+      box:fault { path = "/auth/token", status = 429, headers = { ["Retry-After"] = "2" } }
+      local status, _, talk = terminal.pipe({ "whoami" }, person)
+      assert.equal(0, status, talk)
+      assert.equal("waiting 2 s, as the server asks\n", talk)
+    end)
+
     it("has documented statuses", function()
       assert.equal(2, (pipe "nonsense"))
       assert.equal(2, (pipe()))

@@ -55,12 +55,16 @@ local function tell(name, event)
   out.warn(table.concat(words, " "))
 end
 
--- A long wait that nobody explains looks like a program that hangs.
+local DEADLINE_S = 120 -- the library's own: a wait that would pass it is not begun
+
+-- A long wait that nobody explains looks like a program that hangs. A gate that a call has closed (it has a path) is
+-- told by the call's next try, if there is one; who waits for a person's token has no event but the gate.
 local function tell_waits(name, event)
-  if (name == "retry" or name == "gate_closed") and (event.wait or 0) >= 2 then
-    out.say(("waiting %d s, as %s"):format(math.ceil(event.wait),
-      name == "gate_closed" and "the server asks" or "the last try failed"))
-  end
+  local wait = event.wait or 0
+  local is_told = name == "gate_closed" and not event.path and wait < DEADLINE_S
+  if wait < 2 or not (name == "retry" or is_told) then return end
+  local is_asked = is_told or event.status == 429
+  out.say(("waiting %d s, as %s"):format(math.ceil(wait), is_asked and "the server asks" or "the last try failed"))
 end
 
 ---The library's options of where a session begins.
