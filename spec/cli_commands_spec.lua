@@ -283,6 +283,14 @@ describe("dpg", function()
       assert.equal("waiting 2 s, as the server asks\n", talk)
     end)
 
+    it("says that a failure is DPG's, and what to do", function()
+      box:fault { path = "/me", status = 503, times = 6 }
+      local status, _, talk = pipe "whoami"
+      assert.equal(1, status)
+      assert.truthy(talk:find("dpg: DPG has failed (status 503, request req-fault): this is DPG's to mend: try again "
+        .. "later\n", 1, true), talk)
+    end)
+
     it("has documented statuses", function()
       assert.equal(2, (pipe "nonsense"))
       assert.equal(2, (pipe()))

@@ -77,12 +77,16 @@ function M.text(err, is_doctor)
   if err.detail and err.detail ~= err.message then
     message = message:gsub("%.$", "") .. ": " .. in_our_words(err.detail)
   end
-  local advice = ADVICE[err.code] or ADVICE[err.kind]
+  local is_theirs = err.kind == "api" and (err.status or 0) >= 500
+  if is_theirs and message == err.code then message = "DPG has failed" end
+  local advice = ADVICE[err.code] or ADVICE[err.kind] or is_theirs and "this is DPG's to mend: try again later" or nil
   if FOR_DOCTOR[err.kind] and advice == ADVICE[err.kind] and not is_doctor then
     advice = advice .. (advice:find "%?$" and " dpg doctor looks" or "; dpg doctor looks")
   end
   if err.retry_after then advice = ("try again in %d s"):format(math.ceil(err.retry_after)) end
-  if err.request_id then message = message:gsub("%.$", "") .. " (request " .. err.request_id .. ")" end
+  local notes = { is_theirs and "status " .. err.status or nil }
+  if err.request_id then notes[#notes + 1] = "request " .. err.request_id end
+  if #notes > 0 then message = message:gsub("%.$", "") .. " (" .. table.concat(notes, ", ") .. ")" end
   return out.plain(message .. (advice and ": " .. advice or ""))
 end
 
