@@ -130,7 +130,7 @@ describe("a limit", function()
     { "a crop without a ratio", function() return gallery.images:set_crop(uuid, { x = 0 }) end, "aspect_ratio",
       "missing", "not empty" },
     { "a credit of nobody", call("images", "add_credit", { role = "Model", name = "" }), "name", "an empty one",
-      "must not be empty" },
+      "must be a text with something in it" },
     { "half a credit", call("images", "remove_credit", { name = "Ana" }), "role", "missing", "not empty" },
     { "51 writes in a batch", function() return gallery.operations:batch(many(51, rate)) end, "operations", "51",
       "1 to 50" },
@@ -154,7 +154,8 @@ describe("a limit", function()
     { "no images", function() return gallery.sets:add_images(uuid, {}) end, "image_public_uuids", "0", "1 or more" },
     { "a file name for an image", function() return gallery.sets:order(uuid, { uuid, "DSC_0001.jpg" }) end,
       "image_public_uuids", "DSC_0001.jpg", "a uuid" },
-    { "a set without a name", function() return gallery.sets:create { name = " " } end, "name", '" "', "not be empty" },
+    { "a set without a name", function() return gallery.sets:create { name = " " } end, "name", '" "',
+      "something in it" },
     { "a parent that is no uuid", function()
       return gallery.sets:create { name = "a", parent_public_uuid = "Friday" }
     end, "parent_public_uuid", '"Friday"', "a uuid" },

@@ -97,10 +97,24 @@ describe("dpg", function()
 
   it("rate gives stars, to one and to many", function()
     fine("rate", "5", id)
-    fine("rate", "1", other, id)
+    assert.equal("1 star: 2 images\n", select(2, fine("rate", "1", other, id)))
     assert.equal(1, image().rating)
     assert.equal(1, image(other).rating)
     assert.equal(2, (pipe("rate", "6", id)))
+  end)
+
+  it("says what to do about what is not there, or is empty", function()
+    local nowhere = "00000000-0000-4000-8000-000000000000"
+    for _, case in ipairs {
+      { 1, ": dpg set tree shows them\n", "set", "images", nowhere },
+      { 1, ": dpg set snapshots shows them\n", "set", "restore", "Press kit", nowhere },
+      { 1, ": dpg keyword ls shows what there is\n", "keyword", "rm", id, "-k", "no-image-bears-it" },
+      { 2, "dpg: name must be a text with something in it, not an empty one\n", "set", "create", "" },
+    } do
+      local status, _, talk = pipe(case[3], case[4], case[5], case[6], case[7])
+      assert.equal(case[1], status, talk)
+      assert.truthy(talk:find(case[2], 1, true), talk)
+    end
   end)
 
   it("rate ends with 1 and names the image that is not there", function()

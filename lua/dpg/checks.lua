@@ -67,7 +67,7 @@ function M.text(max, is_needed)
   return check(says, function(value)
     local problem, expected, given = text_problem(value)
     if problem then return nil, problem, expected, given end
-    if is_needed and not value:find "%S" then return nil, "value", "must not be empty" end
+    if is_needed and not value:find "%S" then return nil, "value", "must be a text with something in it" end
     if max then
       local n = M.length(value)
       if n > max then return nil, "value", "must be at most " .. max .. " characters", tostring(n) end

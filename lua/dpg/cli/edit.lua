@@ -49,7 +49,7 @@ end
 
 local function rate(args)
   local ids = images.ids(args.images)
-  M.each(session.open(args), ids, args.stars .. " stars", function(resource, id)
+  M.each(session.open(args), ids, args.stars .. (args.stars == 1 and " star" or " stars"), function(resource, id)
     return resource:set_rating(id, args.stars)
   end)
 end
