@@ -23,9 +23,9 @@ describe("dpg", function()
     return said, talk
   end
   local function image(which) return json.decode((fine("show", "--json", which or id))) end
-  local function at_terminal(words)
+  local function at_terminal(words, options)
     if not terminal.is_there() then pending "there is no `script` (bsdutils) to make a terminal" end
-    return terminal.start(words, environment):wait()
+    return terminal.start(words, environment, options):wait()
   end
   local function count_lines(text) return select(2, text:gsub("\n", "")) end
 
@@ -52,6 +52,17 @@ describe("dpg", function()
       assert.equal(0, status)
       assert.truthy(shown:find("TITLE", 1, true))
       assert.is_nil(shown:find("\27", 1, true))
+    end)
+
+    it("are as wide as the terminal says, else as COLUMNS", function()
+      local title = ("x"):rep(180)
+      fine("caption", id, "--title", title)
+      environment.COLUMNS = "300"
+      local _, narrow = at_terminal({ "ls", "-n", "1" }, { columns = 100 })
+      local _, wide = at_terminal { "ls", "-n", "1" }
+      environment.COLUMNS = nil
+      assert.equal(100, #narrow:match "([^\n]*)…\n" + 1)
+      assert.truthy(wide:find(title, 1, true))
     end)
 
     it("take the API's filters, and print JSON", function()

@@ -14,9 +14,9 @@ describe("dpg login", function()
     environment = { DPG_BASE_URL = box.base_url, XDG_STATE_HOME = process.folder() }
   end)
 
-  local function at_terminal(words, is_stopped)
+  local function at_terminal(words, options)
     if not terminal.is_there() then pending "there is no `script` (bsdutils) to make a terminal" end
-    return terminal.start(words, environment, is_stopped)
+    return terminal.start(words, environment, options)
   end
 
   local function lines(...) return table.concat({ ... }, "\n") .. "\n" end
@@ -58,7 +58,7 @@ describe("dpg login", function()
 
   it("asks again after Ctrl-Z and fg, and shows the password then neither", function()
     local jane = box.people.solo
-    local screen = at_terminal({ "login", jane.login }, true)
+    local screen = at_terminal({ "login", jane.login }, { is_stopped = true })
     screen:expect "Password: "
     screen:type "secr\26"
     screen:expect "STOPPED"

@@ -74,11 +74,13 @@ local COME_BACK = "stty echo\necho STOPPED\nfg\nstatus=$?\n"
 ---Starts it in a terminal of its own.
 ---@param words string[]
 ---@param environment table<string, string>
----@param is_stopped? boolean  by Ctrl-Z, once; it shows STOPPED, and goes on
+---@param options? table  is_stopped: by Ctrl-Z, once; it shows STOPPED, and goes on. columns: how wide it says it is
 ---@return spec.Terminal
-function M.start(words, environment, is_stopped)
+function M.start(words, environment, options)
+  local is_stopped, columns = options and options.is_stopped, options and options.columns
   local folder = process.folder()
   process.write_file(folder .. "/command", "trap : INT\n" .. (is_stopped and "set -m\n" or "")
+    .. (columns and "stty cols " .. columns .. "\n" or "")
     .. command_line(words, environment) .. "\nstatus=$?\n" .. (is_stopped and COME_BACK or "")
     .. "stty -a | grep -qw -e -echo && echo 'THE ECHO IS OFF'\nexit $status\n")
   process.write_file(folder .. "/shown", "")

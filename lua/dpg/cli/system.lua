@@ -48,8 +48,9 @@ end
 ---How many columns the terminal has.
 ---@return integer
 function M.columns()
-  local said = tonumber(os.getenv "COLUMNS") or tonumber(M.read("stty size 2>/dev/null </dev/tty"):match "^%d+ (%d+)$")
-  return said and said >= 20 and said or 80
+  local said = tonumber(M.read("stty size 2>/dev/null </dev/tty"):match "^%d+ (%d+)$") or 0
+  if said == 0 then said = tonumber(os.getenv "COLUMNS") or 80 end
+  return said >= 20 and said or 80
 end
 
 ---Makes a folder that nobody else can look into, and those above it.
