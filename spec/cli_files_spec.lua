@@ -170,6 +170,7 @@ describe("dpg", function()
     assert.equal(0, status)
     local uuid = said:match "^%S+"
     assert.truthy(said:find("\t2\t", 1, true))
+    assert.truthy(said:find "\t%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%dZ\t", said)
     process.shell("mkdir " .. folder .. "/more")
     status, said = pipe("archive", "download", uuid, "-o", "more")
     assert.equal(0, status)

@@ -20,7 +20,8 @@ local function list(args)
   local items, rows = {}, {}
   for archive in session.open(args).archives:each() do
     items[#items + 1] = archive
-    rows[#rows + 1] = { archive.uuid, archive.image_count, size_of(archive), archive.expires_at, archive.filename }
+    local ends_at = out.moment(archive.expires_at)
+    rows[#rows + 1] = { archive.uuid, archive.image_count, size_of(archive), ends_at, archive.filename }
   end
   if args.json then return out.json(dpg.array(items)) end
   out.table({ "ARCHIVE", "IMAGES", "SIZE", "UNTIL", "NAME" }, rows)

@@ -31,8 +31,8 @@ local ADVICE = {
   api_not_enabled = "an administrator of the account has to turn API access on",
   forbidden = "ask for a token with that scope; dpg whoami shows what this one may do",
   store_busy = "another dpg has the session: wait for it",
-  store_other_origin = "is DPG_BASE_URL right? --profile NAME keeps another session beside it, dpg login --again replaces "
-    .. "it, dpg logout forgets it",
+  store_other_origin = "is DPG_BASE_URL right? --profile NAME keeps another session beside it, dpg login --again "
+    .. "replaces it, dpg logout forgets it",
   store_damaged = "sign in with dpg login",
   image_not_found = "look for it with dpg search",
   set_not_found = "dpg set tree shows them",

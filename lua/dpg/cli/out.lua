@@ -30,6 +30,15 @@ function M.plain(value)
   return (text:gsub("%c", " "))
 end
 
+---A moment as people read it, in UTC.
+---@param value any  Unix seconds, or what it is instead
+---@return any
+function M.moment(value)
+  local seconds = tonumber(value)
+  if not seconds or seconds < 0 or seconds > 2 ^ 36 then return value end -- no year that os.date takes everywhere
+  return os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(seconds))
+end
+
 ---Are colours wanted here? (https://no-color.org)
 ---@param descriptor integer
 ---@return boolean

@@ -110,7 +110,8 @@ end
 local function embargo(gallery, set, args)
   local ids = chosen(gallery, set, args)
   edit.done(gallery.sets:set_visibility(set, {
-    image_public_uuids = ids, hidden = true, activation_time = args.moment:match "^%d+$" and tonumber(args.moment) or args.moment,
+    image_public_uuids = ids, hidden = true,
+    activation_time = args.moment:match "^%d+$" and tonumber(args.moment) or args.moment,
   }))
   counted("hidden until " .. args.moment, ids)
 end
