@@ -10,10 +10,13 @@ local takes = require "dpg.cli.takes"
 local M = {}
 
 local function list(args)
-  local items, rows = {}, {}
-  for keyword in session.open(args).keywords:each { namespace = args.namespace, query = args.query } do
-    items[#items + 1] = keyword
-    rows[#rows + 1] = { images.keyword_text(keyword), keyword.count }
+  local items, rows, wanted = {}, {}, (args.query or ""):lower()
+  for keyword in session.open(args).keywords:each { namespace = args.namespace } do
+    local text = images.keyword_text(keyword)
+    if text:lower():find(wanted, 1, true) then -- the API itself looks for none
+      items[#items + 1] = keyword
+      rows[#rows + 1] = { text, keyword.count }
+    end
   end
   if args.json then return out.json(dpg.array(items)) end
   out.table({ "KEYWORD", "IMAGES" }, rows)
@@ -62,7 +65,7 @@ function M.add(parser)
     :require_command(true)
 
   local command = takes.command(keyword, "ls", "List the vocabulary, with counts")
-  takes.argument(command, "query", "TEXT", "only keywords that match this"):args "?"
+  takes.argument(command, "query", "TEXT", "only keywords with this in them"):args "?"
   command:option "--namespace":argname "AXIS":description "of this axis"
   command:flag "--json":description "as a JSON array"
   command:action(function(args) args.run = list end)
