@@ -106,6 +106,15 @@ describe("dpg", function()
     assert.equal(1, (pipe("show", "00000000-0000-4000-8000-000000000000")))
   end)
 
+  it("show and whoami cut nothing at a terminal", function()
+    local text = ("words "):rep(60) .. "END"
+    fine("caption", id, "--description", text)
+    local _, shown = at_terminal({ "show", id }, { columns = 80 })
+    assert.truthy(shown:find("description  " .. text .. "\n", 1, true), shown)
+    _, shown = at_terminal({ "whoami" }, { columns = 80 })
+    assert.truthy(shown:find(" api%.download\n"), shown)
+  end)
+
   it("rate gives stars, to one and to many", function()
     fine("rate", "5", id)
     assert.equal("1 star: 2 images\n", select(2, fine("rate", "1", other, id)))

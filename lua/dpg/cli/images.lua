@@ -167,7 +167,7 @@ local function show(args)
         { "file", image.filename }, { "taken", image.creation_date }, { "stars", image.rating },
         { "keywords", table.concat(keywords, ", ") }, { "versions", table.concat(versions, " ") },
         { "alt text", image.alt_text },
-      })
+      }, true)
     end
   end
 end

@@ -142,7 +142,7 @@ local function whoami(args)
     { me.user and "person" or "service token", who.name },
     { "account", me.account and me.account.name },
     { "capabilities", table.concat(me.capabilities, " ") },
-  })
+  }, true)
 end
 
 function M.add(parser)

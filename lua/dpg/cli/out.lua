@@ -138,7 +138,8 @@ end
 ---Rows of values: a table with heads on a terminal, where the last column is cut to what is left; else lines with tabs.
 ---@param heads string[]
 ---@param rows any[][]
-function M.table(heads, rows)
+---@param is_whole? boolean  nothing is cut: what goes on is of use, and the terminal breaks the line
+function M.table(heads, rows, is_whole)
   local shown = {}
   for i, row in ipairs(rows) do
     shown[i] = {}
@@ -153,7 +154,7 @@ function M.table(heads, rows)
   local function aligned(row)
     local words = {}
     for i = 1, #heads - 1 do words[i] = row[i] .. (" "):rep(widths[i] - length(row[i])) end
-    words[#heads] = cut(row[#heads], math.max(left, 10))
+    words[#heads] = is_whole and row[#heads] or cut(row[#heads], math.max(left, 10))
     return (table.concat(words, "  "):gsub("%s+$", ""))
   end
   if #shown > 0 then M.line(M.bold(aligned(heads))) end

@@ -39,7 +39,7 @@ local function print_plan(plan)
   for _, one in ipairs(plan.left) do
     rows[#rows + 1] = { "left", one.image or "", one.name .. " (" .. one.why .. ")" }
   end
-  out.table({ "WHAT", "UUID", "FILE" }, rows)
+  out.table({ "WHAT", "UUID", "FILE" }, rows, true)
 end
 
 -- --- doing it ------------------------------------------------------------------------------------------------------
