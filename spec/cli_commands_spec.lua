@@ -372,6 +372,24 @@ describe("dpg", function()
       assert.equal(fine("set", "embargo", "--help"), (fine("help", "set", "embargo")))
     end)
 
+    it("runs in a checkout that is built, from any folder, and says what is missing", function()
+      local root = process.shell "pwd"
+      if not process.read_file(root .. "/build/lua5.4/dpg/core.so") then return pending "build/lua5.4 is not built" end
+      local version = "dpg " .. require "dpg"._VERSION
+      local before = "env -u LUA_PATH -u LUA_CPATH " .. process.quote(process.lua) .. " "
+      assert.equal(version, process.shell("cd / && " .. before .. process.quote(root .. "/bin/dpg") .. " --version"))
+      assert.equal(version, process.shell("cd bin && " .. before .. "dpg --version"))
+      for _, case in ipairs {
+        { "argparse", "apt-get install lua-argparse, or luarocks install argparse" },
+        { "dpg.core", "install dpg (doc/cli.md), or in a checkout build it: make LUA=lua5.4" },
+      } do
+        local missing = ("package.preload[%q] = function() error(%q, 0) end"):format(case[1],
+          "module '" .. case[1] .. "' not found")
+        assert.equal("dpg: the Lua module " .. case[1] .. " is not installed for Lua 5.4: " .. case[2],
+          process.shell(before .. "-e " .. process.quote(missing) .. " bin/dpg --version"))
+      end
+    end)
+
     it("says whose help is of use, and what a value may be", function()
       for _, case in ipairs {
         { "dpg: unknown command 'frob': see dpg set --help\n", "set", "frob" },
