@@ -152,7 +152,7 @@ function M.add(parser)
       .. "terminal, each answer is a line of it.",
     { "dpg login jane@example.com", "dpg login --profile work --account northlight" })
   takes.argument(command, "login", "LOGIN", "whom to sign in; else it is asked for"):args "?"
-  command:flag "--again":description "sign in anew, also where a session is kept"
+  command:flag "--again":description "sign in anew, in place of the session that is kept"
   command:action(function(args) args.run = login end)
   takes.command(parser, "logout", "Forget the session"):action(function(args) args.run = logout end)
   command = takes.command(parser, "whoami", "Show who acts, and what they may do")
