@@ -94,6 +94,24 @@ describe("dpg", function()
       end
       assert.truthy(fine("search", "red"):find("red [31m and  more", 1, true))
     end)
+
+    it("show it so in JSON as well, which stays the same, and as the text that it is", function()
+      local title = "a\194\155" .. "31mb\226\128\174c\226\129\166d\127e"
+      fine("caption", other, "--title", title)
+      local said = fine("show", "--json", other)
+      assert.truthy(said:find('"a\\u009b31mb\\u202ec\\u2066d\\u007fe"', 1, true), said)
+      assert.equal(title, json.decode(said).title)
+      assert.truthy(fine("ls", "--json", "-n", "2"):find("a\\u009b31mb", 1, true))
+      local function answer_text()
+        box:fault { path = "/facets", body = "\27[31mred\nline", headers = { ["Content-Type"] = "text/plain" } }
+      end
+      answer_text()
+      assert.equal("\27[31mred\nline\n", (fine("api", "GET", "/facets")))
+      answer_text()
+      local _, shown = at_terminal { "api", "GET", "/facets" }
+      assert.truthy(shown:find(" [31mred\nline\n", 1, true), shown)
+      assert.is_nil(shown:find("\27", 1, true))
+    end)
   end)
 
   it("show prints what is known, and takes ids from a pipe", function()

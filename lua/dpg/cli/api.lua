@@ -60,7 +60,7 @@ local function api(args)
   if fields then options[has_body and "body" or "query"] = fields end
   local value = dpg.assert(session.open(args):request(method, args.path, options))
   if value == true then return end
-  if type(value) == "string" then return out.line(value) end
+  if type(value) == "string" then return out.text(value) end
   out.json(value)
 end
 

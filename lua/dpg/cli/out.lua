@@ -18,16 +18,21 @@ local function make_way()
   if bar then bar:clear() end
 end
 
----Text as it may be shown: no control characters, neither of ASCII nor of Latin 1 (as UTF-8), nor what turns the
----direction of writing.
+-- In UTF-8: the control characters of Latin 1, and what turns the direction of writing.
+local STEERING = { "\194[\128-\159]", "\226\128[\170-\174]", "\226\129[\166-\169]" }
+
+local function without_steering(text, instead)
+  for _, pattern in ipairs(STEERING) do text = text:gsub(pattern, instead) end
+  return text
+end
+
+---Text as it may be shown: no control characters, neither of ASCII nor others.
 ---@param value any
 ---@return string
 function M.plain(value)
   if value == nil or value == json.null then return "" end
   if type(value) == "number" and value == math.floor(value) then value = ("%d"):format(value) end
-  local text = tostring(value)
-  text = text:gsub("\194[\128-\159]", " "):gsub("\226\128[\170-\174]", " "):gsub("\226\129[\166-\169]", " ")
-  return (text:gsub("%c", " "))
+  return (without_steering(tostring(value), " "):gsub("%c", " "))
 end
 
 ---A moment as people read it, in UTC.
@@ -96,15 +101,31 @@ function M.warn(text)
   io.stderr:write("dpg: ", M.plain(text), "\n")
 end
 
+---Lines that a server sent: to a terminal without what would steer it, else as they are.
+---@param text string
+function M.text(text)
+  write((system.is_terminal(1) and text:gsub("[^\n]+", M.plain) or text) .. "\n")
+end
+
+local function escaped(character)
+  local a, b, c = character:byte(1, 3)
+  return ("\\u%04x"):format(c and (a - 224) * 4096 + (b - 128) * 64 + c - 128 or (a - 192) * 64 + b - 128)
+end
+
+-- The same JSON, in which nothing steers a terminal: the encoder escapes ASCII's control characters alone.
+local function encoded(value)
+  return without_steering(assert(json.encode(value)), escaped)
+end
+
 ---@param value any
-function M.json(value) write(assert(json.encode(value)) .. "\n") end
+function M.json(value) write(encoded(value) .. "\n") end
 
 ---An array, item by item.
 ---@param items fun(): any
 function M.json_array(items)
   local before = "["
   for item in items do
-    write(before .. assert(json.encode(item)))
+    write(before .. encoded(item))
     before = ",\n"
   end
   write((before == "[" and "[" or "") .. "]\n")
