@@ -33,4 +33,12 @@ describe("dpg.disk", function()
     for _, path in ipairs { "", "/a", "ä/\255", ("x"):rep(5000) } do assert.equal(path, core.io_path(path)) end
     assert.has_error(function() core.io_path {} end)
   end)
+
+  it("tells contents apart by a fingerprint, taken whole or piece by piece", function()
+    assert.equal("85944171f73967e8", core.fingerprint "foobar") -- of the FNV-1a test vectors
+    assert.equal("85944171f73967e8", core.fingerprint("bar", core.fingerprint("foo", (core.fingerprint ""))))
+    for _, before in ipairs { "", "123", ("x"):rep(16), ("1"):rep(17) } do
+      assert.has_error(function() core.fingerprint("foo", before) end)
+    end
+  end)
 end)

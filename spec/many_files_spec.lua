@@ -160,6 +160,36 @@ describe("uploads:send_many", function()
     assert.equal(1, box:count { path = "/uploads" })
   end)
 
+  it("takes a file that has changed for another one, though it is as large and as old", function()
+    local list, journal = files(2), folder .. "/journal"
+    list[3] = { bytes = ("a"):rep(100), filename = "three.jpg" }
+    box:fault { server = "processor", drop = "after" }
+    assert.equal(1, dpg.assert(gallery.uploads:send_many(list, { journal = journal, concurrency = 1 })).unknown)
+    for i = 1, 2 do
+      local before = folder .. "/before"
+      process.shell(("cp -p '%s' %s"):format(list[i], before))
+      process.write_file(list[i], sandbox.blob_bytes(i + 10, 0, 2000))
+      process.shell(("touch -r %s '%s'"):format(before, list[i]))
+    end
+    list[3] = { bytes = ("b"):rep(100), filename = "three.jpg" }
+    local report = dpg.assert(gallery.uploads:send_many(list, { journal = journal }))
+    assert.equal(3, report.sent)
+    process.shell(("touch '%s'"):format(list[1])) -- nothing else has changed
+    list[3].bytes = ("b"):rep(100)
+    assert.equal(3, dpg.assert(gallery.uploads:send_many(list, { journal = journal })).already)
+  end)
+
+  it("goes by the size, where a journal of an older version knows no more", function()
+    local list, journal = files(2), folder .. "/journal"
+    box:fault { server = "processor", drop = "after" }
+    dpg.assert(gallery.uploads:send_many(list, { journal = journal, concurrency = 1 }))
+    process.write_file(journal, (process.read_file(journal):gsub('"fingerprint":"%x+",?', ""):gsub(",}", "}")))
+    box:reset_seen()
+    local report = dpg.assert(gallery.uploads:send_many(list, { journal = journal }))
+    assert.same({ "unknown", "already" }, { report.files[1].status, report.files[2].status })
+    assert.equal(0, box:count())
+  end)
+
   it("tries again what has failed", function()
     local list, journal = files(3), folder .. "/journal"
     box:fault { server = "processor", status = 422 }

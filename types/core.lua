@@ -70,6 +70,11 @@ function core.is_folder(path) end
 ---@return number  another one in a child made by fork
 function core.process() end
 
+---@param bytes string
+---@param before? string  what it gave for the bytes that came earlier; nil: these are the first
+---@return string fingerprint  tells contents apart; not for secrets
+function core.fingerprint(bytes, before) end
+
 ---@param list any[]
 ---@param metatable table  for each table of the list that has none, and a string under `name`
 ---@param name string

@@ -8,7 +8,10 @@
 #include "json.h"
 #include "os.h"
 
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* --- shared by the binding's files ------------------------------------------------------------------------------------ */
@@ -182,6 +185,24 @@ static int l_is_folder(lua_State *L)
 }
 
 /*
+ * core.fingerprint(bytes, before) -> 16 digits that tell contents apart: FNV-1a, 64 bits, as fast as a disk reads and not
+ * for secrets. `before`: what it gave for the bytes that came earlier; nil: these are the first.
+ */
+static int l_fingerprint(lua_State *L)
+{
+    size_t len;
+    const char *bytes = luaL_checklstring(L, 1, &len), *before = luaL_optstring(L, 2, "cbf29ce484222325");
+    char *end, out[17];
+    uint64_t sum = strtoull(before, &end, 16);
+
+    luaL_argcheck(L, strlen(before) == 16 && !*end, 2, "an earlier fingerprint expected");
+    for (size_t i = 0; i < len; i++) sum = (sum ^ (unsigned char)bytes[i]) * UINT64_C(0x100000001b3);
+    snprintf(out, sizeof out, "%016" PRIx64, sum);
+    lua_pushstring(L, out);
+    return 1;
+}
+
+/*
  * core.dress(list, metatable, name): each table of the sequence that has none gets the metatable, if it has a string under
  * that name. Here, since a page is a sequence of up to 200, and nothing but this is done for each of them in Lua.
  */
@@ -221,6 +242,7 @@ static const luaL_Reg functions[] = {
     {"spec", dpg_l_spec},
     {"io_path", l_io_path},
     {"is_folder", l_is_folder},
+    {"fingerprint", l_fingerprint},
     {"dress", l_dress},
     {NULL, NULL},
 };

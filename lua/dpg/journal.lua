@@ -1,6 +1,6 @@
 -- What became of each file of a long run, in a file of its own: one line of JSON for each step, appended before the
--- step is taken, so that a run that was killed goes on without doing anything twice. It holds names, keys and
--- outcomes; never a ticket, a link or a token. dpg.many uses it.
+-- step is taken, so that a run that was killed goes on without doing anything twice. It holds names, fingerprints, keys
+-- and outcomes; never a ticket, a link or a token. dpg.many uses it.
 local disk = require "dpg.disk"
 local errors = require "dpg.errors"
 local json = require "dpg.json"

@@ -1,6 +1,7 @@
 -- What can be uploaded: a path, bytes, or a reader function, each as the same thing to dpg.upload: a name, a size, and
 -- for the engine either a part that it reads itself or a function that gives the bytes.
 local compat = require "dpg.compat"
+local core = require "dpg.core"
 local disk = require "dpg.disk"
 local errors = require "dpg.errors"
 local filename = require "dpg.filename"
@@ -8,6 +9,8 @@ local filename = require "dpg.filename"
 local M = {}
 
 local PIECE = 64 * 1024
+-- So much is read between two pauses by what only looks at a file: a millisecond's work.
+local LOOK = 1024 * 1024
 -- Bytes up to so many are copied in one; a game's frame would notice more.
 local AT_ONCE = 128 * 1024
 
@@ -130,6 +133,31 @@ local function from_file(path)
     if not piece and why then error("the file can't be read: " .. why, 0) end
     return piece
   end, nil, function() file:close() end
+end
+
+---What tells these bytes from others, as dpg.upload notes it of what it has sent. Reads all of them.
+---@param pause fun(): boolean?, dpg.Error?  called now and then, so that others can go on
+---@return string? fingerprint  nil without an error: a reader's bytes are had by sending them
+---@return dpg.Error? err
+function Source:fingerprint(pause)
+  local given = self._given
+  if given.bytes then return core.fingerprint(given.bytes) end
+  if not given.path then return nil end
+  local file, problem = disk.open(given.path, "rb")
+  if not file then return nil, unreadable(given.path, tostring(problem)) end
+  local sum, piece, why, ok, err
+  repeat
+    piece, why = file:read(LOOK)
+    if piece then
+      sum = core.fingerprint(piece, sum)
+      ok, err = pause()
+    elseif why then
+      ok, err = nil, unreadable(given.path, why)
+    end
+  until not (piece and ok)
+  file:close()
+  if err then return nil, err end
+  return sum
 end
 
 ---A function that gives the bytes, piece by piece, from the beginning.

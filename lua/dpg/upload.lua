@@ -4,6 +4,7 @@
 local call = require "dpg.call"
 local catalog = require "dpg.catalog"
 local compat = require "dpg.compat"
+local core = require "dpg.core"
 local errors = require "dpg.errors"
 local json = require "dpg.json"
 local source_module = require "dpg.source"
@@ -28,7 +29,7 @@ end
 local Feeder = {}
 Feeder.__index = Feeder
 
--- Hands the source's bytes to a stream. `before_last` is called when the very last ones are about to go.
+-- Hands the source's bytes to a stream. `before_last(fingerprint)` is called when the very last ones are about to go.
 local function feeder(source, before_last)
   local read, err, close = source:pieces()
   if not read then return nil, err end
@@ -55,6 +56,7 @@ function Feeder:_piece()
   until piece ~= ""
   if not piece then return nil, wrong_size(self.source, self.had) end
   self.had = self.had + #piece
+  if self.before_last then self.fingerprint = core.fingerprint(piece, self.fingerprint) end
   if self.had < self.source.size then return piece end
   local more
   repeat
@@ -65,7 +67,7 @@ function Feeder:_piece()
   until not more
   if self.before_last then
     local fine
-    fine, err = self.before_last()
+    fine, err = self.before_last(self.fingerprint)
     if not fine then return nil, err end
   end
   self.is_whole = true
@@ -218,7 +220,9 @@ end
 local function deliver(plan, ticket, key, source, options, watch)
   local link, err = transfer.link(ticket.upload_url, "upload_url")
   if not link then return nil, err end
-  local before_last = watch.sending and function() return watch.sending(key, ticket.transaction_uuid) end
+  local before_last = watch.sending and function(fingerprint)
+    return watch.sending(key, ticket.transaction_uuid, fingerprint)
+  end
   local secrets, backoff = secrets_of(ticket, source), transfer.backoff(plan)
   while true do
     local settings

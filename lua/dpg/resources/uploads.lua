@@ -1,5 +1,6 @@
 -- session.uploads: files on their way to DPG. Contract: section 7. How one is sent is dpg.upload's; what there is to
 -- send, dpg.source's.
+local call = require "dpg.call"
 local config = require "dpg.config"
 local errors = require "dpg.errors"
 local many = require "dpg.many"
@@ -79,15 +80,31 @@ local function known_as_unknown(entry)
   }
 end
 
+-- Does the entry tell of these very contents? Nil, err: they can't be read. An entry of an older dpg knows the size
+-- alone, and so does one of a reader, whose bytes are had by sending them.
+local function is_of(entry, opened, session)
+  if entry.size ~= opened.size then return false end
+  if not entry.fingerprint then return true end
+  local fingerprint, err = opened:fingerprint(function() return call.sleep(session._connection, 0) end)
+  if err then return nil, err end
+  return not fingerprint or fingerprint == entry.fingerprint
+end
+
+local RECALLED = { done = true, sending = true, unknown = true }
+
 -- What the journal already knows; nil: the file is to be sent.
-local function recall(entry, opened, item, options)
-  if not entry or (opened and entry.size ~= opened.size) then return nil end
+local function recall(entry, opened, item, session, options)
+  if not entry or not RECALLED[entry.step] then return nil end
+  if opened then
+    local is_known, err = is_of(entry, opened, session)
+    if err then return { status = "failed", error = err } end
+    if not is_known then return nil end
+  end
   if entry.step == "done" then
     return {
       status = "already", image_public_uuid = entry.image_public_uuid, transaction_uuid = entry.transaction_uuid,
     }
   end
-  if entry.step ~= "sending" and entry.step ~= "unknown" then return nil end
   local result = { status = "unknown", error = known_as_unknown(entry), transaction_uuid = entry.transaction_uuid }
   local again = options.resend_unknown
   if type(again) == "function" then again = again(item.item, result.error) end
@@ -97,14 +114,21 @@ end
 -- Writes each step down before it is taken.
 local function watching(book, file, size, result)
   if not book then return {} end
+  local sent -- the fingerprint of what has left
   local function step(name, key, transaction_uuid, more)
-    local line = { step = name, size = size, key = key, transaction_uuid = transaction_uuid }
+    local line = { step = name, size = size, fingerprint = sent, key = key, transaction_uuid = transaction_uuid }
     for field, value in pairs(more or {}) do line[field] = value end
     return book:write(file, line)
   end
   return {
-    ticket = function(key) return step("ticket", key) end,
-    sending = function(key, transaction_uuid) return step("sending", key, transaction_uuid) end,
+    ticket = function(key)
+      sent = nil
+      return step("ticket", key)
+    end,
+    sending = function(key, transaction_uuid, fingerprint)
+      sent = fingerprint
+      return step("sending", key, transaction_uuid)
+    end,
     done = function(image, key, transaction_uuid)
       local _, err = step("done", key, transaction_uuid, { image_public_uuid = image })
       result.journal_error = err
@@ -115,7 +139,7 @@ end
 
 local function send_one(self, item, book, options)
   local opened, err = source.open(item.where, item.from)
-  local result = recall(book and book.entries[item.file], opened, item, options)
+  local result = recall(book and book.entries[item.file], opened, item, self._session, options)
   if result then return result end
   if not opened then return { status = "failed", error = err } end
   result = {}
@@ -147,7 +171,7 @@ local MANY = {
 
 ---Uploads many files, a few at a time, within dpg.run or outside of it. With a journal, a run that was killed goes on
 ---where it was: what is known to be there is not sent again; what may be is reported, and sent again only if the caller
----says so. One run at a time may use a journal.
+---says so. A file that holds something else by now is another file. One run at a time may use a journal.
 ---@param list (string|table)[]  paths, or sources with `fields` and an `id` for the journal (else the path)
 ---@param options? dpg.SendManyOptions  `concurrency` (4), `journal` (a path), `on_file(result)`, `fields` for all,
 ---  `on_progress(sent, total, file)`, `resend_unknown` (true, or a function of the item and the error)
