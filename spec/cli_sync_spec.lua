@@ -218,6 +218,14 @@ describe("dpg sync", function()
     assert.truthy(select(2, pipe("sync", "-n", ".", "Press kit")):find("big.jpg (changed here since", 1, true))
   end)
 
+  it("takes the lock of a run that is gone, though its number is another program's by now", function()
+    local set = select(2, pipe("set", "tree")):match "([%x-]+)\t%d+\tPress kit\n"
+    process.write_file(("%s/.dpg-sync.%s.lock"):format(folder, set), process.shell "echo $PPID" .. "\n")
+    local status, _, talk = pipe("sync", "-y", ".", "Press kit")
+    assert.equal(0, status, talk)
+    assert.is_nil(process.shell("ls -A " .. folder):find(".lock", 1, true))
+  end)
+
   it("asks at a terminal", function()
     write("new.jpg", 100)
     local screen = at_terminal { "sync", ".", "Press kit" }

@@ -41,4 +41,24 @@ describe("dpg.disk", function()
       assert.has_error(function() core.fingerprint("foo", before) end)
     end
   end)
+
+  it("locks a file for one at a time, and lets go of it when its holder is gone", function()
+    local path = folder .. "/lock"
+    process.write_file(path, "999999999\n") -- a number says nothing
+    local lock = assert(core.lock(path))
+    assert.same({ nil, process.shell "echo $PPID" }, { core.lock(path) })
+    os.remove(path)
+    lock:close()
+    lock:close()
+    assert.equal("dpg.lock (closed)", tostring(lock))
+    local child = process.start('lock = assert(require "dpg.core".lock(arg[1]))\nprint "up"\nwhile true do end', path)
+    child:expect "up"
+    assert.same({ nil, tostring(child.pid) }, { core.lock(path) })
+    child:stop()
+    assert(core.lock(path)):close()
+    local none, pid, problem = core.lock(folder)
+    assert.same({ nil, nil, "string" }, { none, pid, type(problem) })
+    assert.has_error(function() core.lock {} end)
+    assert.has_error(function() lock.close {} end)
+  end)
 end)

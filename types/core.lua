@@ -50,6 +50,13 @@ function core.host_store(identity, lease) end
 ---@return table? err
 function core.wake(type) end
 
+---A lock that the system holds for this process, until it is closed or the process ends.
+---@param path string  of a file, which is made when it is missing; who has the lock may remove it
+---@return dpg.core.Lock? lock
+---@return string? pid  of who has it, for people; "" where that isn't known
+---@return string? problem  why it can't be had
+function core.lock(path) end
+
 ---@param n integer  1 to 1024
 ---@return string
 function core.random_bytes(n) end
@@ -246,6 +253,12 @@ function wake:lower() end
 function wake:close() end
 
 ---A store as the core has it. One that is kept in C has the operations of a dpg.LuaStore.
+---@class dpg.core.Lock
+local lock = {}
+
+---Twice is fine.
+function lock:close() end
+
 ---@class dpg.core.Store
 local store = {}
 

@@ -18,6 +18,7 @@
 #define DPG_STORE "dpg.store"
 #define DPG_WAKE "dpg.wake"
 #define DPG_PREPARED "dpg.spec"
+#define DPG_LOCK "dpg.lock"
 
 /* How long closing waits for an exchange that has left, when nobody says. */
 #define DPG_CLOSE_GRACE_MS 5000
@@ -88,10 +89,12 @@ int dpg_l_memory_store(lua_State *L);
 int dpg_l_file_store(lua_State *L);
 int dpg_l_host_store(lua_State *L);
 int dpg_l_wake(lua_State *L);
+int dpg_l_lock(lua_State *L);
 void dpg_open_engine(lua_State *L);
 void dpg_open_credential(lua_State *L);
 void dpg_open_store(lua_State *L);
 void dpg_open_wake(lua_State *L);
+void dpg_open_lock(lua_State *L);
 void dpg_open_spec(lua_State *L);
 
 #if defined(__GNUC__)

@@ -239,6 +239,7 @@ static const luaL_Reg functions[] = {
     {"now", l_now},
     {"process", l_process},
     {"wake", dpg_l_wake},
+    {"lock", dpg_l_lock},
     {"spec", dpg_l_spec},
     {"io_path", l_io_path},
     {"is_folder", l_is_folder},
@@ -255,6 +256,7 @@ int luaopen_dpg_core(lua_State *L)
     dpg_open_credential(L);
     dpg_open_store(L);
     dpg_open_wake(L);
+    dpg_open_lock(L);
     dpg_open_spec(L);
     luaL_newlib(L, functions);
     dpg_open_json(L); /* decode, array_mt */

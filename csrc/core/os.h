@@ -159,6 +159,12 @@ dpg_os_trouble dpg_os_file_write(const dpg_os_file *file, const char *bytes, siz
 dpg_os_trouble dpg_os_file_cut(const dpg_os_file *file, int64_t size,
                                dpg_os_fault *fault); /* what lies beyond is gone */
 dpg_os_trouble dpg_os_file_sync(const dpg_os_file *file, dpg_os_fault *fault);
+
+/*
+ * Lock an open file, which was made at `path`, until it is closed or the process ends, however it ends: BUSY when another one
+ * has it, EXISTS when another file has come under its name. Where the file system knows no locks, all get it.
+ */
+dpg_os_trouble dpg_os_file_lock(const dpg_os_file *file, const char *path, dpg_os_fault *fault);
 dpg_os_trouble dpg_os_file_close(dpg_os_file *file, dpg_os_fault *fault); /* some disks say only here what went wrong */
 
 /*

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -104,6 +105,20 @@ dpg_os_trouble dpg_os_file_cut(const dpg_os_file *file, int64_t size, dpg_os_fau
 dpg_os_trouble dpg_os_file_sync(const dpg_os_file *file, dpg_os_fault *fault)
 {
     return dpg_posix_sync((int)file->handle) < 0 ? dpg_posix_fault(fault, errno) : DPG_OS_FINE;
+}
+
+dpg_os_trouble dpg_os_file_lock(const dpg_os_file *file, const char *path, dpg_os_fault *fault)
+{
+    struct stat ours, theirs;
+    int rc;
+
+    do rc = flock((int)file->handle, LOCK_EX | LOCK_NB);
+    while (rc < 0 && errno == EINTR);
+    if (rc < 0 && errno == EWOULDBLOCK) return dpg_posix_fault_of(fault, DPG_OS_BUSY, "locked");
+    if (fstat((int)file->handle, &ours) < 0) return dpg_posix_fault(fault, errno);
+    if (lstat(path, &theirs) < 0 || ours.st_dev != theirs.st_dev || ours.st_ino != theirs.st_ino)
+        return dpg_posix_fault_of(fault, DPG_OS_EXISTS, "the lock file was replaced");
+    return DPG_OS_FINE;
 }
 
 dpg_os_trouble dpg_os_file_close(dpg_os_file *file, dpg_os_fault *fault)

@@ -92,6 +92,19 @@ dpg_os_trouble dpg_os_file_sync(const dpg_os_file *file, dpg_os_fault *fault)
     return FlushFileBuffers(handle_of(file)) ? DPG_OS_FINE : dpg_windows_fault(fault, GetLastError());
 }
 
+dpg_os_trouble dpg_os_file_lock(const dpg_os_file *file, const char *path, dpg_os_fault *fault)
+{
+    OVERLAPPED o = {0};
+
+    (void)path;
+    o.OffsetHigh = 0x40000000; /* far beyond what is in it, which others can read */
+    if (LockFileEx(handle_of(file), LOCKFILE_EXCLUSIVE_LOCK | LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &o))
+        return DPG_OS_FINE;
+    if (GetLastError() == ERROR_LOCK_VIOLATION || GetLastError() == ERROR_IO_PENDING)
+        return dpg_windows_fault_of(fault, DPG_OS_BUSY, "locked");
+    return GetLastError() == ERROR_NOT_SUPPORTED ? DPG_OS_FINE : dpg_windows_fault(fault, GetLastError());
+}
+
 dpg_os_trouble dpg_os_file_close(dpg_os_file *file, dpg_os_fault *fault)
 {
     bool fine = file->handle == -1 || CloseHandle(handle_of(file));

@@ -15,14 +15,15 @@ local M = {}
 ---@param path string  of a note that there is one
 ---@param work fun(...: any)
 function M.alone(path, work, ...)
-  local is_ours, pid = system.lock(path)
-  if not is_ours and pid then
-    failure.raise(failure.FAILED, "another dpg (process " .. pid .. ") is doing this: wait for it")
-  elseif not is_ours then
+  local give_back, pid = system.lock(path)
+  if pid then
+    local who = pid ~= "" and "process " .. pid or "whose number is not known"
+    failure.raise(failure.FAILED, "another dpg (" .. who .. ") is doing this: wait for it")
+  elseif not give_back then
     failure.raise(failure.FAILED, path .. " can't be written: look at the folder's modes, and for room on the disk")
   end
   local ok, err = pcall(work, ...)
-  os.remove(path)
+  give_back()
   if not ok then error(err, 0) end
 end
 

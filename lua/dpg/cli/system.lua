@@ -127,23 +127,17 @@ function M.prints(path, names)
   return prints
 end
 
--- $PPID is who runs sh. A lock whose process is gone is of a run that was killed.
-local LOCK = [[set -C
-for try in 1 2; do
-  { echo "$PPID" >%s; } 2>/dev/null && { echo mine; exit; }
-  pid=$(cat %s 2>/dev/null)
-  kill -0 "$pid" 2>/dev/null && { echo "$pid"; exit; }
-  rm -f %s
-done]]
-
----Notes that this process is at work on what `path` is for.
+---Takes a note that this process is at work on what `path` is for. It is the system's, and ends with the process.
 ---@param path string
----@return boolean? is_ours  nil: another process is at work on it, or nothing can be written there
+---@return (fun())? give_back  nil: another process is at work on it, or nothing can be written there
 ---@return string? pid  of the other
 function M.lock(path)
-  local said = M.read(LOCK:gsub("%%s", (M.quote(path):gsub("%%", "%%%%"))))
-  if said == "mine" then return true end
-  return nil, said:match "^%d+$"
+  local lock, pid = core.lock(path)
+  if not lock then return nil, pid end
+  return function()
+    os.remove(path) -- while it is ours
+    lock:close()
+  end
 end
 
 ---@return string? letters  "-rw-------"
