@@ -31,6 +31,7 @@ local modules = {
   ["dpg.cli.failure"] = "lua/dpg/cli/failure.lua",
   ["dpg.cli.files"] = "lua/dpg/cli/files.lua",
   ["dpg.cli.images"] = "lua/dpg/cli/images.lua",
+  ["dpg.cli.journals"] = "lua/dpg/cli/journals.lua",
   ["dpg.cli.keywords"] = "lua/dpg/cli/keywords.lua",
   ["dpg.cli.known"] = "lua/dpg/cli/known.lua",
   ["dpg.cli.login"] = "lua/dpg/cli/login.lua",

@@ -78,6 +78,60 @@ describe("dpg", function()
       assert.equal("", journals())
     end)
 
+    it("knows each file by itself, whatever others are named with it", function()
+      for _, name in ipairs { "b.jpg", "cc.jpg", "ddd.jpg" } do write(name, 20000) end
+      box:fault { server = "processor", nth = 3, drop = "after" }
+      assert.equal(4, (pipe("upload", "--concurrency", "1", "b.jpg", "cc.jpg", "ddd.jpg")))
+      write("a-new-one.jpg", 1000)
+      local status, said, talk = pipe("upload", "a-new-one.jpg", "b.jpg", "cc.jpg", "ddd.jpg")
+      assert.equal(1, status)
+      assert.truthy(said:find("\tsent\ta-new-one.jpg\n", 1, true), said)
+      for _, name in ipairs { "b", "cc" } do
+        assert.truthy(said:find("\talready there\t" .. name .. ".jpg\n", 1, true), said)
+      end
+      assert.truthy(talk:find("ddd.jpg: an earlier run ended before it learnt", 1, true), talk)
+      status, said, talk = pipe("upload", "cc.jpg", "--resend", "ddd.jpg")
+      assert.equal(0, status, talk)
+      assert.truthy(said:find("already there\tcc.jpg\n", 1, true), said)
+      assert.truthy(said:find("\tsent\tddd.jpg\n", 1, true), said)
+      assert.truthy(select(2, pipe("upload", "cc.jpg")):find "sent") -- that run was whole: it is meant anew
+      status, said = pipe("upload", "b.jpg", "a-new-one.jpg")
+      assert.equal(0, status)
+      assert.equal(2, select(2, said:gsub("already there", "")))
+      assert.equal("", journals())
+    end)
+
+    it("goes on with what an older version has noted, which had all names in a journal's", function()
+      write("a.jpg", 500)
+      write("bb.jpg", 600)
+      box:fault { server = "processor", drop = "after" }
+      assert.equal(4, (pipe("upload", "a.jpg", "bb.jpg", "-k", "live", "--concurrency", "1")))
+      local state = environment.XDG_STATE_HOME .. "/dpg/.journals/"
+      local system = require "dpg.cli.system"
+      local old = system.digest(table.concat({ "default", "", "", environment.DPG_BASE_URL, "token",
+        process.shell("cd " .. folder .. " && pwd -P"), "upload", "", "", "", "", "--", "live", "--", "a.jpg",
+        "bb.jpg" }, "\0"))
+      process.shell(("mv %s* %s"):format(state, state .. old))
+      local _, said, talk = pipe("upload", "a.jpg", "bb.jpg", "-k", "live")
+      assert.truthy(talk:find("a.jpg: an earlier run ended", 1, true), talk)
+      assert.truthy(said:find("already there\tbb.jpg\n", 1, true), said)
+    end)
+
+    it("of other files goes on beside one that is at work", function()
+      write("large.jpg", 300000)
+      write("b.jpg", 100)
+      box:fault { server = "processor", nth = 1, times = 1, hold = true }
+      local screen = at_terminal { "upload", "large.jpg" }
+      assert(box:wait_seen({ server = "processor" }, 1))
+      local status, _, talk = pipe("upload", "b.jpg")
+      assert.equal(0, status, talk)
+      status, _, talk = pipe("upload", "large.jpg")
+      assert.equal(1, status)
+      assert.truthy(talk:find "another dpg %(process %d+%) is doing this")
+      screen:type "\3"
+      assert.equal(130, (screen:wait()))
+    end)
+
     it("refuses what is no file before anything is sent", function()
       for _, words in ipairs { { "not-there.jpg" }, { "." }, { "a.jpg", "a.jpg" } } do
         write("a.jpg", 10)

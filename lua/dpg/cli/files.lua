@@ -3,6 +3,7 @@
 local dpg = require "dpg"
 local failure = require "dpg.cli.failure"
 local images = require "dpg.cli.images"
+local journals = require "dpg.cli.journals"
 local out = require "dpg.cli.out"
 local progress = require "dpg.cli.progress"
 local session = require "dpg.cli.session"
@@ -67,12 +68,12 @@ end
 
 ---Says how it went; ends the command where something failed. The journal of a run that is whole is of no more use.
 ---@param results dpg.FileResult[]
----@param journal string
+---@param journal? string
 function M.conclude(results, journal)
   local errs = {}
   for _, result in ipairs(results) do errs[#errs + 1] = result.error end
   if #errs == 0 then
-    os.remove(journal)
+    if journal then os.remove(journal) end
     return
   end
   failure.raise(failure.status_of(errs), ("%d of %d files failed: the same command tries these "
@@ -105,20 +106,23 @@ local function upload(args)
     set_public_uuid = args.set and images.set(gallery, args.set),
     read_metadata = args.read_metadata or nil,
   }
-  local words = { "upload", args.title or "", args.description or "", args.taken or "", args.set or "" }
-  for _, list in ipairs { args.keyword, args.files } do
-    words[#words + 1] = "--"
-    for _, word in ipairs(list) do words[#words + 1] = word end
-  end
-  local journal = session.journal(args, words)
+  local words = { "upload", args.title or "", args.description or "", args.taken or "", args.set or "", "--" }
+  for _, word in ipairs(args.keyword) do words[#words + 1] = word end
+  local journal, kind = journals.path(args, words, args.files)
+  words[#words + 1] = "--"
+  for _, path in ipairs(args.files) do words[#words + 1] = path end
+  local others = system.matching(kind .. "-")
+  others[#others + 1] = session.journal(args, words) -- as an older dpg named it
   M.alone(journal .. ".lock", function()
+    journals.take_over(journal, others)
     local results = M.run(args, #args.files, sizes, journal, function(result)
       return { result.image_public_uuid, result.status == "already" and "already there" or "sent", result.file }
     end, function(options)
       options.fields, options.resend_unknown, options.concurrency = fields, args.resend or false, args.concurrency
       return gallery.uploads:send_many(args.files, options)
     end)
-    M.conclude(results, journal)
+    M.conclude(results)
+    journals.settle(journal, args.files)
     out.say(#results == 1 and "1 file is there" or #results .. " files are there")
   end)
 end

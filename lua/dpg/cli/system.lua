@@ -104,6 +104,17 @@ function M.files(path)
   return list
 end
 
+---The files whose paths begin so, but for locks.
+---@param path string
+---@return string[] paths
+function M.matching(path)
+  local list = {}
+  for found in M.read(("for f in %s*; do printf '%%s\\n' \"$f\"; done"):format(M.quote(path))):gmatch "[^\n]+" do
+    if not found:find "%.lock$" and M.size(found) then list[#list + 1] = found end
+  end
+  return list
+end
+
 local AT_ONCE = 200 -- what fits into one command line
 
 ---What is in files of a folder, as POSIX's cksum sees it: the same for the same.
