@@ -133,7 +133,8 @@ describe("dpg", function()
     end)
 
     it("refuses what is no file before anything is sent", function()
-      for _, words in ipairs { { "not-there.jpg" }, { "." }, { "a.jpg", "a.jpg" } } do
+      process.shell("mkfifo " .. folder .. "/pipe.jpg")
+      for _, words in ipairs { { "not-there.jpg" }, { "." }, { "a.jpg", "a.jpg" }, { "pipe.jpg" } } do
         write("a.jpg", 10)
         local status, said, talk = pipe("upload", words[1], words[2])
         assert.equal(2, status, talk)

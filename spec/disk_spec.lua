@@ -27,6 +27,11 @@ describe("dpg.disk", function()
     assert.is_true(disk.is_folder(folder))
     assert.is_false(disk.is_folder(folder .. "/file"))
     assert.is_false(disk.is_folder(folder .. "/none"))
+    process.shell("mkfifo " .. folder .. "/pipe")
+    assert.same({ "file", "folder", "other" }, { core.kind(folder .. "/file"), core.kind(folder),
+      core.kind(folder .. "/pipe") })
+    assert.is_nil(core.kind(folder .. "/none"))
+    assert.is_nil(disk.size(folder .. "/pipe"))
   end)
 
   it("takes a path as it is, where the system does", function()

@@ -189,6 +189,13 @@ describe("uploads:send", function()
       end)
     end
 
+    it("refuses a pipe, and does not wait for it", function()
+      process.shell("mkfifo " .. folder .. "/pipe.jpg")
+      local _, err = gallery.uploads:send(folder .. "/pipe.jpg")
+      assert.equal("file_unreadable", err.code)
+      assert.truthy(err.message:find("a pipe or a device", 1, true))
+    end)
+
     it("refuses a title of 192 characters", function()
       local _, err = gallery.uploads:send({ bytes = "x", filename = "x.jpg" }, { title = ("é"):rep(192) })
       assert.equal("usage", err.kind)

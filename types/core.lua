@@ -71,8 +71,8 @@ function core.now() end
 function core.io_path(path) end
 
 ---@param path string
----@return boolean
-function core.is_folder(path) end
+---@return "file"|"folder"|"other"|nil kind  "other": a pipe, a device; nil: it isn't there. Never waits
+function core.kind(path) end
 
 ---@return number  another one in a child made by fork
 function core.process() end

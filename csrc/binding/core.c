@@ -177,10 +177,12 @@ static int l_io_path(lua_State *L)
     return 1;
 }
 
-/* core.is_folder(path) -> boolean */
-static int l_is_folder(lua_State *L)
+/* core.kind(path) -> "file" | "folder" | "other", a pipe or a device | nil */
+static int l_kind(lua_State *L)
 {
-    lua_pushboolean(L, dpg_os_is_folder(luaL_checkstring(L, 1)));
+    static const char *const names[] = {NULL, "file", "folder", "other"};
+
+    lua_pushstring(L, names[dpg_os_kind_of(luaL_checkstring(L, 1))]);
     return 1;
 }
 
@@ -242,7 +244,7 @@ static const luaL_Reg functions[] = {
     {"lock", dpg_l_lock},
     {"spec", dpg_l_spec},
     {"io_path", l_io_path},
-    {"is_folder", l_is_folder},
+    {"kind", l_kind},
     {"fingerprint", l_fingerprint},
     {"dress", l_dress},
     {NULL, NULL},

@@ -172,7 +172,15 @@ dpg_os_trouble dpg_os_file_close(dpg_os_file *file, dpg_os_fault *fault); /* som
  * for Windows, where it is in the code page of the system. One that this has no letters for stays as it is, and is not found.
  */
 void dpg_os_io_path(const char *path, char *out, size_t room);
-bool dpg_os_is_folder(const char *path);
+
+typedef enum dpg_os_kind {
+    DPG_OS_NOTHING,
+    DPG_OS_FILE,
+    DPG_OS_FOLDER,
+    DPG_OS_OTHER
+} dpg_os_kind; /* OTHER: a pipe, a device */
+dpg_os_kind
+dpg_os_kind_of(const char *path); /* NOTHING also where it can't be told; opens nothing, so that it never waits */
 
 dpg_os_trouble dpg_os_file_remove(const char *path, dpg_os_fault *fault); /* a regular file's name alone */
 

@@ -134,11 +134,12 @@ void dpg_os_io_path(const char *path, char *out, size_t room)
     snprintf(out, room, "%s", path);
 }
 
-bool dpg_os_is_folder(const char *path)
+dpg_os_kind dpg_os_kind_of(const char *path)
 {
     struct stat st;
 
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    if (stat(path, &st) < 0) return DPG_OS_NOTHING;
+    return S_ISREG(st.st_mode) ? DPG_OS_FILE : S_ISDIR(st.st_mode) ? DPG_OS_FOLDER : DPG_OS_OTHER;
 }
 
 dpg_os_trouble dpg_os_file_remove(const char *path, dpg_os_fault *fault)

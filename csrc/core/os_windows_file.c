@@ -126,14 +126,16 @@ void dpg_os_io_path(const char *path, char *out, size_t room)
     dpg_free(wide);
 }
 
-bool dpg_os_is_folder(const char *path)
+dpg_os_kind dpg_os_kind_of(const char *path)
 {
     dpg_os_fault fault;
     wchar_t *wide = dpg_windows_path(path, &fault);
     DWORD attributes = wide ? GetFileAttributesW(wide) : INVALID_FILE_ATTRIBUTES;
 
     dpg_free(wide);
-    return attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_DIRECTORY);
+    if (attributes == INVALID_FILE_ATTRIBUTES) return DPG_OS_NOTHING;
+    if (attributes & FILE_ATTRIBUTE_DIRECTORY) return DPG_OS_FOLDER;
+    return attributes & FILE_ATTRIBUTE_DEVICE ? DPG_OS_OTHER : DPG_OS_FILE;
 }
 
 dpg_os_trouble dpg_os_file_remove(const char *path, dpg_os_fault *fault)

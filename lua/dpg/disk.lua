@@ -14,8 +14,9 @@ function M.open(path, mode)
 end
 
 ---@param path string
----@return integer? size  nil: it isn't there, or can't be read
+---@return integer? size  nil: it isn't there, can't be read, or is a pipe, which would have to be waited for
 function M.size(path)
+  if core.kind(path) == "other" then return nil end
   local file = M.open(path, "rb")
   if not file then return nil end
   local size = file:seek "end"
@@ -33,6 +34,10 @@ function M.read(path)
   return bytes
 end
 
-M.is_folder = core.is_folder
+---@param path string
+---@return boolean
+function M.is_folder(path)
+  return core.kind(path) == "folder"
+end
 
 return M

@@ -43,6 +43,7 @@ end
 
 -- The size of a file that can be read; a folder opens, too, on most systems.
 local function size_of(path)
+  if core.kind(path) == "other" then return nil, unreadable(path, "it is a pipe or a device") end
   local file, problem = disk.open(path, "rb")
   if not file then return nil, unreadable(path, (tostring(problem):gsub("^.*: ", ""))) end
   local first, why = file:read(1)

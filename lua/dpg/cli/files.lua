@@ -1,5 +1,6 @@
 -- dpg upload, download: files on their way. A run that was cut leaves a journal and .part files; the same command
 -- goes on there.
+local core = require "dpg.core"
 local dpg = require "dpg"
 local failure = require "dpg.cli.failure"
 local images = require "dpg.cli.images"
@@ -82,6 +83,12 @@ end
 
 -- --- upload --------------------------------------------------------------------------------------------------------
 
+local function why_unreadable(path)
+  local kind = core.kind(path)
+  if kind == "other" then return "it is a pipe or a device; write into a file first what comes from it" end
+  return kind and "look at its mode" or "is it there?"
+end
+
 -- The files' sizes; ends the command where one can't be sent.
 local function check_files(paths)
   local sizes, seen = {}, {}
@@ -91,7 +98,7 @@ local function check_files(paths)
     if system.is_folder(path) then failure.usage("%s is a folder: name its files, as in "
       .. "%s/*", out.plain(path), out.plain(path)) end
     sizes[path] = system.size(path)
-    if not sizes[path] then failure.usage("%s can't be read: is it there?", out.plain(path)) end
+    if not sizes[path] then failure.usage("%s can't be read: %s", out.plain(path), why_unreadable(path)) end
   end
   return sizes
 end
