@@ -226,6 +226,32 @@ describe("dpg sync", function()
     assert.is_nil(process.shell("ls -A " .. folder):find(".lock", 1, true))
   end)
 
+  it("changes nothing where the folder can't be read or entered", function()
+    assert.is_nil(require "dpg.cli.system".files(folder .. "/gone"))
+    local through = {}
+    if process.shell "id -u" == "0" then -- who may enter everything
+      through = { "setpriv", "--bounding-set", "-all", "--inh-caps", "-all" }
+      if process.shell(table.concat(through, " ") .. " echo fine") ~= "fine" then
+        pending "nobody can be kept out of a folder here"
+      end
+    end
+    local below = environment.PWD .. "/below"
+    process.shell(("mkdir %s && touch %s/a.jpg"):format(below, below))
+    for _, mode in ipairs { "000", "111", "444" } do
+      process.shell(("chmod %s %s"):format(mode, below))
+      local status, said, talk = terminal.pipe({ "sync", "-y", "below", "Press kit" }, environment, nil, through)
+      process.shell("chmod 755 " .. below)
+      assert.equal(1, status, mode .. talk)
+      assert.equal("", said)
+      assert.equal("dpg: below can't be read: is it still there? Whoever runs dpg must be allowed to read and enter it "
+        .. "(chmod u+rx)\n", talk)
+      assert.equal("a.jpg", process.shell("ls -A " .. below))
+    end
+    process.shell("mkdir " .. below .. "/.dpg-sync")
+    assert.equal(1, (pipe("sync", "-y", "below", "Press kit")))
+    assert.equal(0, box:count { path = "/uploads" })
+  end)
+
   it("asks at a terminal", function()
     write("new.jpg", 100)
     local screen = at_terminal { "sync", ".", "Press kit" }

@@ -34,11 +34,13 @@ function M.put(environment, name, bytes)
 end
 
 -- The command line of bin/dpg: `environment` alone counts, not the variables of whoever runs the suite.
-local function command_line(words, environment)
+-- `through`: another program that becomes it.
+local function command_line(words, environment, through)
   local line = { "env", "-u", "DPG_TOKEN", "-u", "DPG_PROFILE", "-u", "DPG_ACCOUNT", "-u", "NO_COLOR", "-u", "COLUMNS" }
   local all = { LUA_PATH = package.path, LUA_CPATH = package.cpath, TERM = "xterm" }
   for name, value in pairs(environment) do all[name] = value end
   for name, value in pairs(all) do line[#line + 1] = quote(name .. "=" .. value) end
+  for _, word in ipairs(through or {}) do line[#line + 1] = quote(word) end
   line[#line + 1] = quote(process.lua)
   line[#line + 1] = quote(process.shell "pwd" .. "/bin/dpg")
   for _, word in ipairs(words) do line[#line + 1] = quote(word) end
@@ -49,14 +51,15 @@ end
 ---@param words string[]
 ---@param environment table<string, string>
 ---@param input? string
+---@param through? string[]  another program that becomes it: { "setpriv", … }
 ---@return integer status
 ---@return string stdout
 ---@return string stderr
-function M.pipe(words, environment, input)
+function M.pipe(words, environment, input, through)
   local folder = process.folder()
   process.write_file(folder .. "/in", input or "")
   local cd = environment.PWD and "cd " .. quote(environment.PWD) .. " && " or ""
-  local pipe = io.popen(cd .. command_line(words, environment) .. " <" .. quote(folder .. "/in") .. " 2>"
+  local pipe = io.popen(cd .. command_line(words, environment, through) .. " <" .. quote(folder .. "/in") .. " 2>"
     .. quote(folder .. "/err") .. "; printf '\\nended %s' $?")
   local said = pipe:read "*a"
   pipe:close()

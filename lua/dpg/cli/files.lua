@@ -1,6 +1,5 @@
 -- dpg upload, download: files on their way. A run that was cut leaves a journal and .part files; the same command
 -- goes on there.
-local core = require "dpg.core"
 local dpg = require "dpg"
 local failure = require "dpg.cli.failure"
 local images = require "dpg.cli.images"
@@ -84,7 +83,7 @@ end
 -- --- upload --------------------------------------------------------------------------------------------------------
 
 local function why_unreadable(path)
-  local kind = core.kind(path)
+  local kind = system.kind(path)
   if kind == "other" then return "it is a pipe or a device; write into a file first what comes from it" end
   return kind and "look at its mode" or "is it there?"
 end

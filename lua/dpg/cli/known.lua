@@ -21,7 +21,11 @@ local LINE = "^(%S+)\t(%S+)\t(%S+)\t([^\t]+)\t(.+)$"
 ---@return table
 function M.open(folder, set)
   local self = setmetatable({ path = folder .. "/.dpg-sync", set = set, by_image = {}, by_name = {} }, Known)
-  local text = system.read_file(self.path) or ""
+  local text = system.read_file(self.path)
+  if not text and system.kind(self.path) then -- nor is this an empty list
+    failure.raise(failure.FAILED, self.path .. " can't be read: look at its mode")
+  end
+  text = text or ""
   self.is_torn = text ~= "" and text:sub(-1) ~= "\n"
   for line in text:gmatch "([^\n]+)\n" do
     local of, image, print, stamp, name = line:match(LINE)

@@ -15,10 +15,18 @@ local M = {}
 
 -- --- what is to be done --------------------------------------------------------------------------------------------
 
+-- A folder that can't be read is not an empty one: nothing is to be made of it.
+local function files_of(folder)
+  local list = system.files(folder)
+  if list then return list end
+  failure.raise(failure.FAILED, out.plain(folder) .. " can't be read: is it still there? Whoever runs dpg must be "
+    .. "allowed to read and enter it (chmod u+rx)")
+end
+
 -- The folder's files, but for those that a download has not finished.
 local function read_folder(folder, odd)
   local list = {}
-  for _, file in ipairs(system.files(folder)) do
+  for _, file in ipairs(files_of(folder)) do
     if file.name:find "%c" then
       odd[#odd + 1] = { name = file.name, why = "a name with a line end or the like: rename it" }
     elseif not file.name:find "%.part$" and not file.name:find "%.part%.json$" then
@@ -54,7 +62,7 @@ end
 -- What was written to while it was sent is perhaps neither the old file nor the new one.
 local function count_changed(folder, results, by_name)
   local now, count = {}, 0
-  for _, file in ipairs(system.files(folder)) do now[file.name] = file.stamp end
+  for _, file in ipairs(files_of(folder)) do now[file.name] = file.stamp end
   for _, result in ipairs(results) do
     if not result.error and now[result.file] ~= by_name[result.file].stamp then
       count = count + 1
@@ -91,7 +99,7 @@ end
 -- A name that nothing in the folder has, and nothing that is on its way.
 local function namer(folder)
   local taken = {}
-  for _, file in ipairs(system.files(folder)) do taken[file.name:lower()] = true end
+  for _, file in ipairs(files_of(folder)) do taken[file.name:lower()] = true end
   return function(image)
     if type(image.filename) ~= "string" then return nil end -- as the server says when it gives the file
     local name, n = filename.safe(image.filename, image.public_uuid), 1
@@ -161,6 +169,7 @@ end
 local function sync(args)
   local folder = args.folder:gsub("(.)/+$", "%1")
   if not system.is_folder(folder) then failure.usage("%s is no folder: make it first", out.plain(folder)) end
+  files_of(folder)
   local gallery = session.open(args)
   local set = images.set(gallery, args.set)
   if args.dry_run then return go(args, gallery, folder, set) end

@@ -7,6 +7,7 @@ local M = {}
 
 ---Seconds on a clock for short spans, which nobody sets.
 M.now = core.now
+M.kind = core.kind
 M.is_folder, M.size = disk.is_folder, disk.size
 
 ---A word for sh.
@@ -85,20 +86,24 @@ function M.stamp(path, name)
   return (ls(path, "-d " .. M.quote("./" .. name)))["./" .. name] or "?"
 end
 
+-- "/" is no file's name: it says that all have been read.
+local FILES = [[ 2>/dev/null && test -r . && {
+  for f in *; do test -f "$f" && printf '%s\0' "$f"; done
+  printf /
+}]]
+
 ---The plain files of a folder that have no dot in front.
 ---@param path string
----@return { name: string, size: integer, stamp: string }[] files  sorted by their bytes; the stamp is another one when
----  the file has been written to
+---@return { name: string, size: integer, stamp: string }[]? files  sorted by their bytes; the stamp is another one when
+---  the file has been written to; nil: the folder is gone, or may not be read or entered
 function M.files(path)
+  local names = M.read(enter(path) .. FILES)
+  if names:sub(-1) ~= "/" then return nil end
   local stamps, sizes = ls(path, "")
   local list = {}
-  local pipe = io.popen(enter(path) .. [[ && for f in *; do test -f "$f" && printf '%s\0' "$f"; done]], "r")
-  if pipe then
-    for name in (pipe:read "*a"):gmatch "(%Z+)" do
-      local size = sizes[name] or M.size(path .. "/" .. name) or 0
-      list[#list + 1] = { name = name, size = size, stamp = stamps[name] or "?" }
-    end
-    pipe:close()
+  for name in names:sub(1, -2):gmatch "(%Z+)" do
+    local size = sizes[name] or M.size(path .. "/" .. name) or 0
+    list[#list + 1] = { name = name, size = size, stamp = stamps[name] or "?" }
   end
   table.sort(list, function(a, b) return a.name < b.name end)
   return list
