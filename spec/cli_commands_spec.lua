@@ -236,6 +236,24 @@ describe("dpg", function()
       assert.equal(2, (pipe("set", "embargo", "Press kit", "tomorrow")))
     end)
 
+    it("hides nothing until a moment that is over, which would show it at once", function()
+      local ours, count = fine("set", "images", "Press kit", "--json", "--all"), box:count { method = "PUT" }
+      -- by the clock of the moment's own zone
+      local function moment(seconds, zone) return os.date("!%Y-%m-%dT%H:%M:%S", os.time() + seconds) .. zone end
+      for _, over in ipairs { "2020-07-01T18:00:00+02:00", "2020-07-01T18:00Z", moment(-60, "Z"),
+        moment(-60 + 7200, "+02:00"), moment(-60 - 12600, ".250-0330") } do
+        local status, said, talk = pipe("set", "embargo", "Press kit", over)
+        assert.equal(2, status, over)
+        assert.equal("", said)
+        assert.truthy(talk:find("the moment " .. over .. " is over", 1, true), talk)
+      end
+      assert.equal(count, box:count { method = "PUT" })
+      assert.equal(ours, (fine("set", "images", "Press kit", "--json", "--all")))
+      for _, coming in ipairs { moment(600, "Z"), moment(600 + 7200, "+02:00"), moment(600 - 12600, "-03:30") } do
+        fine("set", "embargo", "Press kit", coming)
+      end
+    end)
+
     it("asks which, where two have the same name", function()
       fine("set", "create", "Friday")
       local status, _, talk = pipe("set", "images", "Friday")

@@ -107,7 +107,23 @@ local function hide(gallery, set, args)
   counted("hidden", ids)
 end
 
+-- Has a moment passed? Its date and time are set beside those of now in its own zone. What is no moment, the library
+-- refuses.
+local function is_over(text)
+  if tonumber(text) then return tonumber(text) < os.time() end
+  local date, time, seconds, zone = text:match "^(%d+%-%d%d%-%d%d)[Tt ](%d%d:%d%d)(:?%d*)[%d.]*([Zz+-].*)$"
+  if not date then return false end
+  local sign, hours, minutes = zone:match "^([+-])(%d%d):?(%d%d)$"
+  local offset = sign and (hours * 60 + minutes) * (sign == "-" and -60 or 60) or 0
+  local moment = date .. " " .. time .. (seconds == "" and ":00" or seconds)
+  return moment < os.date("!%Y-%m-%d %H:%M:%S", os.time() + offset)
+end
+
 local function embargo(gallery, set, args)
+  if is_over(args.moment) then
+    failure.usage("the moment %s is over, so nothing would be hidden: is the year right? dpg set publish shows images "
+      .. "now", out.plain(args.moment))
+  end
   local ids = chosen(gallery, set, args)
   edit.done(gallery.sets:set_visibility(set, {
     image_public_uuids = ids, hidden = true,
