@@ -158,7 +158,26 @@ describe("dpg", function()
   it("rate ends with 1 and names the image that is not there", function()
     local status, _, talk = pipe("rate", "2", id, "00000000-0000-4000-8000-000000000000")
     assert.equal(1, status)
-    assert.truthy(talk:find("dpg: ", 1, true))
+    local lines = {}
+    for line in talk:gmatch "[^\n]+" do lines[#lines + 1] = line:gsub(" %(request [^)]+%)", "") end
+    assert.same({
+      "dpg: 00000000-0000-4000-8000-000000000000: There is no such image: look for it with dpg search",
+      "dpg: 2 images, " .. id .. " to 00000000-0000-4000-8000-000000000000, were not changed: all of them are, or none; "
+        .. "leave that one out",
+      "dpg: 2 of 2 images were not changed: see above",
+    }, lines)
+  end)
+
+  it("rate says once what is true of all of a batch", function()
+    local ids = {}
+    for i = 1, 101 do ids[i] = ("00000000-0000-4000-8000-%012d"):format(i) end
+    environment.DPG_TOKEN = box.tokens.revoked
+    local status, _, talk = terminal.pipe({ "rate", "2", "-" }, environment, table.concat(ids, "\n"))
+    environment.DPG_TOKEN = box.token
+    assert.equal(3, status)
+    assert.equal(3, select(2, talk:gsub("\n", "")), talk)
+    assert.truthy(talk:find(("51 images, %s to %s, were not tried: nothing is sent after"):format(ids[51], ids[101]), 1,
+      true), talk)
   end)
 
   it("caption sets a title, a description and an alt text, and empties them", function()

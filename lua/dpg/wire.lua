@@ -34,6 +34,17 @@ function M.is_page(headers)
   return (headers["content-type"] or ""):lower():find "^text/html" ~= nil
 end
 
+-- A: how an error of a batch names the write that it is about: "operations[1]", counted from 0, in its field or text.
+local BATCH_ITEM = "operations%[(%d+)%][.:]? ?"
+
+---@param text any  of an error
+---@return integer? nth  counted from 1
+---@return string? rest  the text without it
+function M.batch_item(text)
+  local nth = type(text) == "string" and text:match(BATCH_ITEM)
+  if nth then return tonumber(nth) + 1, (text:gsub(BATCH_ITEM, "", 1)) end
+end
+
 -- A: codes that mean that the mfa_token itself is gone, not that the code was wrong.
 M.MFA_TOKEN_GONE = {
   mfa_token_expired = true, mfa_token_invalid = true, invalid_mfa_token = true, token_expired = true,

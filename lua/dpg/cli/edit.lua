@@ -5,6 +5,7 @@ local images = require "dpg.cli.images"
 local out = require "dpg.cli.out"
 local session = require "dpg.cli.session"
 local takes = require "dpg.cli.takes"
+local wire = require "dpg.wire"
 
 local M = {}
 
@@ -16,18 +17,59 @@ function M.done(operation, err)
   return dpg.assert(dpg.assert(operation, err):wait())
 end
 
+-- What is said of a whole batch: all of it or nothing is done.
+local OF_ALL = {
+  refused = "%s were not changed: %s", unsent = "%s were not tried: %s",
+  unknown = "%s may have been changed, or not: %s",
+}
+
+-- An error of a whole batch, and which of its images it is about, if it says so.
+local function blame(err)
+  local nth, rest = wire.batch_item(err.field)
+  local at, detail = wire.batch_item(err.detail)
+  if not (nth or at) then return nil, err end
+  local own = {}
+  for name, value in pairs(err) do own[name] = value end
+  if at then own.detail = detail ~= err.code and detail or nil end
+  if nth then own.field = rest end
+  return nth or at, own
+end
+
+-- What came of the images from `first` on that ended alike: one line, and one for the image that is to blame.
+local function tell_alike(ids, items, first, last)
+  local item = items[first]
+  if first == last or item.operation then
+    local err = item.err and select(2, blame(item.err))
+    return out.warn(ids[first] .. ": " .. (err and failure.text(err) or "not tried"))
+  end
+  local nth, err
+  if item.err then nth, err = blame(item.err) end
+  local these = ("%d images, %s to %s,"):format(last - first + 1, ids[first], ids[last])
+  local why = err and failure.text(err) or "nothing is sent after such a failure"
+  if nth and first + nth - 1 <= last then
+    out.warn(ids[first + nth - 1] .. ": " .. why)
+    why = "all of them are, or none; leave that one out"
+  end
+  out.warn((OF_ALL[item.outcome] or OF_ALL.refused):format(these, why))
+end
+
 -- Many writes: checked as a whole, 50 in a request, each reported.
 local function batch(gallery, ids, writes)
-  local report, failed, first = dpg.assert(gallery.operations:batch_all(writes)), 0, {}
-  for i, item in ipairs(report.items) do
+  local report = dpg.assert(gallery.operations:batch_all(writes))
+  local items, errs, failed, first = report.items, {}, 0, 1
+  for i, item in ipairs(items) do
+    local following = items[i + 1]
+    local goes_on = following and following.err == item.err and following.outcome == item.outcome
+      and not (item.operation or following.operation)
     if item.outcome ~= "succeeded" then
       failed = failed + 1
-      first[#first + 1] = item.err
-      out.warn(ids[i] .. ": " .. (item.err and failure.text(item.err) or item.outcome))
+      errs[#errs + 1] = item.err
+      if not goes_on then tell_alike(ids, items, first, i) end
     end
+    if not goes_on then first = i + 1 end
   end
   if failed > 0 then
-    failure.raise(failure.status_of(first), ("%d of %d images were not changed: see above"):format(failed, #ids))
+    failure.raise(failure.status_of(errs), ("%d of %d images were not changed: see above"):format(failed, #ids))
   end
 end
 
