@@ -162,8 +162,8 @@ describe("dpg", function()
     for line in talk:gmatch "[^\n]+" do lines[#lines + 1] = line:gsub(" %(request [^)]+%)", "") end
     assert.same({
       "dpg: 00000000-0000-4000-8000-000000000000: There is no such image: look for it with dpg search",
-      "dpg: 2 images, " .. id .. " to 00000000-0000-4000-8000-000000000000, were not changed: all of them are, or none; "
-        .. "leave that one out",
+      "dpg: 2 images, " .. id .. " to 00000000-0000-4000-8000-000000000000, were not changed: all of them are, or "
+        .. "none; leave that one out",
       "dpg: 2 of 2 images were not changed: see above",
     }, lines)
   end)

@@ -11,6 +11,9 @@ local takes = require "dpg.cli.takes"
 
 local M = {}
 
+-- Seconds that an archive of thousands of originals may take, while somebody waits for it.
+local LIMIT = 3600
+
 local function size_of(archive)
   local bytes = tonumber(archive.bytes or archive.size)
   return bytes and out.size(bytes) or ""
@@ -50,7 +53,9 @@ end
 local function create(args)
   local ids, gallery = images.ids(args.images), session.open(args)
   if args.output then check_folder(args.output) end
-  local operation = edit.done(gallery.archives:create { image_public_uuids = ids, filename = args.name })
+  local operation, err = gallery.archives:create { image_public_uuids = ids, filename = args.name }
+  operation = edit.done(operation, err, { limit = LIMIT,
+    later = "dpg archive ls shows it when it is ready, dpg archive download fetches it" })
   if args.output then return save(args, gallery, operation, args.output) end
   out.say "ready: dpg archive ls shows it, dpg archive download fetches it"
 end

@@ -4,17 +4,64 @@ local failure = require "dpg.cli.failure"
 local images = require "dpg.cli.images"
 local out = require "dpg.cli.out"
 local session = require "dpg.cli.session"
+local system = require "dpg.cli.system"
 local takes = require "dpg.cli.takes"
 local wire = require "dpg.wire"
 
 local M = {}
 
----Waits for what a write is answered with.
+-- Seconds: after so many it is said that we wait, and after so many we don't.
+local PATIENCE, LIMIT = 10, 120
+
+local STILL = "DPG is still at it%s: waiting; after Ctrl-C it goes on there"
+
+-- Which one it is, and what to do about it later.
+local function name_of(operation, later)
+  local uuid = out.plain(operation.uuid)
+  return ("(operation %s): %s"):format(uuid, later or "dpg api GET /operations/" .. uuid .. " shows how far it is")
+end
+
+local function is_late(err) return err and err.code == "operation_timeout" end
+
+---Waits for what a write is answered with, and says so when that takes long.
 ---@param operation? dpg.Operation
 ---@param err? any
+---@param more? { limit?: number, later?: string }  seconds; what to do when it has not ended by then
 ---@return dpg.Operation
-function M.done(operation, err)
-  return dpg.assert(dpg.assert(operation, err):wait())
+function M.done(operation, err, more)
+  operation, more = dpg.assert(operation, err), more or {}
+  local ok, done, problem = pcall(function()
+    local ended, why = operation:wait { timeout = PATIENCE }
+    if not is_late(why) then return ended, why end
+    out.say(STILL:format(" (operation " .. out.plain(operation.uuid) .. ")"))
+    return operation:wait { timeout = (more.limit or LIMIT) - PATIENCE }
+  end)
+  if not ok and failure.describe(done) == failure.INTERRUPTED then
+    failure.raise(failure.INTERRUPTED, "interrupted: it goes on at DPG " .. name_of(operation, more.later))
+  elseif not ok then
+    error(done, 0)
+  elseif is_late(problem) then
+    failure.raise(failure.NETWORK, "DPG has not finished yet, and goes on " .. name_of(operation, more.later))
+  elseif problem and (problem.kind == "network" or problem.kind == "timeout") then
+    failure.raise(failure.NETWORK, failure.text(problem) .. "; DPG has the change, and goes on "
+      .. name_of(operation, more.later))
+  end
+  return dpg.assert(done, problem)
+end
+
+-- Waits for those of a batch that take long.
+local function wait_on(items)
+  local ends_at, is_said = system.now() + LIMIT - PATIENCE, false
+  for _, item in ipairs(items) do
+    local left = ends_at - system.now()
+    if left > 0 and item.outcome == "running" and is_late(item.err) then
+      if not is_said then out.say(STILL:format "") end
+      is_said = true
+      local done, err = item.operation:wait { timeout = left }
+      item.err = err
+      if done then item.outcome = "succeeded" elseif err.kind == "operation" then item.outcome = "failed" end
+    end
+  end
 end
 
 -- What is said of a whole batch: all of it or nothing is done.
@@ -38,7 +85,9 @@ end
 -- What came of the images from `first` on that ended alike: one line, and one for the image that is to blame.
 local function tell_alike(ids, items, first, last)
   local item = items[first]
-  if first == last or item.operation then
+  if is_late(item.err) then
+    return out.warn(ids[first] .. ": DPG has not finished yet, and goes on " .. name_of(item.operation))
+  elseif first == last or item.operation then
     local err = item.err and select(2, blame(item.err))
     return out.warn(ids[first] .. ": " .. (err and failure.text(err) or "not tried"))
   end
@@ -55,21 +104,24 @@ end
 
 -- Many writes: checked as a whole, 50 in a request, each reported.
 local function batch(gallery, ids, writes)
-  local report = dpg.assert(gallery.operations:batch_all(writes))
-  local items, errs, failed, first = report.items, {}, 0, 1
+  local report = dpg.assert(gallery.operations:batch_all(writes, { wait = PATIENCE }))
+  wait_on(report.items)
+  local items, errs, failed, first, is_open = report.items, {}, 0, 1, false
   for i, item in ipairs(items) do
     local following = items[i + 1]
     local goes_on = following and following.err == item.err and following.outcome == item.outcome
       and not (item.operation or following.operation)
     if item.outcome ~= "succeeded" then
       failed = failed + 1
+      is_open = is_open or item.outcome == "running" or item.outcome == "unknown"
       errs[#errs + 1] = item.err
       if not goes_on then tell_alike(ids, items, first, i) end
     end
     if not goes_on then first = i + 1 end
   end
   if failed > 0 then
-    failure.raise(failure.status_of(errs), ("%d of %d images were not changed: see above"):format(failed, #ids))
+    failure.raise(failure.status_of(errs), ("%d of %d images were not changed%s: see above"):format(failed, #ids,
+      is_open and ", or not yet" or ""))
   end
 end
 
