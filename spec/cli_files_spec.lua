@@ -216,6 +216,33 @@ describe("dpg", function()
     end)
   end)
 
+  it("archive makes none where its file can't go", function()
+    local one = ids("-n", "1")[1]
+    for _, name in ipairs { "archive.zip", "press.zip", "pair" } do process.write_file(folder .. "/" .. name, "mine") end
+    for _, words in ipairs { {}, { "--name", "press.zip" }, { "--name", "press" }, { "--name", "pair" } } do
+      local status, said, talk = pipe("archive", "create", one, "-o", ".", words[1], words[2])
+      assert.equal(2, status)
+      assert.equal("", said)
+      assert.truthy(talk:find "^dpg: the file %./%w+[.zip]* is there: %-%-overwrite replaces it", talk)
+    end
+    assert.equal(0, box:count { path = "/archives" })
+    local status, said = pipe("archive", "create", one, "-o", folder .. "/", "--overwrite")
+    assert.equal(0, status)
+    assert.equal(folder .. "/archive.zip\n", said)
+    assert.equal("PK", process.read_file(folder .. "/archive.zip"):sub(1, 2))
+    -- what has come there meanwhile is no reason to have it made again
+    box:set { operation_polls = 2 }
+    box:fault { path = "/operations/[^/]+", status = 429, retry_after = "1", times = "always" }
+    local screen = at_terminal { "archive", "create", one, "-o", ".", "--name", "late.zip" }
+    assert(box:wait_seen({ path = "/operations/[^/]+" }, 1))
+    process.write_file(folder .. "/late.zip", "mine")
+    box:clear_faults()
+    local ended, shown = screen:wait()
+    assert.equal(1, ended, shown)
+    local uuid = shown:match "overwrite replaces it; the archive is ready: dpg archive download (%S+)\n"
+    assert.truthy(uuid and select(2, pipe("archive", "ls")):find(uuid, 1, true), shown)
+  end)
+
   it("archive makes, lists and fetches one", function()
     local some = ids("-n", "2")
     local status, said, talk = pipe("archive", "create", some[1], some[2], "--name", "pair.zip", "-o", folder)

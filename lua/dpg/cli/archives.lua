@@ -2,12 +2,14 @@
 local dpg = require "dpg"
 local edit = require "dpg.cli.edit"
 local failure = require "dpg.cli.failure"
+local filename = require "dpg.filename"
 local images = require "dpg.cli.images"
 local out = require "dpg.cli.out"
 local progress = require "dpg.cli.progress"
 local session = require "dpg.cli.session"
 local system = require "dpg.cli.system"
 local takes = require "dpg.cli.takes"
+local wire = require "dpg.wire"
 
 local M = {}
 
@@ -36,8 +38,20 @@ local function check_folder(folder)
   end
 end
 
+local NAME = "archive.zip" -- of an archive that is fetched, and for which nobody has said one
+
+-- Before DPG is put to work, not after.
+local function check_name(folder, name)
+  local file = folder:gsub("(.)/+$", "%1") .. "/" .. filename.safe(name, NAME)
+  for _, path in ipairs { file, file .. ".zip" } do -- which DPG adds to a name without it
+    if system.kind(path) then
+      failure.usage("the file %s is there: --overwrite replaces it, --name or -o name another", out.plain(path))
+    end
+  end
+end
+
 -- Into its `.part`, which a later run goes on with.
-local function save(args, gallery, archive, folder)
+local function save(args, gallery, archive, folder, is_new)
   local bar = progress.new(1, args.quiet)
   local ok, path, err = pcall(gallery.archives.save, gallery.archives, archive, folder .. "/", {
     overwrite = args.overwrite or false, on_progress = function(done, total) bar:moved(done, total, "archive") end,
@@ -47,16 +61,24 @@ local function save(args, gallery, archive, folder)
     failure.raise(failure.INTERRUPTED, "interrupted: what has come is kept; dpg archive download goes on there")
   end
   if not ok then error(path, 0) end
+  if not path and is_new and err.code == "exists" then -- DPG has called it otherwise; it need not be made again
+    failure.raise(failure.FAILED, ("%s; the archive is ready: dpg archive download %s"):format(failure.text(err),
+      out.plain(wire.archive(archive).uuid)))
+  end
   out.line(out.plain(dpg.assert(path, err)))
 end
 
 local function create(args)
   local ids, gallery = images.ids(args.images), session.open(args)
-  if args.output then check_folder(args.output) end
-  local operation, err = gallery.archives:create { image_public_uuids = ids, filename = args.name }
+  local name = args.name or args.output and NAME
+  if args.output then
+    check_folder(args.output)
+    if not args.overwrite then check_name(args.output, name) end
+  end
+  local operation, err = gallery.archives:create { image_public_uuids = ids, filename = name }
   operation = edit.done(operation, err, { limit = LIMIT,
     later = "dpg archive ls shows it when it is ready, dpg archive download fetches it" })
-  if args.output then return save(args, gallery, operation, args.output) end
+  if args.output then return save(args, gallery, operation, args.output, true) end
   out.say "ready: dpg archive ls shows it, dpg archive download fetches it"
 end
 
@@ -76,7 +98,7 @@ function M.add(parser)
 
   local command = takes.command(archive, "create", "Make an archive of images, and wait until it is ready")
   takes.images(command)
-  command:option "--name":argname "FILE":description "the archive's file name"
+  command:option "--name":argname "FILE":description "the archive's file name; with -o, else archive.zip"
   command:option "-o --output":argname "DIR":description "fetch it, too, into this folder"
   command:flag "--overwrite":description "replace a file that is there"
   command:action(function(args) args.run = create end)
