@@ -143,6 +143,17 @@ describe("dpg", function()
       assert.equal(0, box:count { path = "/uploads" })
     end)
 
+    it("says once what stops all of them", function()
+      for _, name in ipairs { "a.jpg", "bb.jpg", "ccc.jpg" } do write(name, 100) end
+      environment.DPG_TOKEN = box.tokens.revoked
+      local status, said, talk = pipe("upload", "--concurrency", "1", "a.jpg", "bb.jpg", "ccc.jpg")
+      assert.equal(3, status)
+      assert.equal("", said)
+      assert.equal(1, select(2, talk:gsub("was revoked", "")), talk)
+      assert.truthy(talk:find("dpg: a.jpg: ", 1, true))
+      assert.truthy(talk:find("\ndpg: 2 more files were not tried\ndpg: 3 of 3 files failed", 1, true), talk)
+    end)
+
     it("ends with 1 when one of them fails, names it, and tries that one again", function()
       write("a.jpg", 100)
       write("bb.jpg", 100)

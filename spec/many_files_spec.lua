@@ -111,6 +111,13 @@ describe("uploads:send_many", function()
     assert.equal(20, report.failed)
     assert.equal("auth", report.files[20].error.kind)
     assert.equal(1, box:count { path = "/uploads" })
+    assert.is_nil(report.files[1].error.message:find("not tried", 1, true))
+    local why = "it was not tried, as " .. report.files[1].file .. " had failed: "
+    for i = 2, 20 do -- none is told of as if it had been looked at
+      assert.equal("not_tried", report.files[i].error.reason)
+      assert.equal(report.files[1].error.code, report.files[i].error.code)
+      assert.truthy(report.files[i].error.message:find(why, 1, true))
+    end
   end)
 
   it("refuses a list that has a file twice, and sends nothing", function()

@@ -353,7 +353,7 @@
 ---@field idempotency_key? string  of a write: a later run that gives it goes on with the same write
 ---@field method? string  of the request
 ---@field path? string  behind the base URL, without query
----@field reason? string  why a session ended, or what an unknown outcome came of
+---@field reason? string  why a session ended, what an unknown outcome came of, or "not_tried": another file's trouble
 ---@field scope? string  what a 403 says is missing
 ---@field challenge? dpg.Challenge  code "mfa_required", or a wrong code
 ---@field operation? dpg.Operation  kind "operation", or code "operation_timeout"

@@ -30,6 +30,14 @@ end
 -- Nobody can do anything about the next file either.
 local HOPELESS = { auth = true, storage = true }
 
+-- What is then said of the next: of the same kind, but no trouble of its own.
+local function not_tried(file, err)
+  return errors.new {
+    kind = err.kind, code = err.code, reason = "not_tried", status = err.status,
+    message = "it was not tried, as " .. file .. " had failed: " .. tostring(err.message),
+  }
+end
+
 ---Runs `work(item, journal)` for each item of a list; it gives a result with its `status`, and an `error` where there
 ---is one.
 ---@param kind string  "uploads" or "downloads"
@@ -54,9 +62,10 @@ function M.run(kind, items, options, work)
   end
   local report, stopped = { files = {} }, nil
   local function one(i)
-    local result = stopped and { status = "failed", error = stopped } or work(items[i], book)
+    local result = stopped and { status = "failed", error = not_tried(stopped.file, stopped.error) }
+      or work(items[i], book)
     result.file = items[i].file
-    if result.error and HOPELESS[result.error.kind] then stopped = stopped or result.error end
+    if result.error and HOPELESS[result.error.kind] then stopped = stopped or result end
     report.files[i] = result
     report[result.status] = (report[result.status] or 0) + 1
     if options.on_file then options.on_file(result) end

@@ -37,13 +37,15 @@ end
 ---@param move fun(options: table): table?, dpg.Error?
 ---@return dpg.FileResult[] results
 function M.run(args, count, sizes, journal, row, move)
-  local bar = progress.new(count, args.quiet, sizes)
+  local bar, not_tried = progress.new(count, args.quiet, sizes), 0
   local ok, report, err = pcall(move, {
     journal = journal,
     on_progress = function(done, total, file) bar:moved(done, total, file) end,
     on_file = function(result)
       bar:finished(result.file)
-      if result.error then
+      if result.error and result.error.reason == "not_tried" then
+        not_tried = not_tried + 1
+      elseif result.error then
         out.warn(result.file .. ": " .. failure.text(result.error))
       else
         local words = {}
@@ -63,6 +65,9 @@ function M.run(args, count, sizes, journal, row, move)
     error(report, 0)
   end
   dpg.assert(report, err)
+  if not_tried > 0 then
+    out.warn(not_tried == 1 and "1 more file was not tried" or not_tried .. " more files were not tried")
+  end
   return report.files
 end
 
