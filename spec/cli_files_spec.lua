@@ -1,4 +1,5 @@
 -- dpg upload, download, archive: files, at a terminal and in pipes, cut and gone on with.
+local compat = require "dpg.compat"
 local process = require "support.process"
 local terminal = require "support.terminal"
 
@@ -134,13 +135,44 @@ describe("dpg", function()
 
     it("refuses what is no file before anything is sent", function()
       process.shell("mkfifo " .. folder .. "/pipe.jpg")
-      for _, words in ipairs { { "not-there.jpg" }, { "." }, { "a.jpg", "a.jpg" }, { "pipe.jpg" } } do
+      local cases = { { "not-there.jpg" }, { "." }, { "a.jpg", "a.jpg" }, { "pipe.jpg" }, { "a.jpg", "line\nend.jpg" } }
+      for _, words in ipairs(cases) do
+        process.write_file(folder .. "/line\nend.jpg", "x")
         write("a.jpg", 10)
         local status, said, talk = pipe("upload", words[1], words[2])
         assert.equal(2, status, talk)
         assert.equal("", said)
       end
       assert.equal(0, box:count { path = "/uploads" })
+    end)
+
+    it("says that the same command tries again only what it may do better", function()
+      local function last_of(talk) return talk:match "([^\n]+)\n$" end
+      process.write_file(folder .. "/empty.jpg", "")
+      write("a.jpg", 100)
+      write("bb.jpg", 100)
+      local cases = { -- words, fault, the last line
+        { { "empty.jpg" }, nil, "1 of 1 files failed: see above" },
+        { { "a.jpg", "--taken", "never" }, nil, "1 of 1 files failed: see above" },
+        { { "a.jpg" }, { server = "processor", drop = "after" }, "1 of 1 files failed: see above" },
+        { { "--resend", "a.jpg" }, { path = "/uploads", status = 401, code = "unauthorized" },
+          "1 of 1 files failed: the same command tries these again" },
+        { { "empty.jpg", "bb.jpg", "--concurrency", "1" }, { path = "/uploads", status = 401, code = "unauthorized" },
+          "2 of 2 files failed: the same command tries 1 of them again; for the others see above" },
+      }
+      for i, case in ipairs(cases) do
+        if case[2] then box:fault(case[2]) end
+        local status, _, talk = terminal.pipe({ "upload", compat.unpack(case[1]) }, environment)
+        box:clear_faults()
+        assert.is_true(status ~= 0)
+        assert.equal("dpg: " .. case[3], last_of(talk), i .. ": " .. talk)
+      end
+      local id = ids("-n", "1")[1]
+      local _, _, talk = pipe("download", id, "--size", "no-such-version")
+      assert.equal("dpg: 1 of 1 files failed: see above", last_of(talk), talk)
+      pipe("download", id)
+      talk = select(3, pipe("download", id))
+      assert.equal("dpg: 1 of 1 files failed: see above", last_of(talk), talk)
     end)
 
     it("says once what stops all of them", function()
@@ -229,7 +261,7 @@ describe("dpg", function()
 
   it("archive makes none where its file can't go", function()
     local one = ids("-n", "1")[1]
-    for _, name in ipairs { "archive.zip", "press.zip", "pair" } do process.write_file(folder .. "/" .. name, "mine") end
+    for _, name in ipairs { "archive.zip", "press.zip", "pair" } do write(name, 10) end
     for _, words in ipairs { {}, { "--name", "press.zip" }, { "--name", "press" }, { "--name", "pair" } } do
       local status, said, talk = pipe("archive", "create", one, "-o", ".", words[1], words[2])
       assert.equal(2, status)

@@ -190,6 +190,17 @@ describe("dpg sync", function()
     assert.equal(sent, select(2, select(2, pipe("set", "images", "Other")):gsub("\n", "")))
   end)
 
+  it("sends a new file in the place of one that was renamed, though it is as large", function()
+    write("up.tif", 500)
+    process.write_file(folder .. "/latin\233.tif", "whose name never goes, so that the journal stays")
+    assert.equal(1, (pipe("sync", "-y", ".", "Press kit")))
+    process.shell("mv " .. folder .. "/up.tif " .. folder .. "/up2.tif")
+    process.write_file(folder .. "/up.tif", ("x"):rep(500))
+    local _, said = pipe("sync", "-y", ".", "Press kit")
+    assert.truthy(said:find("\tsent\t./up.tif\n", 1, true), said)
+    assert.is_nil(said:find("up2.tif", 1, true))
+  end)
+
   it("goes on where it was under another path of the same folder, and sends nothing twice", function()
     write("a.jpg", 50)
     box:fault { server = "processor", drop = "after" }

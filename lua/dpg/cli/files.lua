@@ -71,6 +71,14 @@ function M.run(args, count, sizes, journal, row, move)
   return report.files
 end
 
+-- May the same command do better? Not with a slip, with what is there already or perhaps, nor with what DPG has looked
+-- at and refused; but when it was not tried at all.
+local function is_for_later(err)
+  if err.reason == "not_tried" or err.status == 408 or err.status == 429 then return true end
+  return err.kind ~= "usage" and err.code ~= "upload_outcome_unknown"
+    and not (err.kind == "api" and err.status and err.status >= 400 and err.status < 500)
+end
+
 ---Says how it went; ends the command where something failed. The journal of a run that is whole is of no more use.
 ---@param results dpg.FileResult[]
 ---@param journal? string
@@ -81,8 +89,11 @@ function M.conclude(results, journal)
     if journal then os.remove(journal) end
     return
   end
-  failure.raise(failure.status_of(errs), ("%d of %d files failed: the same command tries these "
-    .. "again"):format(#errs, #results))
+  local later = 0
+  for _, err in ipairs(errs) do later = later + (is_for_later(err) and 1 or 0) end
+  failure.raise(failure.status_of(errs), ("%d of %d files failed: %s"):format(#errs, #results,
+    later == 0 and "see above" or later == #errs and "the same command tries these again"
+    or ("the same command tries %d of them again; for the others see above"):format(later)))
 end
 
 -- --- upload --------------------------------------------------------------------------------------------------------
@@ -99,6 +110,9 @@ local function check_files(paths)
   for _, path in ipairs(paths) do
     if seen[path] then failure.usage("the file %s is named twice", out.plain(path)) end
     seen[path] = true
+    if path:match "[^/]*$":find "%c" then
+      failure.usage("the file's name %s has a line end or the like in it: rename it", out.plain(path))
+    end
     if system.is_folder(path) then failure.usage("%s is a folder: name its files, as in "
       .. "%s/*", out.plain(path), out.plain(path)) end
     sizes[path] = system.size(path)
