@@ -534,6 +534,29 @@ describe("downloads", function()
       assert.is_string(box:seen({ server = "cdn" })[2].headers.range)
     end)
 
+    it("is asked by two processes for one path: the second waits for nobody, and spoils nothing", function()
+      local uuid = blob(4000000, "x.jpg")
+      box:fault { server = "cdn", cut = 1000000, stall = true }
+      local child = process.start([[
+        local dpg = require "dpg"
+        local gallery = dpg.assert(dpg.service { base_url = arg[1], token = arg[2] })
+        local is_told
+        local path = dpg.assert(gallery.downloads:save(arg[3], arg[4], { on_progress = function()
+          if not is_told then print "begun" end
+          is_told = true
+        end }))
+        print(path)
+      ]], box.base_url, box.token, uuid, folder)
+      child:expect "begun"
+      local path, err = gallery.downloads:save(uuid, folder)
+      assert.is_nil(path)
+      assert.same({ "usage", "busy" }, { err.kind, err.code })
+      box:release()
+      child:expect(folder .. "/x.jpg")
+      assert.equal(0, (child:wait()))
+      assert.equal(box:sha256(uuid), sha256(folder .. "/x.jpg"))
+    end)
+
     it("that answers with a web page has sent no file, wherever that was to go", function()
       local page = { server = "cdn", times = "always", headers = { ["Content-Type"] = "text/html; charset=utf-8" } }
       local uuid, bytes = blob(1000, "x.jpg")

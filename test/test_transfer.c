@@ -642,6 +642,32 @@ TEST("says in a note beside the file what it is the beginning of, until it is wh
     }
 }
 
+TEST("writes to no file that another download has in hand, and to one that has been given its name makes another")
+{
+    static const server_step script[] = {READ, SEND("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" TEN), HOLD};
+    dpg_os_file other = DPG_OS_FILE_NONE;
+    dpg_os_fault fault;
+    dpg_request r;
+    int64_t size;
+
+    for (int busy = 1; busy >= 0; busy--) {
+        dpg_sink sink = {.type = DPG_SINK_FILE};
+
+        serve(script);
+        sink.path = dpg_cstr(put_file("a", 5));
+        CHECK_INT(dpg_os_file_make(files_at(folder, "a"), &other, &size, &fault), DPG_OS_FINE);
+        CHECK_INT(dpg_os_file_lock(&other, files_at(folder, "a"), &fault), DPG_OS_FINE);
+        if (!busy) CHECK_INT(rename(files_at(folder, "a"), files_at(folder, "whole")), 0);
+        r = get_into(&sink);
+        run(&r);
+        if (busy) check_failure(DPG_KIND_USAGE, "busy", DPG_SENT_MAYBE);
+        CHECK(files_is(files_at(folder, "a"), busy ? big : TEN, busy ? 5 : 10));
+        if (!busy) CHECK(files_is(files_at(folder, "whole"), big, 5));
+        dpg_os_file_close(&other, &fault);
+        done();
+    }
+}
+
 TEST("takes no web page for a file")
 {
     static const server_step script[] = {

@@ -614,9 +614,8 @@ static int l_head(lua_State *L)
     dpg_chunk chunk;
     char *at;
 
-    for (
-        ;
-        ;) { /* what is pushed is a copy, since a finaliser may end the call meanwhile; so it may while there is made room */
+    /* What is pushed is a copy, since a finaliser may end the call meanwhile; so it may while room is made for that. */
+    for (;;) {
         if (!box->engine) return push_closed(L);
         if (dpg_engine_read(box->engine, id, 0, &chunk, &err) != DPG_OK) return dpg_push_failure(L, &err);
         if (!chunk.status) return 0;

@@ -39,11 +39,19 @@ dpg_status dpg_drain_init(dpg_drain *d, const dpg_sink *sink, dpg_pipe *chunks, 
     return DPG_OK;
 }
 
+/* A child made by fork has the file open, too: it keeps no lock of ours, and does not give it away. */
+static dpg_os_trouble close_file(dpg_drain *d, dpg_os_fault *fault)
+{
+    if (d->locked_in == dpg_os_process()) dpg_os_file_unlock(&d->file);
+    d->locked_in = 0;
+    return dpg_os_file_close(&d->file, fault);
+}
+
 void dpg_drain_clear(dpg_drain *d)
 {
     dpg_os_fault fault;
 
-    dpg_os_file_close(&d->file, &fault); /* of one that ended early: what the disk says now changes nothing */
+    close_file(d, &fault); /* of one that ended early: what the disk says now changes nothing */
     dpg_free(d->path);
     dpg_free(d->rename_to);
     dpg_free(d->note);
@@ -192,12 +200,31 @@ static dpg_status start_over(dpg_drain *d, dpg_str etag, dpg_error *err)
     return d->note ? put_note(d, etag, err) : DPG_OK;
 }
 
-static dpg_status open_file(dpg_drain *d, dpg_str etag, dpg_error *err)
+/* Two that write to one file, each at a place of its own, would make one of both; be they two processes. */
+static dpg_status open_locked(dpg_drain *d, int64_t *size, dpg_error *err)
 {
     dpg_os_fault fault;
-    int64_t size = 0;
+    dpg_os_trouble trouble = DPG_OS_EXISTS;
 
-    if (dpg_os_file_make(d->path, &d->file, &size, &fault) != DPG_OS_FINE) return disk(d->path, "opened", &fault, err);
+    for (int i = 0; i < 8 && trouble == DPG_OS_EXISTS; i++) {
+        close_file(d, &fault); /* one that has been given its name since it was opened */
+        trouble = dpg_os_file_make(d->path, &d->file, size, &fault);
+        if (trouble == DPG_OS_FINE) trouble = dpg_os_file_lock(&d->file, d->path, &fault);
+    }
+    if (trouble == DPG_OS_BUSY)
+        return dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_USAGE, "busy",
+                        "%s is being written to by another download: wait for it, or choose another path", d->path);
+    if (trouble != DPG_OS_FINE) return disk(d->path, "opened", &fault, err);
+    d->locked_in = dpg_os_process();
+    return DPG_OK;
+}
+
+static dpg_status open_file(dpg_drain *d, dpg_str etag, dpg_error *err)
+{
+    int64_t size = 0;
+    dpg_status status = open_locked(d, &size, err);
+
+    if (status != DPG_OK) return status;
     if (size < d->at) /* somebody cut it: what comes would stand behind a hole */
         return dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_STORAGE, "file_changed",
                         "%s has %lld bytes, where %lld were said to be there already", d->path, (long long)size,
@@ -285,16 +312,20 @@ dpg_drained dpg_drain_put(dpg_drain *d, const char *bytes, size_t len, dpg_buf *
 
 /* --- the end ------------------------------------------------------------------------------------------------------------ */
 
-/* Its bytes first, then its name: whoever finds the name finds the whole file, after a power cut too. */
+/*
+ * Its bytes first, then its name: whoever finds the name finds the whole file, after a power cut too. All of it before the lock
+ * goes: nobody else has the file in hand when it gets its name.
+ */
 static dpg_status name_file(dpg_drain *d, dpg_error *err)
 {
     dpg_os_fault fault;
 
-    if (d->rename_to && dpg_os_file_sync(&d->file, &fault) != DPG_OS_FINE) return disk(d->path, "written", &fault, err);
-    if (dpg_os_file_close(&d->file, &fault) != DPG_OS_FINE) return disk(d->path, "written", &fault, err);
-    if (d->rename_to && dpg_os_file_move(d->path, d->rename_to, &fault) != DPG_OS_FINE)
+    if (!d->rename_to) return close_file(d, &fault) == DPG_OS_FINE ? DPG_OK : disk(d->path, "written", &fault, err);
+    if (dpg_os_file_sync(&d->file, &fault) != DPG_OS_FINE) return disk(d->path, "written", &fault, err);
+    if (dpg_os_file_move(d->path, d->rename_to, &fault) != DPG_OS_FINE)
         return disk(d->path, "given its name", &fault, err);
     if (d->note) dpg_os_file_remove(d->note, &fault); /* one beside nothing is none */
+    close_file(d, &fault);
     return DPG_OK;
 }
 

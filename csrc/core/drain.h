@@ -28,11 +28,12 @@ typedef struct dpg_drain {
     dpg_drain_to to;
     char *path, *rename_to, *note; /* with a NUL behind them; NULL: none */
     dpg_os_file file;
-    int64_t at;       /* FILE: where the body begins; what lies behind it is cut off before the first byte */
-    int64_t length;   /* what the answer says that its body has; -1: nothing */
-    int64_t received; /* body bytes that are in their place */
-    bool begun;       /* something was written, cut off or put in the chunks */
-    bool enough;      /* the excerpt is full: the rest of the answer is not worth waiting for */
+    uint64_t locked_in; /* the process that has locked it; 0: none */
+    int64_t at;         /* FILE: where the body begins; what lies behind it is cut off before the first byte */
+    int64_t length;     /* what the answer says that its body has; -1: nothing */
+    int64_t received;   /* body bytes that are in their place */
+    bool begun;         /* something was written, cut off or put in the chunks */
+    bool enough;        /* the excerpt is full: the rest of the answer is not worth waiting for */
 } dpg_drain;
 
 typedef enum dpg_drained {

@@ -165,6 +165,7 @@ dpg_os_trouble dpg_os_file_sync(const dpg_os_file *file, dpg_os_fault *fault);
  * has it, EXISTS when another file has come under its name. Where the file system knows no locks, all get it.
  */
 dpg_os_trouble dpg_os_file_lock(const dpg_os_file *file, const char *path, dpg_os_fault *fault);
+void dpg_os_file_unlock(const dpg_os_file *file); /* at once, though a child made by fork has the file open, too */
 dpg_os_trouble dpg_os_file_close(dpg_os_file *file, dpg_os_fault *fault); /* some disks say only here what went wrong */
 
 /*

@@ -117,8 +117,13 @@ dpg_os_trouble dpg_os_file_lock(const dpg_os_file *file, const char *path, dpg_o
     if (rc < 0 && errno == EWOULDBLOCK) return dpg_posix_fault_of(fault, DPG_OS_BUSY, "locked");
     if (fstat((int)file->handle, &ours) < 0) return dpg_posix_fault(fault, errno);
     if (lstat(path, &theirs) < 0 || ours.st_dev != theirs.st_dev || ours.st_ino != theirs.st_ino)
-        return dpg_posix_fault_of(fault, DPG_OS_EXISTS, "the lock file was replaced");
+        return dpg_posix_fault_of(fault, DPG_OS_EXISTS, "another file has come under its name");
     return DPG_OS_FINE;
+}
+
+void dpg_os_file_unlock(const dpg_os_file *file)
+{
+    flock((int)file->handle, LOCK_UN);
 }
 
 dpg_os_trouble dpg_os_file_close(dpg_os_file *file, dpg_os_fault *fault)

@@ -92,17 +92,53 @@ dpg_os_trouble dpg_os_file_sync(const dpg_os_file *file, dpg_os_fault *fault)
     return FlushFileBuffers(handle_of(file)) ? DPG_OS_FINE : dpg_windows_fault(fault, GetLastError());
 }
 
-dpg_os_trouble dpg_os_file_lock(const dpg_os_file *file, const char *path, dpg_os_fault *fault)
+/* Far beyond what is in it, which others can read. */
+static OVERLAPPED locked_byte(void)
 {
     OVERLAPPED o = {0};
 
-    (void)path;
-    o.OffsetHigh = 0x40000000; /* far beyond what is in it, which others can read */
-    if (LockFileEx(handle_of(file), LOCKFILE_EXCLUSIVE_LOCK | LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &o))
-        return DPG_OS_FINE;
-    if (GetLastError() == ERROR_LOCK_VIOLATION || GetLastError() == ERROR_IO_PENDING)
-        return dpg_windows_fault_of(fault, DPG_OS_BUSY, "locked");
-    return GetLastError() == ERROR_NOT_SUPPORTED ? DPG_OS_FINE : dpg_windows_fault(fault, GetLastError());
+    o.OffsetHigh = 0x40000000;
+    return o;
+}
+
+static bool is_at(HANDLE file, const char *path)
+{
+    dpg_os_fault fault;
+    dpg_os_file other = DPG_OS_FILE_NONE;
+    BY_HANDLE_FILE_INFORMATION a, b;
+    int64_t size;
+    bool same;
+
+    if (open_file(path, 0, OPEN_EXISTING, FILE_FLAG_OPEN_REPARSE_POINT, &other, &size, &fault) != DPG_OS_FINE)
+        return false;
+    same = GetFileInformationByHandle(file, &a) && GetFileInformationByHandle(handle_of(&other), &b) &&
+           a.dwVolumeSerialNumber == b.dwVolumeSerialNumber && a.nFileIndexHigh == b.nFileIndexHigh &&
+           a.nFileIndexLow == b.nFileIndexLow;
+    CloseHandle(handle_of(&other));
+    return same;
+}
+
+dpg_os_trouble dpg_os_file_lock(const dpg_os_file *file, const char *path, dpg_os_fault *fault)
+{
+    OVERLAPPED o = locked_byte();
+    DWORD why;
+
+    if (!LockFileEx(handle_of(file), LOCKFILE_EXCLUSIVE_LOCK | LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &o)) {
+        why = GetLastError();
+        if (why == ERROR_LOCK_VIOLATION || why == ERROR_IO_PENDING)
+            return dpg_windows_fault_of(fault, DPG_OS_BUSY, "locked");
+        if (why != ERROR_NOT_SUPPORTED) return dpg_windows_fault(fault, why);
+    }
+    return is_at(handle_of(file), path)
+               ? DPG_OS_FINE
+               : dpg_windows_fault_of(fault, DPG_OS_EXISTS, "another file has come under its name");
+}
+
+void dpg_os_file_unlock(const dpg_os_file *file)
+{
+    OVERLAPPED o = locked_byte();
+
+    UnlockFileEx(handle_of(file), 0, 1, 0, &o);
 }
 
 dpg_os_trouble dpg_os_file_close(dpg_os_file *file, dpg_os_fault *fault)

@@ -25,6 +25,7 @@ local STRONG = '^"[^"%c]+"$' -- an ETag that vouches for bytes (RFC 9110 section
 ---@field offset integer  bytes that are here already
 ---@field etag? string  strong: of the file that they are of
 ---@field length? integer
+---@field stands? integer  so many bytes has the part, as the last attempt has left it
 ---@field stream? dpg.Stream  of the attempt under way
 ---@field task? dpg.Task  whose it is
 local Fetch = {}
@@ -164,6 +165,7 @@ end
 -- How much of the part is of the file that we know.
 local function take_stock(fetch, part)
   fetch.offset = fetch.etag and disk.size(part) or 0
+  if fetch.stands and fetch.offset ~= fetch.stands then fetch.offset = 0 end -- another process has had it meanwhile
   if fetch.offset == 0 then fetch:forget() end
   -- whole, but not under its name: the last byte again, since the core ends a file only behind an answer
   if fetch.length and fetch.offset >= fetch.length then fetch.offset = math.max(fetch.length - 1, 0) end
@@ -201,6 +203,7 @@ local function fetch_once(fetch, target, part, what, options, meter)
   local _, _, received = stream:progress()
   local info, head = fetch:outcome(stream)
   if info then return info, head end
+  fetch.stands = status and fetch.offset + (received or 0) or nil
   -- no memory for the head, and so nothing to say whose the bytes are
   if not status and not head.status and (received or 0) > 0 then fetch:forget() end
   return nil, head, fetch.etag ~= nil and (disk.size(part) or 0) > begun
