@@ -386,6 +386,10 @@ local function take(self)
       self._is_reading = false
     end
     if not self._stream then
+      if self._received > 0 and self._received == fetch.length then
+        self:close()
+        return nil
+      end
       if self._received > 0 and not fetch.etag and not self:_take_back() then return nil, unvouched(fetch) end
       local err
       fetch.offset, self._has_head = self._received, false
