@@ -9,7 +9,6 @@
 #include "os.h"
 
 #include <inttypes.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +49,7 @@ void *dpg_check_self(lua_State *L, const char *name)
 #define HELD "dpg.held"
 typedef struct held {
     void (*clear)(void *block);
-    max_align_t block[];
+    int64_t block[]; /* userdata is aligned for no more than this */
 } held;
 
 static int l_held_clear(lua_State *L)
