@@ -211,6 +211,8 @@ static dpg_status open_locked(dpg_drain *d, int64_t *size, dpg_error *err)
         trouble = dpg_os_file_make(d->path, &d->file, size, &fault);
         if (trouble == DPG_OS_FINE) trouble = dpg_os_file_lock(&d->file, d->path, &fault);
     }
+    /* on a disk that numbers its files anew for each look no name can be compared with what is open: the lock is ours */
+    if (trouble == DPG_OS_EXISTS) trouble = DPG_OS_FINE;
     if (trouble == DPG_OS_BUSY)
         return dpg_fail(err, DPG_E_SYSTEM, DPG_KIND_USAGE, "busy",
                         "%s is being written to by another download: wait for it, or choose another path", d->path);

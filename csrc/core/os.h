@@ -175,13 +175,14 @@ dpg_os_trouble dpg_os_file_close(dpg_os_file *file, dpg_os_fault *fault); /* som
 void dpg_os_io_path(const char *path, char *out, size_t room);
 
 typedef enum dpg_os_kind {
-    DPG_OS_NOTHING,
+    DPG_OS_NOTHING, /* or it can't be told */
     DPG_OS_FILE,
     DPG_OS_FOLDER,
-    DPG_OS_OTHER
-} dpg_os_kind; /* OTHER: a pipe, a device */
-dpg_os_kind
-dpg_os_kind_of(const char *path); /* NOTHING also where it can't be told; opens nothing, so that it never waits */
+    DPG_OS_OTHER /* a pipe, a device */
+} dpg_os_kind;
+
+/* Opens nothing, so that it never waits. */
+dpg_os_kind dpg_os_kind_of(const char *path);
 
 dpg_os_trouble dpg_os_file_remove(const char *path, dpg_os_fault *fault); /* a regular file's name alone */
 
