@@ -346,10 +346,11 @@ describe("an exchange, when the server answers", function()
       local session = person()
       box:fault { path = "/auth/token", retry_after = value }
       local begun, me, err
-      repeat -- the exchange itself may take longer on a slow machine
+      for _ = 1, 10 do -- the exchange itself may take longer on a slow machine
         begun = box:now()
         me, err = session:me { deadline = 0.5 }
-      until me or err.kind ~= "timeout"
+        if me or err.kind ~= "timeout" then break end
+      end
       notes.row("POST /auth/token: 429, Retry-After " .. shown, me and "none: asked again at once" or err)
       assert.is_true(box:now() - begun < 1.5, shown)
       if not me then
